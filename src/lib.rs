@@ -1,0 +1,1 @@
+//! AGQ: a durable queue manager.

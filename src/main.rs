@@ -1,0 +1,2 @@
+//! The `agq` program.
+fn main() {}

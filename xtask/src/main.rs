@@ -1,0 +1,2 @@
+//! Checks that cargo has no command for.
+fn main() {}
