@@ -1,1 +1,9 @@
 //! AGQ: a durable queue manager.
+//!
+//! One process, one embedded file, the Redis protocol on the wire. The layers, top to bottom; a layer may use
+//! only what stands below it (`cargo xtask layers` holds this):
+//!
+//! `cli` → `server` → `engine` → `command` → `jobs` → `data` → `storage`; [`clock`] is a leaf.
+
+pub mod clock;
+pub mod storage;

@@ -1,0 +1,294 @@
+//! The rows of one batch, before they are in the log.
+//!
+//! A batch is an overlay: reads see its rows first and redb's open transaction beneath them; writes go into the
+//! overlay only. So redb never holds a row that the log does not, a row that many commands touch is written once,
+//! and what failed or panicked is taken back by undoing its entries: no transaction is ever aborted.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+
+use bytes::Bytes;
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
+
+use crate::storage::{Error, Result, Table};
+
+/// Rows one command may write.
+pub const MAX_ROWS: usize = 1_000_000;
+/// Bytes of keys and values one command may write.
+pub const MAX_BYTES: usize = 256 << 20;
+
+/// A bound of a key range.
+pub type KeyBound<'a> = Bound<&'a [u8]>;
+/// What a scan calls for each row, in order.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
+/// Rows that can be read: an open batch, or a snapshot on another thread.
+pub trait Rows {
+    /// The value of a row.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>>;
+
+    /// Visits the rows between two bounds in ascending order (`reverse`: descending) until the visitor breaks.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn scan(&self, table: Table, from: KeyBound, to: KeyBound, reverse: bool, visit: &mut Visit) -> Result<()>;
+
+    /// The first row between two bounds (`reverse`: the last).
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn first(&self, table: Table, from: KeyBound, to: KeyBound, reverse: bool) -> Result<Option<(Bytes, Bytes)>> {
+        let mut found = None;
+        self.scan(table, from, to, reverse, &mut |key, value| {
+            found = Some((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+}
+
+/// The rows of a table that a batch changed: `None` is a removal.
+pub type TableChanges = BTreeMap<Bytes, Option<Bytes>>;
+
+/// Everything a batch changed, one entry a row, ordered by table and key.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct WriteSet {
+    tables: [TableChanges; Table::COUNT],
+}
+
+impl WriteSet {
+    /// True when nothing was changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tables.iter().all(BTreeMap::is_empty)
+    }
+
+    /// How many rows were changed.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.tables.iter().map(BTreeMap::len).sum()
+    }
+
+    /// The changes of every table that has some.
+    pub fn iter(&self) -> impl Iterator<Item = (Table, &TableChanges)> {
+        Table::ALL.into_iter().zip(&self.tables).filter(|(_, changes)| !changes.is_empty())
+    }
+
+    /// Records one change, over an earlier one of the same row.
+    pub fn insert(&mut self, table: Table, key: Bytes, value: Option<Bytes>) {
+        self.tables[table as usize].insert(key, value);
+    }
+
+    /// What this set says of a row: `None` nothing, `Some(None)` removed.
+    #[must_use]
+    pub fn get(&self, table: Table, key: &[u8]) -> Option<&Option<Bytes>> {
+        self.tables[table as usize].get(key)
+    }
+}
+
+/// A place in a batch to go back to.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    undo: usize,
+    rows: usize,
+    bytes: usize,
+}
+
+type OpenTable<'txn> = redb::Table<'txn, &'static [u8], &'static [u8]>;
+
+/// The rows of one batch over redb's open transaction.
+pub struct Batch<'txn> {
+    txn: &'txn WriteTransaction,
+    open: [OnceCell<OpenTable<'txn>>; Table::COUNT],
+    changes: WriteSet,
+    /// What each write replaced, newest last; empty between units.
+    undo: Vec<(Table, Bytes, Option<Option<Bytes>>)>,
+    /// Rows and bytes written so far, repeated writes of a row counted each time.
+    rows: usize,
+    bytes: usize,
+    /// Where the running unit began; its cap counts from here.
+    unit: Mark,
+}
+
+impl<'txn> Batch<'txn> {
+    pub(super) fn new(txn: &'txn WriteTransaction) -> Self {
+        Batch {
+            txn,
+            open: [const { OnceCell::new() }; Table::COUNT],
+            changes: WriteSet::default(),
+            undo: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            unit: Mark { undo: 0, rows: 0, bytes: 0 },
+        }
+    }
+
+    fn table(&self, table: Table) -> Result<&OpenTable<'txn>> {
+        let cell = &self.open[table as usize];
+        if let Some(open) = cell.get() {
+            return Ok(open);
+        }
+        let definition: TableDefinition<&'static [u8], &'static [u8]> = TableDefinition::new(table.name());
+        let open = self.txn.open_table(definition)?;
+        Ok(cell.get_or_init(|| open))
+    }
+
+    /// Writes a row.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] when the unit that began at the last [`Batch::release`] passes its cap.
+    pub fn put(&mut self, table: Table, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Result<()> {
+        self.change(table, key.into(), Some(value.into()))
+    }
+
+    /// Removes a row; that it is not there is no error.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], as [`Batch::put`].
+    pub fn remove(&mut self, table: Table, key: impl Into<Bytes>) -> Result<()> {
+        self.change(table, key.into(), None)
+    }
+
+    fn change(&mut self, table: Table, key: Bytes, value: Option<Bytes>) -> Result<()> {
+        self.rows += 1;
+        self.bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
+        let previous = self.changes.tables[table as usize].insert(key.clone(), value);
+        self.undo.push((table, key, previous));
+        if self.rows - self.unit.rows > MAX_ROWS || self.bytes - self.unit.bytes > MAX_BYTES {
+            return Err(Error::TooLarge { max_rows: MAX_ROWS, max_bytes: MAX_BYTES });
+        }
+        Ok(())
+    }
+
+    /// A place to go back to with [`Batch::rollback`].
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark { undo: self.undo.len(), rows: self.rows, bytes: self.bytes }
+    }
+
+    /// Takes back everything written since `mark`.
+    pub fn rollback(&mut self, mark: Mark) {
+        while self.undo.len() > mark.undo {
+            let Some((table, key, previous)) = self.undo.pop() else { break };
+            let changes = &mut self.changes.tables[table as usize];
+            match previous {
+                Some(entry) => changes.insert(key, entry),
+                None => changes.remove(&key),
+            };
+        }
+        self.rows = mark.rows;
+        self.bytes = mark.bytes;
+    }
+
+    /// Keeps everything written so far: marks taken before are void, and the cap of a unit begins anew.
+    pub fn release(&mut self) {
+        self.undo.clear();
+        self.unit = self.mark();
+    }
+
+    /// Rows written so far.
+    #[must_use]
+    pub fn rows_written(&self) -> usize {
+        self.rows
+    }
+
+    /// Bytes of keys and values written so far.
+    #[must_use]
+    pub fn bytes_written(&self) -> usize {
+        self.bytes
+    }
+
+    /// Ends the batch: what it changed.
+    #[must_use]
+    pub fn finish(self) -> WriteSet {
+        self.changes
+    }
+}
+
+impl Rows for Batch<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
+        if let Some(entry) = self.changes.get(table, key) {
+            return Ok(entry.clone());
+        }
+        Ok(self.table(table)?.get(key)?.map(|guard| Bytes::copy_from_slice(guard.value())))
+    }
+
+    fn scan(&self, table: Table, from: KeyBound, to: KeyBound, reverse: bool, visit: &mut Visit) -> Result<()> {
+        if is_empty_range(from, to) {
+            return Ok(());
+        }
+        let stored = self.table(table)?.range::<&[u8]>((from, to))?;
+        let changed = self.changes.tables[table as usize].range::<[u8], _>((from, to));
+        if reverse {
+            merge(stored.rev(), changed.rev(), |a, b| a > b, visit)
+        } else {
+            merge(stored, changed, |a, b| a < b, visit)
+        }
+    }
+}
+
+type Guard<'a> = redb::AccessGuard<'a, &'static [u8]>;
+
+/// Visits two ordered streams as one; where both have a key, the changed one counts.
+fn merge<'a, 'b>(
+    mut stored: impl Iterator<Item = std::result::Result<(Guard<'a>, Guard<'a>), redb::StorageError>>,
+    mut changed: impl Iterator<Item = (&'b Bytes, &'b Option<Bytes>)>,
+    before: impl Fn(&[u8], &[u8]) -> bool,
+    visit: &mut Visit,
+) -> Result<()> {
+    let mut next_stored = stored.next().transpose()?;
+    let mut next_changed = changed.next();
+    loop {
+        let flow = match (&next_stored, next_changed) {
+            (None, None) => return Ok(()),
+            (Some((key, value)), None) => {
+                let flow = visit(key.value(), value.value());
+                next_stored = stored.next().transpose()?;
+                flow
+            }
+            (Some((key, value)), Some((changed_key, _))) if before(key.value(), changed_key) => {
+                let flow = visit(key.value(), value.value());
+                next_stored = stored.next().transpose()?;
+                flow
+            }
+            (found, Some((changed_key, entry))) => {
+                if found.as_ref().is_some_and(|(key, _)| key.value() == &changed_key[..]) {
+                    next_stored = stored.next().transpose()?;
+                }
+                next_changed = changed.next();
+                entry.as_ref().map_or(ControlFlow::Continue(()), |value| visit(changed_key, value))
+            }
+        };
+        if flow.is_break() {
+            return Ok(());
+        }
+    }
+}
+
+/// True when no key can lie between the bounds; ordered collections panic on some of those.
+pub(super) fn is_empty_range(from: KeyBound, to: KeyBound) -> bool {
+    match (from, to) {
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to))
+        | (Bound::Excluded(from), Bound::Included(to)) => from >= to,
+        _ => false,
+    }
+}
+
+/// Visits stored rows until the visitor breaks.
+pub(super) fn visit_rows<'a>(
+    rows: impl Iterator<Item = std::result::Result<(Guard<'a>, Guard<'a>), redb::StorageError>>,
+    visit: &mut Visit,
+) -> Result<()> {
+    for row in rows {
+        let (key, value) = row?;
+        if visit(key.value(), value.value()).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
