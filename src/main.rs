@@ -1,2 +1,7 @@
 //! The `agq` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    agq::cli::main()
+}

@@ -100,15 +100,7 @@ enum Item {
 impl ReplyDecoder {
     /// A decoder at the start of a stream.
     pub fn new(limits: ReplyLimits) -> Self {
-        ReplyDecoder {
-            limits,
-            open: Vec::new(),
-            string: None,
-            searched: 0,
-            elements: 0,
-            reply_bytes: 0,
-            failed: None,
-        }
+        ReplyDecoder { limits, open: Vec::new(), string: None, searched: 0, elements: 0, reply_bytes: 0, failed: None }
     }
 
     /// Takes the next reply from the front of `buf`; `None` when more bytes are needed. Strings
@@ -187,23 +179,15 @@ impl ReplyDecoder {
         };
         self.elements = self.elements.saturating_add(missing);
         if self.elements > self.limits.max_elements {
-            return Err(ReplyError::TooManyElements {
-                limit: self.limits.max_elements,
-            });
+            return Err(ReplyError::TooManyElements { limit: self.limits.max_elements });
         }
         if missing == 0 {
             return Ok(close(kind, Vec::new()));
         }
         if self.open.len() >= self.limits.max_depth {
-            return Err(ReplyError::TooDeep {
-                limit: self.limits.max_depth,
-            });
+            return Err(ReplyError::TooDeep { limit: self.limits.max_depth });
         }
-        self.open.push(Open {
-            kind,
-            missing,
-            values: Vec::with_capacity(missing.min(MAX_ROOM)),
-        });
+        self.open.push(Open { kind, missing, values: Vec::with_capacity(missing.min(MAX_ROOM)) });
         Ok(None)
     }
 
@@ -274,10 +258,7 @@ impl ReplyDecoder {
             string => {
                 let limit = self.limits.max_bulk_bytes;
                 if length > limit {
-                    return Err(ReplyError::BulkTooLong {
-                        length: length as u64,
-                        limit,
-                    });
+                    return Err(ReplyError::BulkTooLong { length: length as u64, limit });
                 }
                 let kind = match string {
                     b'!' => StringKind::Error,
@@ -292,9 +273,7 @@ impl ReplyDecoder {
     fn count_bytes(&mut self, bytes: usize) -> Result<(), ReplyError> {
         self.reply_bytes = self.reply_bytes.saturating_add(bytes);
         if self.reply_bytes > self.limits.max_reply_bytes {
-            return Err(ReplyError::TooBig {
-                limit: self.limits.max_reply_bytes,
-            });
+            return Err(ReplyError::TooBig { limit: self.limits.max_reply_bytes });
         }
         Ok(())
     }
@@ -312,11 +291,7 @@ fn close(kind: Kind, values: Vec<Reply>) -> Option<Reply> {
 }
 
 /// Takes a string of `length` bytes and its CR LF; `None` when they are not all there yet.
-fn take_string(
-    kind: StringKind,
-    length: usize,
-    buf: &mut BytesMut,
-) -> Result<Option<Reply>, ReplyError> {
+fn take_string(kind: StringKind, length: usize, buf: &mut BytesMut) -> Result<Option<Reply>, ReplyError> {
     if buf.len() < length + 2 {
         return Ok(None);
     }
@@ -331,10 +306,7 @@ fn take_string(
         StringKind::Verbatim => match *text {
             [a, b, c, b':', ..] => {
                 text.advance(4);
-                Ok(Some(Reply::Verbatim {
-                    format: [a, b, c],
-                    text,
-                }))
+                Ok(Some(Reply::Verbatim { format: [a, b, c], text }))
             }
             _ => Err(ReplyError::InvalidValue(kind.byte())),
         },
@@ -346,9 +318,6 @@ fn parse_double(text: &[u8]) -> Option<f64> {
 }
 
 fn is_big_number(text: &[u8]) -> bool {
-    let digits = text
-        .strip_prefix(b"-")
-        .or(text.strip_prefix(b"+"))
-        .unwrap_or(text);
+    let digits = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
     !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
 }

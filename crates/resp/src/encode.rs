@@ -135,22 +135,14 @@ mod tests {
             (Reply::ok(), "+OK|", "+OK|"),
             (Reply::error("ERR no"), "-ERR no|", "-ERR no|"),
             (Reply::int(-7), ":-7|", ":-7|"),
-            (
-                Reply::int(i64::MIN),
-                ":-9223372036854775808|",
-                ":-9223372036854775808|",
-            ),
+            (Reply::int(i64::MIN), ":-9223372036854775808|", ":-9223372036854775808|"),
             (Reply::bulk("a\r\nb"), "$4|a|b|", "$4|a|b|"),
             (Reply::bulk(""), "$0||", "$0||"),
             (Reply::Null, "$-1|", "_|"),
             (Reply::NullArray, "*-1|", "_|"),
             (Reply::array([]), "*0|", "*0|"),
             (Reply::array(one_two()), "*2|:1|:2|", "*2|:1|:2|"),
-            (
-                Reply::map([(Reply::bulk("k"), Reply::Null)]),
-                "*2|$1|k|$-1|",
-                "%1|$1|k|_|",
-            ),
+            (Reply::map([(Reply::bulk("k"), Reply::Null)]), "*2|$1|k|$-1|", "%1|$1|k|_|"),
             (Reply::Set(one_two()), "*2|:1|:2|", "~2|:1|:2|"),
             (Reply::Push(one_two()), "*2|:1|:2|", ">2|:1|:2|"),
             (Reply::Double(1.5), "$3|1.5|", ",1.5|"),
@@ -158,14 +150,7 @@ mod tests {
             (Reply::Bool(true), ":1|", "#t|"),
             (Reply::Bool(false), ":0|", "#f|"),
             (Reply::BigNumber(Bytes::from("123")), "$3|123|", "(123|"),
-            (
-                Reply::Verbatim {
-                    format: *b"txt",
-                    text: Bytes::from("hi"),
-                },
-                "$2|hi|",
-                "=6|txt:hi|",
-            ),
+            (Reply::Verbatim { format: *b"txt", text: Bytes::from("hi") }, "$2|hi|", "=6|txt:hi|"),
         ] {
             assert_eq!(encoded(&reply, Protocol::Resp2), resp2, "{reply:?}");
             assert_eq!(encoded(&reply, Protocol::Resp3), resp3, "{reply:?}");
@@ -175,11 +160,7 @@ mod tests {
     #[test]
     fn no_text_smuggles_in_another_reply() {
         let text = Bytes::from("a\r\n+OK\nb\r");
-        for reply in [
-            Reply::Simple(text.clone()),
-            Reply::Error(text.clone()),
-            Reply::BigNumber(text),
-        ] {
+        for reply in [Reply::Simple(text.clone()), Reply::Error(text.clone()), Reply::BigNumber(text)] {
             let line = encoded(&reply, Protocol::Resp3);
             assert_eq!(&line[1..], "a  +OK b |");
         }

@@ -25,11 +25,7 @@ pub(crate) fn split(line: &mut [u8]) -> Result<Spans, ProtocolError> {
 }
 
 /// Moves one word from `read` to `write`. Returns where the next one is read and written.
-fn word(
-    line: &mut [u8],
-    mut read: usize,
-    mut write: usize,
-) -> Result<(usize, usize), ProtocolError> {
+fn word(line: &mut [u8], mut read: usize, mut write: usize) -> Result<(usize, usize), ProtocolError> {
     let mut quote = None;
     loop {
         let (byte, used) = match (quote, line.get(read..).unwrap_or_default()) {
@@ -97,14 +93,7 @@ mod tests {
     fn words(line: &str) -> Result<Vec<String>, ProtocolError> {
         let mut line = Vec::from(line);
         let spans = split(&mut line)?;
-        Ok(spans
-            .iter()
-            .map(|&(start, end)| {
-                line[start as usize..end as usize]
-                    .escape_ascii()
-                    .to_string()
-            })
-            .collect())
+        Ok(spans.iter().map(|&(start, end)| line[start as usize..end as usize].escape_ascii().to_string()).collect())
     }
 
     /// Each of these was put to a Redis 7.0.15.

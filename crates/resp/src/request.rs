@@ -24,10 +24,7 @@ pub struct Request {
 impl Request {
     /// Every span lies inside `frame`.
     pub(crate) fn new(frame: Bytes, args: Spans) -> Self {
-        debug_assert!(
-            args.iter()
-                .all(|&(start, end)| start <= end && end as usize <= frame.len())
-        );
+        debug_assert!(args.iter().all(|&(start, end)| start <= end && end as usize <= frame.len()));
         Request { frame, args }
     }
 
@@ -44,10 +41,7 @@ impl Request {
         for arg in args {
             let start = frame.len();
             frame.extend_from_slice(arg.as_ref());
-            assert!(
-                u32::try_from(frame.len()).is_ok(),
-                "a request of more than 4 GiB"
-            );
+            assert!(u32::try_from(frame.len()).is_ok(), "a request of more than 4 GiB");
             spans.push((start as u32, frame.len() as u32));
         }
         Request::new(frame.freeze(), spans)
@@ -111,12 +105,7 @@ impl fmt::Debug for Request {
         match self.get(0) {
             Some(name) => {
                 let name = &name[..name.len().min(64)];
-                write!(
-                    f,
-                    "Request({}, {} arguments)",
-                    name.escape_ascii(),
-                    self.len() - 1
-                )
+                write!(f, "Request({}, {} arguments)", name.escape_ascii(), self.len() - 1)
             }
             None => f.write_str("Request(empty)"),
         }
@@ -136,10 +125,7 @@ mod tests {
         assert_eq!(request.get(2), Some(&b""[..]));
         assert_eq!(request.get(3), None);
         assert_eq!(request.bytes(0), "SET");
-        assert_eq!(
-            request.iter().collect::<Vec<_>>(),
-            [&b"SET"[..], b"key", b""]
-        );
+        assert_eq!(request.iter().collect::<Vec<_>>(), [&b"SET"[..], b"key", b""]);
         assert!(Request::from_args([""; 0]).is_empty());
     }
 

@@ -226,22 +226,13 @@ impl RequestDecoder {
 
     /// Where the header at `position` ends: at a CR, which any one byte may follow, as in Redis.
     /// `None` when that byte is not there yet.
-    fn find_header(
-        &mut self,
-        buf: &[u8],
-        too_big: ProtocolError,
-    ) -> Result<Option<usize>, ProtocolError> {
+    fn find_header(&mut self, buf: &[u8], too_big: ProtocolError) -> Result<Option<usize>, ProtocolError> {
         let end = self.find(b'\r', buf, too_big)?;
         Ok(end.filter(|&end| end + 1 < buf.len()))
     }
 
     /// Where `byte` stands in the line at `position`. What was searched is not searched again.
-    fn find(
-        &mut self,
-        byte: u8,
-        buf: &[u8],
-        too_big: ProtocolError,
-    ) -> Result<Option<usize>, ProtocolError> {
+    fn find(&mut self, byte: u8, buf: &[u8], too_big: ProtocolError) -> Result<Option<usize>, ProtocolError> {
         let window_end = (self.position + self.limits.max_inline_bytes + 1).min(buf.len());
         let unsearched = buf.get(self.searched..window_end).unwrap_or_default();
         if let Some(at) = unsearched.iter().position(|&b| b == byte) {

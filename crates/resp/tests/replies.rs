@@ -42,36 +42,17 @@ fn every_type_is_read() {
         ("*-1\r\n", Reply::NullArray),
         ("_\r\n", Reply::Null),
         ("*0\r\n", Reply::array([])),
-        (
-            "*2\r\n*1\r\n:1\r\n$-1\r\n",
-            Reply::array([Reply::array([Reply::int(1)]), Reply::Null]),
-        ),
-        (
-            "%1\r\n+k\r\n~1\r\n#t\r\n",
-            Reply::map([(Reply::simple("k"), Reply::Set(vec![Reply::Bool(true)]))]),
-        ),
+        ("*2\r\n*1\r\n:1\r\n$-1\r\n", Reply::array([Reply::array([Reply::int(1)]), Reply::Null])),
+        ("%1\r\n+k\r\n~1\r\n#t\r\n", Reply::map([(Reply::simple("k"), Reply::Set(vec![Reply::Bool(true)]))])),
         (">1\r\n#f\r\n", Reply::Push(vec![Reply::Bool(false)])),
         (",1.5\r\n", Reply::Double(1.5)),
         (",-inf\r\n", Reply::Double(f64::NEG_INFINITY)),
         ("(-123\r\n", Reply::BigNumber(Bytes::from("-123"))),
-        (
-            "=6\r\ntxt:hi\r\n",
-            Reply::Verbatim {
-                format: *b"txt",
-                text: Bytes::from("hi"),
-            },
-        ),
+        ("=6\r\ntxt:hi\r\n", Reply::Verbatim { format: *b"txt", text: Bytes::from("hi") }),
         // Attributes are dropped, wherever they stand.
-        (
-            "|1\r\n+ttl\r\n*1\r\n:5\r\n*1\r\n|0\r\n:9\r\n",
-            Reply::array([Reply::int(9)]),
-        ),
+        ("|1\r\n+ttl\r\n*1\r\n:5\r\n*1\r\n|0\r\n:9\r\n", Reply::array([Reply::int(9)])),
     ] {
-        assert_eq!(
-            decode(bytes.as_bytes()),
-            (vec![expected], None),
-            "{bytes:?}"
-        );
+        assert_eq!(decode(bytes.as_bytes()), (vec![expected], None), "{bytes:?}");
     }
     let (not_a_number, error) = decode(b",nan\r\n");
     assert!(matches!(not_a_number[..], [Reply::Double(value)] if value.is_nan()));
@@ -99,67 +80,33 @@ fn what_is_no_reply_is_refused() {
         ("+OK\n", MissingLineEnd(b'+')),
         ("$2\r\nabcd\r\n", MissingLineEnd(b'$')),
     ] {
-        assert_eq!(
-            decode(bytes.as_bytes()),
-            (vec![], Some(expected)),
-            "{bytes:?}"
-        );
+        assert_eq!(decode(bytes.as_bytes()), (vec![], Some(expected)), "{bytes:?}");
     }
 }
 
 #[test]
 fn limits_hold_at_their_value_and_not_before() {
-    let limits = ReplyLimits {
-        max_bulk_bytes: 4,
-        max_line_bytes: 5,
-        max_elements: 4,
-        max_depth: 2,
-        max_reply_bytes: 16,
-    };
+    let limits =
+        ReplyLimits { max_bulk_bytes: 4, max_line_bytes: 5, max_elements: 4, max_depth: 2, max_reply_bytes: 16 };
     for (bytes, expected) in [
         ("$4\r\n", None),
-        (
-            "$5\r\n",
-            Some(ReplyError::BulkTooLong {
-                length: 5,
-                limit: 4,
-            }),
-        ),
+        ("$5\r\n", Some(ReplyError::BulkTooLong { length: 5, limit: 4 })),
         ("+12345\r\n", None),
         ("+123456", None),
-        (
-            "+1234567",
-            Some(ReplyError::LineTooLong {
-                kind: b'+',
-                limit: 5,
-            }),
-        ),
+        ("+1234567", Some(ReplyError::LineTooLong { kind: b'+', limit: 5 })),
         ("*4\r\n", None),
         ("*5\r\n", Some(ReplyError::TooManyElements { limit: 4 })),
-        (
-            "*1\r\n%2\r\n",
-            Some(ReplyError::TooManyElements { limit: 4 }),
-        ),
+        ("*1\r\n%2\r\n", Some(ReplyError::TooManyElements { limit: 4 })),
         ("*1\r\n*1\r\n:1\r\n", None),
         ("*1\r\n*1\r\n*1\r\n", Some(ReplyError::TooDeep { limit: 2 })),
-        (
-            "*2\r\n+12345\r\n+12\r\n",
-            Some(ReplyError::TooBig { limit: 16 }),
-        ),
+        ("*2\r\n+12345\r\n+12\r\n", Some(ReplyError::TooBig { limit: 16 })),
         ("*2\r\n+12345\r\n+1\r\n*2\r\n", None),
     ] {
-        assert_eq!(
-            decode_packets(limits, [bytes.as_bytes()]).1,
-            expected,
-            "{bytes:?}"
-        );
+        assert_eq!(decode_packets(limits, [bytes.as_bytes()]).1, expected, "{bytes:?}");
     }
     let huge = b"*9223372036854775807\r\n";
     let limit = ReplyLimits::default().max_elements;
-    assert_eq!(
-        decode(huge),
-        (vec![], Some(ReplyError::TooManyElements { limit }))
-    );
+    assert_eq!(decode(huge), (vec![], Some(ReplyError::TooManyElements { limit })));
 }
 
 #[test]
@@ -204,10 +151,7 @@ fn in_resp2(reply: Reply) -> Reply {
     let all = |values: Vec<Reply>| Reply::Array(values.into_iter().map(in_resp2).collect());
     match reply {
         Reply::Array(values) | Reply::Set(values) | Reply::Push(values) => all(values),
-        Reply::Map(pairs) => all(pairs
-            .into_iter()
-            .flat_map(|(key, value)| [key, value])
-            .collect()),
+        Reply::Map(pairs) => all(pairs.into_iter().flat_map(|(key, value)| [key, value]).collect()),
         Reply::Double(value) => Reply::bulk(agq_resp::format_double(value)),
         Reply::Bool(value) => Reply::int(value.into()),
         Reply::BigNumber(text) | Reply::Verbatim { text, .. } => Reply::Bulk(text),
@@ -264,10 +208,5 @@ fn nesting_as_deep_as_the_limit_is_read() {
     let (replies, error) = decode(deep.as_bytes());
     assert_eq!((replies.len(), error), (1, None));
     let (_, error) = decode(("*1\r\n".to_owned() + &deep).as_bytes());
-    assert_eq!(
-        error,
-        Some(ReplyError::TooDeep {
-            limit: limits.max_depth
-        })
-    );
+    assert_eq!(error, Some(ReplyError::TooDeep { limit: limits.max_depth }));
 }

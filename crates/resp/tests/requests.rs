@@ -38,20 +38,13 @@ fn requests_of_both_kinds_are_read_one_after_the_other() {
         ("*1\r\n$4\r\nPING\r\n", &[&["PING"][..]][..]),
         ("*2\r\n$3\r\nGET\r\n$0\r\n\r\n", &[&["GET", ""]]),
         ("PING\r\nGET a\n", &[&["PING"], &["GET", "a"]]),
-        (
-            "*1\r\n$4\r\nPING\r\nPING\r\n*1\r\n$1\r\n\n\r\n",
-            &[&["PING"], &["PING"], &["\n"]],
-        ),
+        ("*1\r\n$4\r\nPING\r\nPING\r\n*1\r\n$1\r\n\n\r\n", &[&["PING"], &["PING"], &["\n"]]),
         // Nothing is asked here, so nothing is answered.
         ("\r\n\n  \n*0\r\n*-1\r\n*-5\r\nPING\n", &[&["PING"]]),
         // Redis looks neither at the byte after a CR nor at the two after an argument.
         ("*1\rX$4\r\nPINGXXPING\n", &[&["PING"], &["PING"]]),
     ] {
-        assert_eq!(
-            decode(bytes.as_bytes()),
-            (requests(expected), None),
-            "{bytes:?}"
-        );
+        assert_eq!(decode(bytes.as_bytes()), (requests(expected), None), "{bytes:?}");
     }
 }
 
@@ -73,54 +66,25 @@ fn protocol_errors_have_the_words_of_redis() {
         ("*1\r\n$\r\n".to_owned(), bulk),
         ("*1\r\n$+4\r\nPING\r\n".to_owned(), bulk),
         ("*1\r\n$536870913\r\n".to_owned(), bulk),
-        (
-            "*1\r\nPING\r\n".to_owned(),
-            "Protocol error: expected '$', got 'P'",
-        ),
-        (
-            "*1\r\n\r\n".to_owned(),
-            "Protocol error: expected '$', got ' '",
-        ),
-        (
-            "*1\r\n\nx\r\n".to_owned(),
-            "Protocol error: expected '$', got ' '",
-        ),
-        (
-            "PING \"a\n".to_owned(),
-            "Protocol error: unbalanced quotes in request",
-        ),
-        (
-            "PING 'a'b\r\n".to_owned(),
-            "Protocol error: unbalanced quotes in request",
-        ),
+        ("*1\r\nPING\r\n".to_owned(), "Protocol error: expected '$', got 'P'"),
+        ("*1\r\n\r\n".to_owned(), "Protocol error: expected '$', got ' '"),
+        ("*1\r\n\nx\r\n".to_owned(), "Protocol error: expected '$', got ' '"),
+        ("PING \"a\n".to_owned(), "Protocol error: unbalanced quotes in request"),
+        ("PING 'a'b\r\n".to_owned(), "Protocol error: unbalanced quotes in request"),
         (long("", 65537), "Protocol error: too big inline request"),
-        (
-            long("*", 65536),
-            "Protocol error: too big mbulk count string",
-        ),
-        (
-            long("*1\r\n$", 65536),
-            "Protocol error: too big bulk count string",
-        ),
+        (long("*", 65536), "Protocol error: too big mbulk count string"),
+        (long("*1\r\n$", 65536), "Protocol error: too big bulk count string"),
     ] {
         let (requests, error) = decode(bytes.as_bytes());
         let shown = &bytes[..bytes.len().min(20)];
         assert!(requests.is_empty(), "{shown:?}");
-        assert_eq!(
-            error.map(|error| error.to_string()).as_deref(),
-            Some(expected),
-            "{shown:?}"
-        );
+        assert_eq!(error.map(|error| error.to_string()).as_deref(), Some(expected), "{shown:?}");
     }
 }
 
 #[test]
 fn lines_of_just_the_limit_are_waited_for() {
-    for bytes in [
-        "1".repeat(65536),
-        "*".to_owned() + &"1".repeat(65535),
-        "*1\r\n$".to_owned() + &"1".repeat(65535),
-    ] {
+    for bytes in ["1".repeat(65536), "*".to_owned() + &"1".repeat(65535), "*1\r\n$".to_owned() + &"1".repeat(65535)] {
         assert_eq!(decode(bytes.as_bytes()), (vec![], None));
     }
 }
@@ -128,18 +92,9 @@ fn lines_of_just_the_limit_are_waited_for() {
 #[test]
 fn an_error_goes_out_byte_by_byte_as_from_redis() {
     for (error, expected) in [
-        (
-            ProtocolError::ExpectedBulk(0xff),
-            &b"-ERR Protocol error: expected '$', got '\xff'\r\n"[..],
-        ),
-        (
-            ProtocolError::ExpectedBulk(b'\r'),
-            b"-ERR Protocol error: expected '$', got ' '\r\n",
-        ),
-        (
-            ProtocolError::InvalidBulkLength,
-            b"-ERR Protocol error: invalid bulk length\r\n",
-        ),
+        (ProtocolError::ExpectedBulk(0xff), &b"-ERR Protocol error: expected '$', got '\xff'\r\n"[..]),
+        (ProtocolError::ExpectedBulk(b'\r'), b"-ERR Protocol error: expected '$', got ' '\r\n"),
+        (ProtocolError::InvalidBulkLength, b"-ERR Protocol error: invalid bulk length\r\n"),
     ] {
         let mut out = BytesMut::new();
         error.to_reply().encode(agq_resp::Protocol::Resp2, &mut out);
@@ -157,10 +112,7 @@ fn a_stranger_may_send_little_until_it_has_authenticated() {
     encode_request(&vec!["a".repeat(16384); 10], &mut fits);
 
     for (bytes, stranger) in [
-        (
-            &eleven,
-            Some("Protocol error: unauthenticated multibulk length"),
-        ),
+        (&eleven, Some("Protocol error: unauthenticated multibulk length")),
         (&long, Some("Protocol error: unauthenticated bulk length")),
         (&fits, None),
     ] {
@@ -179,12 +131,7 @@ fn a_stranger_may_send_little_until_it_has_authenticated() {
 
 #[test]
 fn limits_hold_at_their_value_and_not_before() {
-    let limits = Limits {
-        max_bulk_bytes: 4,
-        max_args: 2,
-        max_inline_bytes: 8,
-        max_frame_bytes: 24,
-    };
+    let limits = Limits { max_bulk_bytes: 4, max_args: 2, max_inline_bytes: 8, max_frame_bytes: 24 };
     for (bytes, error) in [
         ("*1\r\n$4\r\nPING\r\n", None),
         ("*1\r\n$5\r\n", Some(ProtocolError::InvalidBulkLength)),
@@ -195,16 +142,9 @@ fn limits_hold_at_their_value_and_not_before() {
         ("123456789\n", Some(ProtocolError::TooBigInlineRequest)),
     ] {
         let mut decoder = RequestDecoder::new(limits);
-        assert_eq!(
-            decode_packets(&mut decoder, [bytes.as_bytes()]).1,
-            error,
-            "{bytes:?}"
-        );
+        assert_eq!(decode_packets(&mut decoder, [bytes.as_bytes()]).1, error, "{bytes:?}");
     }
-    let mut decoder = RequestDecoder::new(Limits {
-        max_frame_bytes: 23,
-        ..limits
-    });
+    let mut decoder = RequestDecoder::new(Limits { max_frame_bytes: 23, ..limits });
     let (_, error) = decode_packets(&mut decoder, [&b"*2\r\n$4\r\nECHO\r\n$4\r\n"[..]]);
     assert_eq!(error, Some(ProtocolError::TooBigRequest));
 }
@@ -224,22 +164,18 @@ fn after_an_error_nothing_is_read_any_more() {
 fn arguments_are_slices_of_what_was_read() {
     let mut buf = BytesMut::from("*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n");
     let place = buf.as_ptr().wrapping_add(17);
-    let request = RequestDecoder::new(Limits::default())
-        .decode(&mut buf)
-        .unwrap()
-        .unwrap();
+    let request = RequestDecoder::new(Limits::default()).decode(&mut buf).unwrap().unwrap();
     assert_eq!(request.arg(1).as_ptr(), place);
     assert!(buf.is_empty());
 }
 
 /// A stream of requests of both kinds, some of which are damaged.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
-    let multibulk = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..8)
-        .prop_map(|args| {
-            let mut out = BytesMut::new();
-            encode_request(&args, &mut out);
-            out.to_vec()
-        });
+    let multibulk = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..8).prop_map(|args| {
+        let mut out = BytesMut::new();
+        encode_request(&args, &mut out);
+        out.to_vec()
+    });
     let inline = "[a-z \"'\\\\x0-9\t]{0,30}\r?\n".prop_map(String::into_bytes);
     let odd = prop::sample::select(vec![
         &b"*0\r\n"[..],
@@ -298,10 +234,7 @@ fn a_peer_that_sends_single_bytes_costs_no_more_than_another() {
     bytes.resize(1 << 19, b'a');
     bytes.extend_from_slice(b"\"\n");
     encode_into(&mut bytes, 1 << 19);
-    let mut decoder = RequestDecoder::new(Limits {
-        max_inline_bytes: 1 << 20,
-        ..Limits::default()
-    });
+    let mut decoder = RequestDecoder::new(Limits { max_inline_bytes: 1 << 20, ..Limits::default() });
     let (requests, error) = decode_packets(&mut decoder, bytes.chunks(1));
     assert_eq!((requests.len(), error), (2, None));
 }

@@ -1,0 +1,217 @@
+//! `agq serve`: flags, then environment, then defaults; lock, key, listen, run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+
+use crate::server::{self, key, lock::Lock};
+use crate::storage::{self, DurabilityMode};
+
+/// The server's flags.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ServeArgs {
+    /// Folder that holds the store [default: ~/.agq]
+    #[arg(long, env = "AGQ_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// TCP address to listen on; may be given several times
+    #[arg(long, env = "AGQ_BIND", value_name = "HOST:PORT", default_value = "127.0.0.1:6380", value_delimiter = ',')]
+    bind: Vec<String>,
+    /// Unix socket to listen on as well
+    #[arg(long, env = "AGQ_SOCKET", value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Key that clients must give with AUTH [default: made at the first start, kept in <data-dir>/session.key]
+    #[arg(long, env = "AGQ_SESSION_KEY", value_name = "KEY", hide_env_values = true)]
+    session_key: Option<String>,
+    /// Ask for no key; only with loopback and Unix addresses
+    #[arg(long, env = "AGQ_NO_AUTH", conflicts_with = "session_key")]
+    no_auth: bool,
+    /// When an acknowledged write is on disk: always, interval[=ms] or none
+    #[arg(long, env = "AGQ_DURABILITY", value_name = "MODE", default_value = "always", value_parser = parse_durability)]
+    durability: DurabilityMode,
+    /// Page cache of the store
+    #[arg(long, env = "AGQ_CACHE_SIZE", value_name = "BYTES", default_value = "256MiB", value_parser = parse_size)]
+    cache_size: u64,
+    /// Log written between two checkpoints
+    #[arg(long, env = "AGQ_CHECKPOINT_SIZE", value_name = "BYTES", default_value = "16MiB", value_parser = parse_size)]
+    checkpoint_size: u64,
+    /// Milliseconds that a checkpoint should hold up commands at most
+    #[arg(long, env = "AGQ_CHECKPOINT_STALL", value_name = "MS", default_value_t = 20)]
+    checkpoint_stall: u64,
+    /// Most seconds between two sweeps of expired keys
+    #[arg(long, env = "AGQ_SWEEP_INTERVAL", value_name = "SECONDS", default_value_t = 30)]
+    sweep_interval: u64,
+    /// Connections open at a time
+    #[arg(long, env = "AGQ_MAX_CLIENTS", value_name = "N", default_value_t = 10_000)]
+    max_clients: usize,
+}
+
+fn parse_durability(text: &str) -> Result<DurabilityMode, String> {
+    match text.split_once('=') {
+        None if text == "always" => Ok(DurabilityMode::Always),
+        None if text == "interval" => Ok(DurabilityMode::Interval(1000)),
+        None if text == "none" => Ok(DurabilityMode::None),
+        Some(("interval", ms)) => match ms.parse() {
+            Ok(ms @ 1..=3_600_000) => Ok(DurabilityMode::Interval(ms)),
+            _ => Err(format!("the interval '{ms}' is not a number of milliseconds from 1 to 3600000")),
+        },
+        _ => Err("expected always, interval, interval=<ms> or none".to_owned()),
+    }
+}
+
+/// Reads `4096`, `64KiB`, `16MiB`, `1GiB` (or K, M, G, KB, MB, GB: all powers of 1024).
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        unit => return Err(format!("unknown unit '{unit}': use KiB, MiB or GiB")),
+    };
+    let number: u64 = digits.parse().map_err(|_| format!("'{digits}' is not a whole number"))?;
+    number.checked_mul(unit).ok_or_else(|| format!("{text} is too large"))
+}
+
+/// Starts the server and runs it until it is told to stop.
+pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("AGQ_LOG").unwrap_or_else(|_| "info".into()))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+    let dir = data_dir(args.data_dir.as_ref())?;
+    if args.no_auth {
+        check_local(&args.bind)?;
+    }
+    let mut lock = Lock::take(&dir)?;
+    let key = match (&args.session_key, args.no_auth) {
+        (_, true) => None,
+        (Some(key), _) if key.is_empty() => bail!("the session key is empty: give one, or use --no-auth"),
+        (Some(key), _) => Some(Arc::from(key.as_str())),
+        (None, _) => Some(key::load_or_make(&dir)?),
+    };
+    let options = server_options(args, dir, key);
+    let shown = options.storage.dir.clone();
+    server::run(&options, stop_signal()?, move |addresses| {
+        if let Err(error) = lock.announce(addresses) {
+            tracing::warn!(%error, "cannot write the addresses into the lock file");
+        }
+        // Held for as long as the process lives.
+        std::mem::forget(lock);
+        tracing::info!(data_dir = %shown.display(), addresses = addresses.join(" "), "ready");
+    })?;
+    tracing::info!("stopped; data.redb is complete by itself");
+    Ok(())
+}
+
+fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> server::Options {
+    let durability = match args.durability {
+        DurabilityMode::Always => "always".to_owned(),
+        DurabilityMode::Interval(ms) => format!("interval={ms}"),
+        DurabilityMode::None => "none".to_owned(),
+    };
+    let appendfsync = match args.durability {
+        DurabilityMode::Always => "always",
+        DurabilityMode::Interval(_) => "everysec",
+        DurabilityMode::None => "no",
+    };
+    let parameters = [
+        ("appendonly", "yes".to_owned()),
+        ("appendfsync", appendfsync.to_owned()),
+        ("save", String::new()),
+        ("databases", "16".to_owned()),
+        ("maxclients", args.max_clients.to_string()),
+        ("maxmemory", "0".to_owned()),
+        ("maxmemory-policy", "noeviction".to_owned()),
+        ("timeout", "0".to_owned()),
+        ("dir", dir.display().to_string()),
+        ("durability", durability),
+        ("cache-size", args.cache_size.to_string()),
+        ("checkpoint-size", args.checkpoint_size.to_string()),
+        ("checkpoint-stall", args.checkpoint_stall.to_string()),
+        ("sweep-interval", args.sweep_interval.to_string()),
+    ];
+    server::Options {
+        storage: storage::Options {
+            dir,
+            durability: args.durability,
+            cache_size: usize::try_from(args.cache_size).unwrap_or(usize::MAX),
+            checkpoint_size: args.checkpoint_size,
+            checkpoint_stall_ms: args.checkpoint_stall,
+        },
+        bind: args.bind.iter().filter(|address| !address.is_empty()).cloned().collect(),
+        socket: args.socket.clone(),
+        key,
+        max_clients: args.max_clients,
+        sweep_interval_ms: args.sweep_interval.saturating_mul(1000),
+        parameters: parameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+    }
+}
+
+/// The data directory that was asked for, or `~/.agq`.
+pub(super) fn data_dir(asked: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
+    if let Some(dir) = asked {
+        return std::path::absolute(dir).with_context(|| format!("the data directory '{}'", dir.display()));
+    }
+    match std::env::home_dir() {
+        Some(home) if !home.as_os_str().is_empty() => Ok(home.join(".agq")),
+        _ => bail!("there is no home directory: choose a data directory with --data-dir"),
+    }
+}
+
+/// Refuses to serve strangers without a key.
+fn check_local(addresses: &[String]) -> anyhow::Result<()> {
+    for address in addresses {
+        let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let local = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        if !local {
+            bail!("--no-auth with '{address}' would let anybody in: use a loopback address, or a session key");
+        }
+    }
+    Ok(())
+}
+
+/// Resolves at SIGTERM or SIGINT. Signals are caught from the first call on.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + 'static> {
+    Ok(async {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+            tracing::error!("cannot catch SIGTERM and SIGINT");
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = term.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = int.recv() => tracing::info!("SIGINT: stopping"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(parse_size("4096"), Ok(4096));
+        assert_eq!(parse_size("16MiB"), Ok(16 << 20));
+        assert_eq!(parse_size("1g"), Ok(1 << 30));
+        assert!(parse_size("1x").is_err() && parse_size("").is_err() && parse_size("99999999999G").is_err());
+    }
+
+    #[test]
+    fn durability_modes() {
+        assert_eq!(parse_durability("interval=50"), Ok(DurabilityMode::Interval(50)));
+        assert_eq!(parse_durability("none"), Ok(DurabilityMode::None));
+        assert!(parse_durability("interval=0").is_err() && parse_durability("sometimes").is_err());
+    }
+
+    #[test]
+    fn no_auth_is_for_local_addresses() {
+        assert!(check_local(&["127.0.0.1:1".into(), "[::1]:1".into(), "localhost:1".into()]).is_ok());
+        assert!(check_local(&["0.0.0.0:6380".into()]).is_err());
+        assert!(check_local(&["example.org:6380".into()]).is_err());
+    }
+}

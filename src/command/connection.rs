@@ -1,0 +1,155 @@
+//! Commands about the connection itself.
+
+use agq_resp::{Protocol, Reply, Request};
+use subtle::ConstantTimeEq;
+
+use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, Run, args};
+use crate::data::keyspaces::DATABASES;
+
+const FAST: Flags = Flags::FAST;
+
+/// The rows of this file.
+pub(super) const COMMANDS: &[Command] = &[
+    Command::new("PING", -1, Group::Connection, FAST, Run::Write(ping)).doc(
+        "1.0.0",
+        "[message]",
+        "Answers PONG, or the message.",
+    ),
+    Command::new("ECHO", 2, Group::Connection, FAST, Run::Write(echo)).doc("1.0.0", "message", "Answers the message."),
+    Command::new("AUTH", -2, Group::Connection, FAST.and(Flags::NO_AUTH), Run::Write(auth)).doc(
+        "1.0.0",
+        "[username] password",
+        "Gives the session key; the only user is 'default'.",
+    ),
+    Command::new("HELLO", -1, Group::Connection, FAST.and(Flags::NO_AUTH), Run::Write(hello)).doc(
+        "6.0.0",
+        "[protover [AUTH username password] [SETNAME clientname]]",
+        "Chooses the protocol version and answers what the server is.",
+    ),
+    Command::new("SELECT", 2, Group::Connection, FAST, Run::Write(select)).doc(
+        "1.0.0",
+        "index",
+        "Chooses the database, 0 to 15.",
+    ),
+    Command::new("QUIT", -1, Group::Connection, FAST.and(Flags::NO_AUTH), Run::Write(quit)).doc(
+        "1.0.0",
+        "",
+        "Closes the connection once its replies are out.",
+    ),
+];
+
+fn ping(_: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    match request.len() {
+        1 => Ok(Reply::simple("PONG")),
+        2 => Ok(Reply::bulk(request.bytes(1))),
+        _ => Err(CommandError::arity("ping").into()),
+    }
+}
+
+fn echo(_: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    Ok(Reply::bulk(request.bytes(1)))
+}
+
+fn auth(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let (user, key) = match request.len() {
+        2 => (None, request.arg(1)),
+        3 => (Some(request.arg(1)), request.arg(2)),
+        _ => return Err(CommandError::SYNTAX.into()),
+    };
+    check_key(ctx, user, key)?;
+    Ok(Reply::ok())
+}
+
+/// Marks the connection as authenticated when the key is right; takes the same time when it is wrong.
+fn check_key(ctx: &mut Context<'_, '_>, user: Option<&[u8]>, key: &[u8]) -> Result<(), CommandError> {
+    let Some(expected) = ctx.server.config.key.as_deref() else {
+        if user.is_none() {
+            return Err(CommandError::new(
+                "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
+                 configuration is correct?",
+            ));
+        }
+        // Redis's default user without a password takes any.
+        return if user == Some(b"default") { Ok(()) } else { Err(wrong_password()) };
+    };
+    let right_user = user.is_none_or(|user| user == b"default");
+    if !bool::from(expected.as_bytes().ct_eq(key)) || !right_user {
+        return Err(wrong_password());
+    }
+    ctx.session.authenticated = true;
+    Ok(())
+}
+
+fn wrong_password() -> CommandError {
+    CommandError::new("WRONGPASS invalid username-password pair or user is disabled.")
+}
+
+fn hello(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let mut options = args::Options::new(request, 1);
+    let mut protocol = ctx.session.protocol;
+    if let Some(version) = options.word() {
+        let version = args::integer(version)
+            .map_err(|_| CommandError::new("ERR Protocol version is not an integer or out of range"))?;
+        protocol = Protocol::from_version(version).ok_or(CommandError::new("NOPROTO unsupported protocol version"))?;
+    }
+    let mut name = None;
+    let mut login = None;
+    while let Some(word) = options.word() {
+        if args::is(word, "AUTH") && options.left() >= 2 {
+            login = Some((options.value()?, options.value()?));
+        } else if args::is(word, "SETNAME") && options.left() >= 1 {
+            name = Some(options.value()?);
+        } else {
+            let word = String::from_utf8_lossy(word);
+            return Err(CommandError::new(format!("ERR Syntax error in HELLO option '{word}'")).into());
+        }
+    }
+    if let Some((user, key)) = login {
+        check_key(ctx, Some(user), key)?;
+    }
+    if !ctx.session.authenticated {
+        return Err(CommandError::new(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
+             <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the \
+             same time",
+        )
+        .into());
+    }
+    if let Some(name) = name {
+        ctx.session.name = client_name(name)?;
+    }
+    ctx.session.protocol = protocol;
+    Ok(Reply::map([
+        (Reply::bulk("server"), Reply::bulk("redis")),
+        (Reply::bulk("version"), Reply::bulk("7.0.15")),
+        (Reply::bulk("proto"), Reply::int(i64::from(protocol.version()))),
+        (Reply::bulk("id"), Reply::int(ctx.session.id.cast_signed())),
+        (Reply::bulk("mode"), Reply::bulk("standalone")),
+        (Reply::bulk("role"), Reply::bulk("master")),
+        (Reply::bulk("modules"), Reply::array([])),
+    ]))
+}
+
+/// A name that CLIENT LIST could show: printable, without spaces.
+fn client_name(name: &[u8]) -> Result<bytes::Bytes, CommandError> {
+    if name.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
+        return Ok(bytes::Bytes::copy_from_slice(name));
+    }
+    Err(CommandError::new("ERR Client names cannot contain spaces, newlines or special characters."))
+}
+
+fn select(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let index = args::integer(request.arg(1))?;
+    match u8::try_from(index) {
+        Ok(index) if usize::from(index) < DATABASES => {
+            ctx.session.database = index;
+            Ok(Reply::ok())
+        }
+        _ => Err(CommandError::new("ERR DB index is out of range").into()),
+    }
+}
+
+fn quit(ctx: &mut Context<'_, '_>, _: &Request) -> Outcome {
+    ctx.session.closing = true;
+    Ok(Reply::ok())
+}

@@ -1,0 +1,123 @@
+//! What a command function is given.
+
+use std::sync::Arc;
+
+use agq_resp::{Protocol, Reply};
+
+use crate::clock::Millis;
+use crate::command::{ReadContext, Session};
+use crate::data::keyspaces::DATABASES;
+use crate::data::{Edit, Keyspace, Touch, Touched, View};
+use crate::storage::Batch;
+
+/// What the operator chose; does not change while the server runs.
+#[derive(Clone)]
+pub struct Config {
+    /// The session key; `None` asks for none.
+    pub key: Option<Arc<str>>,
+    /// Names and values that CONFIG GET shows.
+    pub parameters: Vec<(String, String)>,
+    /// Most milliseconds between two sweeps of expired keys.
+    pub sweep_interval_ms: u64,
+}
+
+/// What commands know and change of the server itself.
+pub struct Server {
+    /// What the operator chose.
+    pub config: Config,
+    /// The keyspace of each database.
+    pub keyspaces: [Keyspace; DATABASES],
+    /// Facts for INFO and the like, refreshed by the core loop.
+    pub facts: Facts,
+    /// Why no writing command may run now, and what helps; `None` when they may.
+    pub refusal: Option<String>,
+    /// Set by SAVE: a checkpoint is made before the batch's replies leave.
+    pub save_requested: bool,
+    /// Set by SHUTDOWN.
+    pub shutdown_requested: bool,
+}
+
+/// Facts that the engine cannot know by itself.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// When the server started.
+    pub started: Millis,
+    /// Connections open now.
+    pub clients: usize,
+    /// Commands parked now.
+    pub blocked: usize,
+    /// Connections accepted since the start.
+    pub connections_received: u64,
+    /// Commands run since the start.
+    pub commands_processed: u64,
+    /// When the last checkpoint was made.
+    pub last_save: Millis,
+    /// Lines `name:value` of INFO's persistence section, from storage.
+    pub storage: Vec<(&'static str, String)>,
+}
+
+/// What a parked command waits for.
+#[derive(Debug)]
+pub struct Wait {
+    /// The command runs again when one of these is touched.
+    pub on: Vec<Touch>,
+    /// When it gives up; `None` never.
+    pub deadline: Option<Millis>,
+    /// What it answers then.
+    pub timeout_reply: Reply,
+    /// True when nobody else who waits for the same things would get anything now either: others behind it need not
+    /// be tried.
+    pub drained: bool,
+    /// True for a list claim of a multiplexing worker: when another command of its connection comes, it gives up.
+    pub yields: bool,
+}
+
+/// What a command that changes something is given.
+pub struct Context<'a, 'txn> {
+    /// The open batch.
+    pub batch: &'a mut Batch<'txn>,
+    /// What the command changed, for parked commands.
+    pub touched: &'a mut Touched,
+    /// The connection.
+    pub session: &'a mut Session,
+    /// The server.
+    pub server: &'a mut Server,
+    /// Randomness, seeded by the core loop.
+    pub random: &'a mut fastrand::Rng,
+    /// The batch's time.
+    pub now: Millis,
+    /// True when the connection has sent another command behind this one.
+    pub more_behind: bool,
+}
+
+impl<'txn> Context<'_, 'txn> {
+    /// The keyspace of the selected database.
+    #[must_use]
+    pub fn keyspace(&self) -> Keyspace {
+        self.server.keyspaces[usize::from(self.session.database)]
+    }
+
+    /// The selected database, to be read.
+    #[must_use]
+    pub fn view(&self) -> View<'_> {
+        View { rows: self.batch, keyspace: self.keyspace(), now: self.now }
+    }
+
+    /// The selected database, to be changed.
+    pub fn edit(&mut self) -> Edit<'_, 'txn> {
+        let keyspace = self.keyspace();
+        Edit { batch: self.batch, keyspace, now: self.now, touched: self.touched }
+    }
+
+    /// What a reading command of the same connection is given.
+    #[must_use]
+    pub fn reading(&self) -> ReadContext<'_> {
+        ReadContext { view: self.view(), protocol: self.session.protocol }
+    }
+
+    /// True when the connection speaks RESP3.
+    #[must_use]
+    pub fn is_resp3(&self) -> bool {
+        self.session.protocol == Protocol::Resp3
+    }
+}

@@ -1,0 +1,71 @@
+//! How a command can end other than with a reply.
+
+use std::borrow::Cow;
+
+use agq_resp::Reply;
+
+use crate::command::Wait;
+use crate::{data, storage};
+
+/// An error reply: the whole text, its code first. Never fatal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandError(pub Cow<'static, str>);
+
+impl CommandError {
+    /// `ERR syntax error`, as Redis says it.
+    pub const SYNTAX: CommandError = CommandError(Cow::Borrowed("ERR syntax error"));
+    /// An argument is no 64-bit integer.
+    pub const NOT_AN_INTEGER: CommandError = CommandError(Cow::Borrowed("ERR value is not an integer or out of range"));
+
+    /// An error with this text.
+    pub fn new(text: impl Into<Cow<'static, str>>) -> CommandError {
+        CommandError(text.into())
+    }
+
+    /// The arity error of a command or of `container|subcommand`, in lower case.
+    #[must_use]
+    pub fn arity(name: &str) -> CommandError {
+        CommandError(format!("ERR wrong number of arguments for '{}' command", name.to_ascii_lowercase()).into())
+    }
+
+    /// The error reply.
+    #[must_use]
+    pub fn reply(&self) -> Reply {
+        Reply::error(self.0.as_ref())
+    }
+}
+
+/// Why a command gave no reply of its own.
+#[derive(Debug)]
+pub enum Halt {
+    /// It is refused; what it may have written is taken back.
+    Error(CommandError),
+    /// There is nothing for it yet: it is parked and run again when one of its things is touched.
+    Block(Wait),
+    /// The store failed: nothing may be acknowledged any more.
+    Fatal(storage::Error),
+}
+
+/// What a command function returns.
+pub type Outcome = Result<Reply, Halt>;
+
+impl From<CommandError> for Halt {
+    fn from(error: CommandError) -> Halt {
+        Halt::Error(error)
+    }
+}
+
+impl From<storage::Error> for Halt {
+    fn from(error: storage::Error) -> Halt {
+        if error.is_refusal() { Halt::Error(CommandError::new(format!("ERR {error}"))) } else { Halt::Fatal(error) }
+    }
+}
+
+impl From<data::Error> for Halt {
+    fn from(error: data::Error) -> Halt {
+        match error {
+            data::Error::Storage(error) => error.into(),
+            refused => Halt::Error(CommandError::new(refused.to_string())),
+        }
+    }
+}

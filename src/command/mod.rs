@@ -1,0 +1,33 @@
+//! What a client may say: one function and one table row a command.
+//!
+//! A row carries name, arity, flags, key positions and documentation; the gate in front of every command, COMMAND,
+//! and the generated pages all read it. A function parses arguments, calls `data` or `jobs`, and builds a reply: it
+//! validates everything before it changes anything. Nothing here knows redb, sockets or a runtime.
+
+pub mod args;
+mod connection;
+mod context;
+mod error;
+mod keys;
+mod server;
+mod session;
+mod strings;
+pub mod table;
+
+pub use context::{Config, Context, Facts, Server, Wait};
+pub use error::{CommandError, Halt, Outcome};
+pub use session::Session;
+pub use table::{Command, Flags, Group, KeySpec, Run, lookup};
+
+use agq_resp::Protocol;
+
+use crate::data::View;
+
+/// What a reading command sees: it may run on the core thread or, when it is heavy, on a snapshot elsewhere.
+#[derive(Clone, Copy)]
+pub struct ReadContext<'a> {
+    /// The database that the connection selected.
+    pub view: View<'a>,
+    /// How the reply will be encoded, for commands whose shape depends on it.
+    pub protocol: Protocol,
+}

@@ -1,0 +1,50 @@
+//! What the engine remembers of a connection.
+
+use agq_resp::Protocol;
+use bytes::Bytes;
+
+/// A connection's state.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// The connection's number, unique for the life of the process.
+    pub id: u64,
+    /// Where the client connects from, for people.
+    pub address: String,
+    /// The selected database, 0 to 15.
+    pub database: u8,
+    /// How replies are encoded.
+    pub protocol: Protocol,
+    /// True once the key was given, or when none is asked.
+    pub authenticated: bool,
+    /// CLIENT SETNAME.
+    pub name: Bytes,
+    /// CLIENT SETINFO lib-name.
+    pub library_name: Bytes,
+    /// CLIENT SETINFO lib-ver.
+    pub library_version: Bytes,
+    /// Set by QUIT and the like: the connection closes once its replies are out.
+    pub closing: bool,
+}
+
+impl Session {
+    /// A fresh connection.
+    #[must_use]
+    pub fn new(id: u64, address: String, authenticated: bool) -> Session {
+        Session {
+            id,
+            address,
+            database: 0,
+            protocol: Protocol::Resp2,
+            authenticated,
+            name: Bytes::new(),
+            library_name: Bytes::new(),
+            library_version: Bytes::new(),
+            closing: false,
+        }
+    }
+
+    /// Back to the state of a fresh connection (RESET).
+    pub fn reset(&mut self, authenticated: bool) {
+        *self = Session::new(self.id, std::mem::take(&mut self.address), authenticated);
+    }
+}

@@ -1,0 +1,309 @@
+//! The command table: everything that is known of a command but its function's body.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::BitOr;
+use std::sync::LazyLock;
+
+use agq_resp::Request;
+
+use crate::command::{Context, Outcome, ReadContext};
+
+/// Properties of a command, as COMMAND INFO lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flags(u16);
+
+impl Flags {
+    /// No property.
+    pub const NONE: Flags = Flags(0);
+    /// May change data.
+    pub const WRITE: Flags = Flags(1);
+    /// Only reads data.
+    pub const READONLY: Flags = Flags(1 << 1);
+    /// May add data: refused when there is no room.
+    pub const DENYOOM: Flags = Flags(1 << 2);
+    /// For operators.
+    pub const ADMIN: Flags = Flags(1 << 3);
+    /// Allowed before AUTH.
+    pub const NO_AUTH: Flags = Flags(1 << 4);
+    /// May be parked.
+    pub const BLOCKING: Flags = Flags(1 << 5);
+    /// Constant or logarithmic time.
+    pub const FAST: Flags = Flags(1 << 6);
+    /// Where its keys stand depends on its arguments.
+    pub const MOVABLE_KEYS: Flags = Flags(1 << 7);
+    /// Not part of Redis.
+    pub const AGQ: Flags = Flags(1 << 8);
+
+    const NAMES: [(Flags, &'static str); 8] = [
+        (Flags::WRITE, "write"),
+        (Flags::READONLY, "readonly"),
+        (Flags::DENYOOM, "denyoom"),
+        (Flags::ADMIN, "admin"),
+        (Flags::NO_AUTH, "no_auth"),
+        (Flags::BLOCKING, "blocking"),
+        (Flags::FAST, "fast"),
+        (Flags::MOVABLE_KEYS, "movablekeys"),
+    ];
+
+    /// True when all of `other` are set.
+    #[must_use]
+    pub const fn has(self, other: Flags) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The words that COMMAND INFO uses.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Flags::NAMES.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, name)| name)
+    }
+
+    /// Both sets of properties.
+    #[must_use]
+    pub const fn and(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+}
+
+impl BitOr for Flags {
+    type Output = Flags;
+
+    fn bitor(self, other: Flags) -> Flags {
+        self.and(other)
+    }
+}
+
+/// What a command is about; also its ACL category, and its chapter in the generated pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// The connection itself.
+    Connection,
+    /// The server itself.
+    Server,
+    /// Keys of any type.
+    Generic,
+    /// Strings.
+    String,
+    /// Lists.
+    List,
+    /// Hashes.
+    Hash,
+    /// Sorted sets.
+    SortedSet,
+    /// Plans of tasks.
+    Plan,
+    /// Jobs.
+    Job,
+    /// Actions: one plan over many inputs.
+    Action,
+    /// Workers.
+    Worker,
+    /// Job queues.
+    Queue,
+}
+
+impl Group {
+    /// The group's name in Redis's terms where it has one.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::Connection => "connection",
+            Group::Server => "server",
+            Group::Generic => "generic",
+            Group::String => "string",
+            Group::List => "list",
+            Group::Hash => "hash",
+            Group::SortedSet => "sorted-set",
+            Group::Plan => "plan",
+            Group::Job => "job",
+            Group::Action => "action",
+            Group::Worker => "worker",
+            Group::Queue => "queue",
+        }
+    }
+
+    /// The ACL category of the group, as COMMAND INFO shows it.
+    #[must_use]
+    pub fn acl_category(self) -> &'static str {
+        match self {
+            Group::Generic => "@keyspace",
+            Group::Server => "@admin",
+            Group::Connection => "@connection",
+            Group::String => "@string",
+            Group::List => "@list",
+            Group::Hash => "@hash",
+            Group::SortedSet => "@sortedset",
+            Group::Plan | Group::Job | Group::Action | Group::Worker | Group::Queue => "@jobs",
+        }
+    }
+}
+
+/// Where a command's keys stand: first and last argument (negative: from the end), and the step; 0 0 0 for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeySpec {
+    /// The first key's place; 0 when there is none.
+    pub first: usize,
+    /// The last key's place; negative counts from the end.
+    pub last: i32,
+    /// From one key to the next.
+    pub step: usize,
+}
+
+/// A command's function.
+#[derive(Clone, Copy)]
+pub enum Run {
+    /// Reads the selected database and nothing else.
+    Read(fn(&ReadContext<'_>, &Request) -> Outcome),
+    /// May change data, the session or the server.
+    Write(fn(&mut Context<'_, '_>, &Request) -> Outcome),
+}
+
+/// Tells from counts, before rows are read, whether a reading command would hold up the core.
+pub type IsHeavy = fn(&ReadContext<'_>, &Request) -> Result<bool, crate::command::Halt>;
+
+/// A row of the command table.
+#[derive(Clone, Copy)]
+pub struct Command {
+    /// The name, in capitals.
+    pub name: &'static str,
+    /// Number of arguments with the name; negative: at least so many.
+    pub arity: i32,
+    /// What it is about.
+    pub group: Group,
+    /// Its properties.
+    pub flags: Flags,
+    /// Where its keys stand.
+    pub keys: KeySpec,
+    /// The Redis version that brought it, or AGQ's.
+    pub since: &'static str,
+    /// The arguments, as the documentation writes them.
+    pub usage: &'static str,
+    /// What it does, in a sentence.
+    pub summary: &'static str,
+    /// How it differs from Redis's, if it does.
+    pub differs: Option<&'static str>,
+    /// Its function.
+    pub run: Run,
+    /// Whether a reading command is heavy.
+    pub heavy: Option<IsHeavy>,
+}
+
+impl Command {
+    /// A row; the builders below fill in the rest.
+    #[must_use]
+    pub const fn new(name: &'static str, arity: i32, group: Group, flags: Flags, run: Run) -> Command {
+        Command {
+            name,
+            arity,
+            group,
+            flags,
+            keys: KeySpec { first: 0, last: 0, step: 0 },
+            since: "1.0.0",
+            usage: "",
+            summary: "",
+            differs: None,
+            run,
+            heavy: None,
+        }
+    }
+
+    /// Where the keys stand.
+    #[must_use]
+    pub const fn keys(mut self, first: usize, last: i32, step: usize) -> Command {
+        self.keys = KeySpec { first, last, step };
+        self
+    }
+
+    /// Since when, the arguments, and a sentence on what it does.
+    #[must_use]
+    pub const fn doc(mut self, since: &'static str, usage: &'static str, summary: &'static str) -> Command {
+        self.since = since;
+        self.usage = usage;
+        self.summary = summary;
+        self
+    }
+
+    /// How it differs from Redis's on purpose.
+    #[must_use]
+    pub const fn differs(mut self, how: &'static str) -> Command {
+        self.differs = Some(how);
+        self
+    }
+
+    /// When it is heavy.
+    #[must_use]
+    pub const fn heavy(mut self, heavy: IsHeavy) -> Command {
+        self.heavy = Some(heavy);
+        self
+    }
+
+    /// True when `arguments` (with the name) are as many as the command takes.
+    #[must_use]
+    pub fn takes(&self, arguments: usize) -> bool {
+        let wanted = self.arity.unsigned_abs() as usize;
+        if self.arity < 0 { arguments >= wanted } else { arguments == wanted }
+    }
+
+    /// The keys among a request's arguments.
+    pub fn key_names<'a>(&self, request: &'a Request) -> impl Iterator<Item = &'a [u8]> {
+        let last = match usize::try_from(self.keys.last) {
+            Ok(last) => last,
+            Err(_) => request.len().saturating_sub(self.keys.last.unsigned_abs() as usize),
+        };
+        let (first, step) = (self.keys.first, self.keys.step.max(1));
+        let end = if first == 0 { 0 } else { (last + 1).min(request.len()) };
+        (first..end).step_by(step).map(|place| request.arg(place))
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Every command, ordered by group as the files stand.
+pub fn all() -> impl Iterator<Item = &'static Command> {
+    const GROUPS: &[&[Command]] =
+        &[super::connection::COMMANDS, super::server::COMMANDS, super::keys::COMMANDS, super::strings::COMMANDS];
+    GROUPS.iter().copied().flatten()
+}
+
+/// The command of a name in any case.
+#[must_use]
+pub fn lookup(name: &[u8]) -> Option<&'static Command> {
+    static BY_NAME: LazyLock<HashMap<&'static [u8], &'static Command>> =
+        LazyLock::new(|| all().map(|command| (command.name.as_bytes(), command)).collect());
+    let mut capitals = [0; 32];
+    let capitals = capitals.get_mut(..name.len())?;
+    capitals.copy_from_slice(name);
+    capitals.make_ascii_uppercase();
+    BY_NAME.get(&*capitals).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_found_and_sound() {
+        for command in all() {
+            assert_eq!(lookup(command.name.to_ascii_lowercase().as_bytes()).unwrap().name, command.name);
+            assert_eq!(command.name, command.name.to_ascii_uppercase());
+            assert!(command.arity != 0, "{}", command.name);
+            assert!(!command.summary.is_empty(), "{} has no summary", command.name);
+            assert!(!(command.flags.has(Flags::WRITE) && command.flags.has(Flags::READONLY)), "{}", command.name);
+            let reads = matches!(command.run, Run::Read(_));
+            assert!(!reads || command.flags.has(Flags::READONLY), "{} reads but is not READONLY", command.name);
+            assert!(command.heavy.is_none() || reads, "{} is heavy but cannot run on a snapshot", command.name);
+        }
+    }
+
+    #[test]
+    fn no_name_stands_twice() {
+        let mut names: Vec<_> = all().map(|command| command.name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

@@ -1,0 +1,93 @@
+//! Redis's data types over rows: typed functions, no RESP, no clock.
+//!
+//! A [`View`] reads one database as of one moment; an [`Edit`] changes it within the open batch. One row of the
+//! `keys` table answers for a key's type, deadline and small body; the elements of collections stand in tables of
+//! their own under the id that the record names, so that RENAME and DEL touch one row.
+
+mod error;
+pub mod keys;
+pub mod keyspaces;
+pub mod record;
+pub mod strings;
+pub mod trash;
+
+use bytes::Bytes;
+
+use crate::clock::Millis;
+use crate::storage::{Batch, Rows};
+
+pub use error::{Error, Result};
+pub use record::{Kind, Record};
+
+/// A number that stands for a database's present content; FLUSHDB gives the database a new one.
+pub type Keyspace = u32;
+
+/// A thing that was changed, or that a parked command waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Touch {
+    /// An ordinary key.
+    Key(Keyspace, Bytes),
+    /// A job queue got work, or may give out work again.
+    Queue(Bytes),
+    /// A job changed.
+    Job(Bytes),
+    /// There is something to tell a worker.
+    Worker(Bytes),
+    /// An event was written.
+    Events,
+}
+
+/// What the commands of a batch changed, collected for those who wait. It collects nothing while nobody does.
+#[derive(Debug, Default)]
+pub struct Touched {
+    /// Somebody waits for something.
+    pub wanted: bool,
+    /// What was changed since it was last emptied, oldest first.
+    pub things: Vec<Touch>,
+}
+
+impl Touched {
+    /// Notes a change; `thing` is made only when somebody waits.
+    pub fn add(&mut self, thing: impl FnOnce() -> Touch) {
+        if self.wanted {
+            self.things.push(thing());
+        }
+    }
+}
+
+/// One database as of one moment.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// The rows to read.
+    pub rows: &'a dyn Rows,
+    /// Which keyspace is meant.
+    pub keyspace: Keyspace,
+    /// Keys whose deadline is not after this moment do not exist.
+    pub now: Millis,
+}
+
+/// One database, to be changed within the open batch.
+pub struct Edit<'a, 'txn> {
+    /// The open batch.
+    pub batch: &'a mut Batch<'txn>,
+    /// Which keyspace is meant.
+    pub keyspace: Keyspace,
+    /// The batch's time.
+    pub now: Millis,
+    /// What was changed, for parked commands.
+    pub touched: &'a mut Touched,
+}
+
+impl Edit<'_, '_> {
+    /// The same database, to be read.
+    #[must_use]
+    pub fn view(&self) -> View<'_> {
+        View { rows: self.batch, keyspace: self.keyspace, now: self.now }
+    }
+
+    /// Notes that a key changed.
+    pub fn touch(&mut self, name: &[u8]) {
+        let keyspace = self.keyspace;
+        self.touched.add(|| Touch::Key(keyspace, Bytes::copy_from_slice(name)));
+    }
+}

@@ -1,0 +1,44 @@
+//! The one gate in front of every command: is it known, has it the right number of arguments, may this connection
+//! run it now.
+
+use agq_resp::Request;
+
+use crate::command::{Command, CommandError, Flags, Server, Session, lookup};
+
+/// The longest part of a client's words that an error repeats.
+const QUOTED_BYTES: usize = 128;
+
+/// The command that `request` names, if it may run. The order of the checks is Redis's.
+pub(super) fn admit(request: &Request, session: &Session, server: &Server) -> Result<&'static Command, CommandError> {
+    let Some(command) = lookup(request.arg(0)) else {
+        return Err(unknown(request));
+    };
+    if !command.takes(request.len()) {
+        return Err(CommandError::arity(command.name));
+    }
+    if !session.authenticated && !command.flags.has(Flags::NO_AUTH) {
+        return Err(CommandError::new("NOAUTH Authentication required."));
+    }
+    if let Some(refusal) = &server.refusal
+        && command.flags.has(Flags::WRITE)
+    {
+        return Err(CommandError::new(format!("MISCONF {refusal}")));
+    }
+    Ok(command)
+}
+
+fn unknown(request: &Request) -> CommandError {
+    let name = quoted(request.arg(0), QUOTED_BYTES);
+    let mut arguments = String::new();
+    for argument in request.iter().skip(1) {
+        if arguments.len() >= QUOTED_BYTES {
+            break;
+        }
+        arguments.push_str(&format!("'{}' ", quoted(argument, QUOTED_BYTES - arguments.len())));
+    }
+    CommandError::new(format!("ERR unknown command '{name}', with args beginning with: {arguments}"))
+}
+
+fn quoted(text: &[u8], limit: usize) -> String {
+    String::from_utf8_lossy(&text[..text.len().min(limit)]).into_owned()
+}

@@ -1,0 +1,374 @@
+//! The engine: runs units of commands in the open batch, in order, one at a time.
+//!
+//! It knows no socket, no runtime and no clock, and it neither flushes nor replies: the core loop hands it inputs and
+//! the time, appends what the batch changed to the log, and only then releases [`Engine::take_finished`]. A command
+//! that fails or panics is taken back; one that has to wait is parked ([`waiters`]) and run again, oldest first, as
+//! soon as something it waits for is touched.
+
+mod background;
+mod gate;
+mod waiters;
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use agq_resp::{Reply, Request};
+use bytes::BytesMut;
+
+use crate::clock::Millis;
+use crate::command::{Command, CommandError, Config, Context, Halt, ReadContext, Run, Server, Session, Wait};
+use crate::data::{Keyspace, Touch, Touched, View, keyspaces};
+use crate::storage::{self, Batch, Rows};
+use waiters::{Parked, Waiters};
+
+/// The number of a connection.
+pub type ConnId = u64;
+
+/// What the core loop hands in.
+pub enum Input {
+    /// A connection was accepted.
+    Open(Session),
+    /// Commands of a connection, in order.
+    Unit(Unit),
+    /// The connection sent something while a command of it is parked.
+    Interrupt(ConnId),
+    /// A heavy read ended on its helper thread.
+    Resume(Unit, Reply),
+    /// The connection is gone.
+    Close(ConnId),
+}
+
+/// A run of pipelined commands of one connection, and the replies to those that ran.
+pub struct Unit {
+    /// The connection.
+    pub conn: ConnId,
+    /// What is still to run.
+    pub requests: VecDeque<Request>,
+    /// An error to answer after them, which closes the connection: what followed could not be read.
+    pub protocol_error: Option<String>,
+    /// The encoded replies so far.
+    pub out: BytesMut,
+}
+
+/// A unit that ran to its end; its replies may leave once the batch is durable.
+pub struct Finished {
+    /// The connection.
+    pub conn: ConnId,
+    /// The encoded replies.
+    pub out: BytesMut,
+    /// Close the connection after them.
+    pub closing: bool,
+    /// The connection has given the key, or none is asked.
+    pub authenticated: bool,
+}
+
+/// A read that is to run on a snapshot taken after this batch.
+pub struct HeavyRead {
+    /// The unit it stands in, with what follows it.
+    pub unit: Unit,
+    request: Request,
+    run: fn(&ReadContext<'_>, &Request) -> crate::command::Outcome,
+    keyspace: Keyspace,
+    now: Millis,
+    protocol: agq_resp::Protocol,
+}
+
+impl HeavyRead {
+    /// Runs the command on a snapshot.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn run(&self, rows: &dyn Rows) -> storage::Result<Reply> {
+        let view = View { rows, keyspace: self.keyspace, now: self.now };
+        match (self.run)(&ReadContext { view, protocol: self.protocol }, &self.request) {
+            Ok(reply) => Ok(reply),
+            Err(Halt::Error(error)) => Ok(error.reply()),
+            Err(Halt::Block(wait)) => Ok(wait.timeout_reply),
+            Err(Halt::Fatal(error)) => Err(error),
+        }
+    }
+}
+
+/// What became of one command.
+enum Step {
+    Reply(Reply),
+    Parked(Wait),
+    Heavy(fn(&ReadContext<'_>, &Request) -> crate::command::Outcome),
+}
+
+/// The engine.
+pub struct Engine {
+    sessions: HashMap<ConnId, Session>,
+    server: Server,
+    waiters: Waiters,
+    touched: Touched,
+    random: fastrand::Rng,
+    /// Units whose parked command was answered; their rest runs before the batch ends.
+    ready: VecDeque<Unit>,
+    finished: Vec<Finished>,
+    heavy: Vec<HeavyRead>,
+    background: background::Background,
+}
+
+impl Engine {
+    /// An engine over the rows of `batch`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn new(batch: &mut Batch<'_>, config: Config, seed: u64, now: Millis) -> storage::Result<Engine> {
+        let facts = crate::command::Facts { started: now, last_save: now, ..Default::default() };
+        let server = Server {
+            config,
+            keyspaces: keyspaces::load(batch)?,
+            facts,
+            refusal: None,
+            save_requested: false,
+            shutdown_requested: false,
+        };
+        Ok(Engine {
+            sessions: HashMap::new(),
+            server,
+            waiters: Waiters::default(),
+            touched: Touched::default(),
+            random: fastrand::Rng::with_seed(seed),
+            ready: VecDeque::new(),
+            finished: Vec::new(),
+            heavy: Vec::new(),
+            background: background::Background::default(),
+        })
+    }
+
+    /// Takes one input and runs what it brings.
+    ///
+    /// # Errors
+    /// When the store fails: nothing may be acknowledged any more.
+    pub fn take(&mut self, batch: &mut Batch<'_>, input: Input, now: Millis) -> storage::Result<()> {
+        match input {
+            Input::Open(session) => {
+                self.server.facts.connections_received += 1;
+                self.sessions.insert(session.id, session);
+            }
+            Input::Unit(unit) => self.ready.push_back(unit),
+            Input::Resume(mut unit, reply) => {
+                self.answer(&mut unit, &reply);
+                self.ready.push_back(unit);
+            }
+            Input::Interrupt(conn) => {
+                if let Some(parked) = self.waiters.take_yielding(conn) {
+                    self.unpark(parked);
+                }
+            }
+            Input::Close(conn) => {
+                self.waiters.take(conn);
+                self.sessions.remove(&conn);
+            }
+        }
+        self.run_ready(batch, now)
+    }
+
+    /// Gives up on parked commands whose time has come, and does a slice of background work.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn tick(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<()> {
+        while let Some(parked) = self.waiters.take_expired(now) {
+            self.unpark(parked);
+        }
+        self.run_background(batch, now)?;
+        self.wake(batch, now)?;
+        self.run_ready(batch, now)
+    }
+
+    /// When [`Engine::tick`] has something to do next.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Millis> {
+        [self.waiters.next_deadline(), self.background.next()].into_iter().flatten().min()
+    }
+
+    /// The units that ran to their end since the last call.
+    pub fn take_finished(&mut self) -> Vec<Finished> {
+        std::mem::take(&mut self.finished)
+    }
+
+    /// The heavy reads that came up since the last call; the batch should end with one.
+    pub fn take_heavy(&mut self) -> Vec<HeavyRead> {
+        std::mem::take(&mut self.heavy)
+    }
+
+    /// True when a heavy read waits for a snapshot.
+    #[must_use]
+    pub fn has_heavy(&self) -> bool {
+        !self.heavy.is_empty()
+    }
+
+    /// What commands know of the server, for the core loop to refresh and to read requests from.
+    pub fn server(&mut self) -> &mut Server {
+        self.server.facts.clients = self.sessions.len();
+        self.server.facts.blocked = self.waiters.len();
+        &mut self.server
+    }
+
+    fn run_ready(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<()> {
+        while let Some(unit) = self.ready.pop_front() {
+            self.run_unit(batch, unit, now)?;
+        }
+        Ok(())
+    }
+
+    fn run_unit(&mut self, batch: &mut Batch<'_>, mut unit: Unit, now: Millis) -> storage::Result<()> {
+        while let Some(request) = unit.requests.pop_front() {
+            let Some(session) = self.sessions.get(&unit.conn) else { return Ok(()) };
+            if session.closing {
+                break;
+            }
+            let step = self.run_command(batch, &unit, &request, now)?;
+            match step {
+                Step::Reply(reply) => self.answer(&mut unit, &reply),
+                Step::Parked(wait) => {
+                    self.waiters.park(Parked { unit, request, wait });
+                    return self.wake(batch, now);
+                }
+                Step::Heavy(run) => {
+                    let (keyspace, protocol) = self.selected(unit.conn);
+                    self.heavy.push(HeavyRead { unit, request, run, keyspace, now, protocol });
+                    return Ok(());
+                }
+            }
+            self.wake(batch, now)?;
+        }
+        let Some(session) = self.sessions.get_mut(&unit.conn) else { return Ok(()) };
+        if let Some(text) = unit.protocol_error.take() {
+            session.closing = true;
+            Reply::error(text).encode(session.protocol, &mut unit.out);
+        }
+        let (closing, authenticated) = (session.closing, session.authenticated);
+        self.finished.push(Finished { conn: unit.conn, out: unit.out, closing, authenticated });
+        Ok(())
+    }
+
+    fn selected(&self, conn: ConnId) -> (Keyspace, agq_resp::Protocol) {
+        self.sessions.get(&conn).map_or((0, agq_resp::Protocol::Resp2), |session| {
+            (self.server.keyspaces[usize::from(session.database)], session.protocol)
+        })
+    }
+
+    fn answer(&self, unit: &mut Unit, reply: &Reply) {
+        if let Some(session) = self.sessions.get(&unit.conn) {
+            reply.encode(session.protocol, &mut unit.out);
+        }
+    }
+
+    /// Answers a parked command that gives up; what follows it runs before the batch ends.
+    fn unpark(&mut self, mut parked: Parked) {
+        self.answer(&mut parked.unit, &parked.wait.timeout_reply);
+        self.ready.push_back(parked.unit);
+    }
+
+    fn run_command(
+        &mut self,
+        batch: &mut Batch<'_>,
+        unit: &Unit,
+        request: &Request,
+        now: Millis,
+    ) -> storage::Result<Step> {
+        self.server.facts.commands_processed += 1;
+        let Some(session) = self.sessions.get(&unit.conn) else { return Ok(Step::Reply(Reply::Null)) };
+        let command = match gate::admit(request, session, &self.server) {
+            Ok(command) => command,
+            Err(error) => return Ok(Step::Reply(error.reply())),
+        };
+        self.execute(batch, unit, command, request, now)
+    }
+
+    /// Runs a command that passed the gate: all of it, or nothing.
+    fn execute(
+        &mut self,
+        batch: &mut Batch<'_>,
+        unit: &Unit,
+        command: &'static Command,
+        request: &Request,
+        now: Millis,
+    ) -> storage::Result<Step> {
+        let Some(session) = self.sessions.get_mut(&unit.conn) else { return Ok(Step::Reply(Reply::Null)) };
+        let mark = batch.mark();
+        let touched_before = self.touched.things.len();
+        self.touched.wanted = !self.waiters.is_empty();
+        let (touched, server, random) = (&mut self.touched, &mut self.server, &mut self.random);
+        let more_behind = !unit.requests.is_empty();
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let mut ctx = Context { batch: &mut *batch, touched, session, server, random, now, more_behind };
+            match command.run {
+                Run::Write(run) => run(&mut ctx, request).map(Step::Reply),
+                Run::Read(run) => {
+                    let ctx = ctx.reading();
+                    if let Some(is_heavy) = command.heavy
+                        && is_heavy(&ctx, request)?
+                    {
+                        return Ok(Step::Heavy(run));
+                    }
+                    run(&ctx, request).map(Step::Reply)
+                }
+            }
+        }));
+        let failed = match result {
+            Ok(Ok(step)) => {
+                batch.release();
+                return Ok(step);
+            }
+            Ok(Err(Halt::Fatal(error))) => return Err(error),
+            Ok(Err(Halt::Block(wait))) => Step::Parked(wait),
+            Ok(Err(Halt::Error(error))) => Step::Reply(error.reply()),
+            Err(_panic) => {
+                tracing::error!(command = command.name, "a command panicked; it was taken back");
+                let text = format!("ERR internal error in '{}': nothing was changed, please report it", command.name);
+                Step::Reply(CommandError::new(text).reply())
+            }
+        };
+        batch.rollback(mark);
+        batch.release();
+        self.touched.things.truncate(touched_before);
+        self.server.keyspaces = keyspaces::load(batch)?;
+        Ok(failed)
+    }
+
+    /// Runs parked commands whose things were touched, oldest first, until nothing that was touched is waited for.
+    fn wake(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<()> {
+        let mut next = 0;
+        while let Some(touch) = self.touched.things.get(next).cloned() {
+            next += 1;
+            self.wake_one(batch, &touch, now)?;
+        }
+        self.touched.things.clear();
+        Ok(())
+    }
+
+    fn wake_one(&mut self, batch: &mut Batch<'_>, touch: &Touch, now: Millis) -> storage::Result<()> {
+        let mut after = 0;
+        while let Some((turn, conn)) = self.waiters.next_waiting(touch, after) {
+            after = turn;
+            let Some(mut parked) = self.waiters.take(conn) else { continue };
+            match self.run_command(batch, &parked.unit, &parked.request, now)? {
+                Step::Reply(reply) => {
+                    self.answer(&mut parked.unit, &reply);
+                    self.ready.push_back(parked.unit);
+                }
+                Step::Parked(wait) => {
+                    let drained = wait.drained;
+                    self.waiters.put_back(turn, Parked { wait: parked.wait.renewed(wait), ..parked });
+                    if drained {
+                        return Ok(());
+                    }
+                }
+                Step::Heavy(_) => self.unpark(parked),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Wait {
+    /// The same wait after another vain attempt: the first deadline and answer stand.
+    fn renewed(self, again: Wait) -> Wait {
+        Wait { on: again.on, drained: again.drained, ..self }
+    }
+}

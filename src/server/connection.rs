@@ -1,0 +1,98 @@
+//! One connection: decode what has come, hand it in as a unit, write the replies.
+
+use std::collections::VecDeque;
+
+use agq_resp::{Limits, RequestDecoder};
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::engine::{ConnId, Finished, Unit};
+use crate::server::inbox::Inbox;
+
+/// Bytes asked of the socket at a time.
+const READ_BYTES: usize = 16 << 10;
+/// Commands in a unit at most.
+const UNIT_COMMANDS: usize = 1024;
+/// Bytes read ahead while a unit runs; a client that sends more waits.
+const READ_AHEAD_BYTES: usize = 1 << 20;
+
+/// Serves one connection to its end.
+pub(super) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, inbox: Inbox, conn: ConnId, asks_key: bool) {
+    if let Err(error) = exchange(&mut stream, &inbox, conn, asks_key).await {
+        tracing::debug!(conn, %error, "a connection failed");
+    }
+    inbox.close(conn);
+}
+
+async fn exchange(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    inbox: &Inbox,
+    conn: ConnId,
+    asks_key: bool,
+) -> std::io::Result<()> {
+    let mut decoder = RequestDecoder::new(Limits::default());
+    decoder.set_authenticated(!asks_key);
+    let mut input = BytesMut::with_capacity(READ_BYTES);
+    let mut out = BytesMut::new();
+    loop {
+        let mut unit = Unit { conn, requests: VecDeque::new(), protocol_error: None, out };
+        decode(&mut decoder, &mut input, &mut unit);
+        if unit.requests.is_empty() && unit.protocol_error.is_none() {
+            out = unit.out;
+            if inbox.is_stopping() || read(stream, &mut input).await? == 0 {
+                return Ok(());
+            }
+            continue;
+        }
+        inbox.submit(unit);
+        let Some(finished) = replies(stream, inbox, conn, &mut input).await? else { return Ok(()) };
+        decoder.set_authenticated(finished.authenticated);
+        stream.write_all(&finished.out).await?;
+        if finished.closing {
+            return stream.shutdown().await;
+        }
+        out = finished.out;
+        out.clear();
+    }
+}
+
+/// Moves every complete command of `input` into the unit.
+fn decode(decoder: &mut RequestDecoder, input: &mut BytesMut, unit: &mut Unit) {
+    while unit.requests.len() < UNIT_COMMANDS {
+        match decoder.decode(input) {
+            Ok(Some(request)) => unit.requests.push_back(request),
+            Ok(None) => return,
+            Err(error) => {
+                unit.protocol_error = Some(format!("ERR {error}"));
+                return;
+            }
+        }
+    }
+}
+
+/// Waits for the unit's replies. What the client sends meanwhile is read ahead; when it hangs up, nobody is left to
+/// take them.
+async fn replies(
+    stream: &mut (impl AsyncRead + Unpin),
+    inbox: &Inbox,
+    conn: ConnId,
+    input: &mut BytesMut,
+) -> std::io::Result<Option<Finished>> {
+    loop {
+        tokio::select! {
+            biased;
+            finished = inbox.finished(conn) => return Ok(finished),
+            count = read(stream, input), if input.len() < READ_AHEAD_BYTES => {
+                if count? == 0 {
+                    return Ok(None);
+                }
+                inbox.push(crate::engine::Input::Interrupt(conn));
+            }
+        }
+    }
+}
+
+async fn read(stream: &mut (impl AsyncRead + Unpin), input: &mut BytesMut) -> std::io::Result<usize> {
+    input.reserve(READ_BYTES);
+    stream.read_buf(input).await
+}

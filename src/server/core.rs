@@ -1,0 +1,144 @@
+//! The core loop: run what has come in, append its rows to the log, one flush, release the replies.
+
+use std::time::{Duration, Instant};
+
+use agq_resp::Reply;
+
+use crate::clock::Millis;
+use crate::command::Config;
+use crate::engine::{Engine, HeavyRead, Input};
+use crate::server::inbox::Inbox;
+use crate::server::start_engine;
+use crate::storage::{Db, WriteSet};
+use crate::wall_clock::WallClock;
+
+/// A batch takes no more units past so many rows …
+const BATCH_ROWS: usize = 2000;
+/// … bytes …
+const BATCH_BYTES: usize = 4 << 20;
+/// … or time.
+const BATCH_TIME: Duration = Duration::from_millis(2);
+/// After so long without a command a checkpoint is made.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// The engine and the store, driven by inputs.
+pub(super) struct Core {
+    engine: Engine,
+    db: Db,
+    clock: WallClock,
+    last_busy: Instant,
+}
+
+impl Core {
+    /// Starts the engine over an open store.
+    pub(super) fn new(mut db: Db, config: Config, mut clock: WallClock) -> anyhow::Result<Core> {
+        let now = clock.read();
+        let engine = start_engine(&mut db, config, now)?;
+        Ok(Core { engine, db, clock, last_busy: Instant::now() })
+    }
+
+    /// Runs until asked to stop; returns itself to be closed once the last replies are out.
+    pub(super) async fn run(mut self, inbox: &Inbox) -> anyhow::Result<Core> {
+        loop {
+            if inbox.is_empty() && !inbox.is_stopping() {
+                self.sleep(inbox).await;
+            }
+            // One turn of the scheduler: every connection that is ready hands in its unit first.
+            tokio::task::yield_now().await;
+            self.run_batch(inbox)?;
+            if inbox.is_stopping() && inbox.is_empty() {
+                inbox.abandon_waiting();
+                return Ok(self);
+            }
+        }
+    }
+
+    /// Makes a last checkpoint and closes the store.
+    pub(super) fn close(self) -> anyhow::Result<()> {
+        self.db.close()?;
+        Ok(())
+    }
+
+    /// Sleeps until something comes in or is due.
+    async fn sleep(&mut self, inbox: &Inbox) {
+        let now = self.clock.read();
+        let mut pause = self.engine.next_deadline().map(|at| Duration::from_millis(at.since(now)));
+        if self.db.checkpoint_due(u64::MAX) {
+            let idle = IDLE.saturating_sub(self.last_busy.elapsed());
+            pause = Some(pause.map_or(idle, |pause| pause.min(idle)));
+        }
+        match pause {
+            Some(pause) => drop(tokio::time::timeout(pause, inbox.arrived()).await),
+            None => inbox.arrived().await,
+        }
+    }
+
+    fn run_batch(&mut self, inbox: &Inbox) -> anyhow::Result<()> {
+        let now = self.clock.read();
+        if !inbox.is_empty() {
+            self.last_busy = Instant::now();
+        }
+        self.engine.server().refusal = self.db.refusal().map(|refusal| refusal.reason);
+        let rows = self.execute(inbox, now)?;
+        if !rows.is_empty() {
+            self.db.append(&rows, now)?;
+            self.db.flush()?;
+            self.db.apply(&rows)?;
+        }
+        let save = std::mem::take(&mut self.engine.server().save_requested);
+        let idle_ms = u64::try_from(self.last_busy.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if save || self.db.checkpoint_due(idle_ms) {
+            self.db.checkpoint()?;
+            self.engine.server().facts.last_save = now;
+        }
+        for finished in self.engine.take_finished() {
+            inbox.deliver(finished);
+        }
+        if self.engine.has_heavy() {
+            self.start_heavy(inbox)?;
+        }
+        if self.engine.server().shutdown_requested {
+            inbox.stop();
+        }
+        Ok(())
+    }
+
+    /// Runs what has come in, up to the limits of a batch, and what is due.
+    fn execute(&mut self, inbox: &Inbox, now: Millis) -> anyhow::Result<WriteSet> {
+        let began = Instant::now();
+        let mut batch = self.db.batch()?;
+        while let Some(input) = inbox.pop() {
+            self.engine.take(&mut batch, input, now)?;
+            let full = batch.rows_written() >= BATCH_ROWS || batch.bytes_written() >= BATCH_BYTES;
+            if full || self.engine.has_heavy() || began.elapsed() >= BATCH_TIME {
+                break;
+            }
+        }
+        self.engine.tick(&mut batch, now)?;
+        Ok(batch.finish())
+    }
+
+    /// Runs this turn's heavy reads on one snapshot, on a thread of their own.
+    fn start_heavy(&mut self, inbox: &Inbox) -> anyhow::Result<()> {
+        let snapshot = self.db.snapshot()?;
+        let reads = self.engine.take_heavy();
+        let inbox = inbox.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            reads.into_iter().map(|read| (read.run(&snapshot), read)).collect::<Vec<_>>()
+        });
+        tokio::task::spawn_local(async move {
+            let Ok(results) = work.await else {
+                tracing::error!("a heavy read panicked");
+                return;
+            };
+            for (result, HeavyRead { unit, .. }) in results {
+                let reply = result.unwrap_or_else(|error| {
+                    tracing::error!(%error, "a heavy read failed");
+                    Reply::error(format!("ERR the read failed: {error}"))
+                });
+                inbox.push(Input::Resume(unit, reply));
+            }
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! The one place that reads the clocks: the core loop asks it once a batch.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::clock::Millis;
+
+/// A clock that never runs backwards: it goes by the monotonic clock and is drawn to the wall clock, forwards at once,
+/// backwards by running a tenth slower.
+#[derive(Debug)]
+pub struct WallClock {
+    last: Millis,
+    last_read: Instant,
+    /// Part of a millisecond not yet counted, in nanoseconds.
+    rest_ns: u128,
+}
+
+impl WallClock {
+    /// A clock that starts no earlier than `floor`.
+    #[must_use]
+    pub fn start(floor: Millis) -> WallClock {
+        WallClock { last: wall().max(floor), last_read: Instant::now(), rest_ns: 0 }
+    }
+
+    /// The time now.
+    pub fn read(&mut self) -> Millis {
+        let read = Instant::now();
+        let elapsed = read.duration_since(self.last_read);
+        self.last_read = read;
+        self.advance(elapsed.as_nanos(), wall())
+    }
+
+    fn advance(&mut self, elapsed_ns: u128, wall: Millis) -> Millis {
+        let ahead = self.last > wall.plus(1);
+        let elapsed_ns = if ahead { elapsed_ns - elapsed_ns / 10 } else { elapsed_ns };
+        let total_ns = self.rest_ns + elapsed_ns;
+        self.rest_ns = total_ns % 1_000_000;
+        self.last = self.last.plus(u64::try_from(total_ns / 1_000_000).unwrap_or(u64::MAX));
+        self.last = self.last.max(wall);
+        self.last
+    }
+}
+
+fn wall() -> Millis {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clock(last: u64) -> WallClock {
+        WallClock { last: Millis(last), last_read: Instant::now(), rest_ns: 0 }
+    }
+
+    #[test]
+    fn a_step_forwards_is_followed_at_once() {
+        assert_eq!(clock(1000).advance(1_000_000, Millis(90_000)), Millis(90_000));
+    }
+
+    #[test]
+    fn a_step_backwards_slows_the_clock_by_a_tenth() {
+        let mut clock = clock(100_000);
+        assert_eq!(clock.advance(1_000_000_000, Millis(50_000)), Millis(100_900));
+        assert_eq!(clock.advance(1_000_000_000, Millis(51_000)), Millis(101_800));
+    }
+}
