@@ -2,113 +2,186 @@
 //!
 //! A batch's life: [`Db::batch`] → commands write into it → [`Batch::finish`] → [`Db::append`] (one write to the
 //! log) → [`Db::flush`] (one fdatasync) → [`Db::apply`] (the rows go into redb's open transaction). Now and then
-//! [`Db::checkpoint`] commits that transaction durably.
+//! [`Db::checkpoint`] commits that transaction; its pages reach the disk behind the core's back, and then the log
+//! they stood in is free again.
+//!
+//! After an error that is no refusal the store has stopped: nothing is acknowledged or written any more, and dropping
+//! it leaves the files as a kill would. The same holds for a `Db` dropped without [`Db::close`].
 
-use std::path::{Path, PathBuf};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use redb::{
-    Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition, TableError,
-    WriteTransaction,
-};
+use redb::{Database, Durability, ReadableDatabase, TableDefinition, WriteTransaction};
 
 use crate::clock::Millis;
-use crate::storage::batch::{KeyBound, Visit, is_empty_range, visit_rows};
-use crate::storage::{Batch, Error, Result, Rows, Table, WriteSet};
+use crate::storage::checkpoint::{Pace, Pacer, SnapshotToken, SnapshotWatch};
+use crate::storage::files::{Disk, RealDisk};
+use crate::storage::log::{Identity, Log};
+use crate::storage::log_segment::{Segments, erase_header};
+use crate::storage::log_sync::{LogSync, LogThread};
+use crate::storage::meta::StoreMeta;
+use crate::storage::recover::{self, DATA, Opened, commit_durably};
+use crate::storage::signals::Signals;
+use crate::storage::write_behind::{Applier, WriteBehind, WriteBehindThread};
+use crate::storage::{Batch, DurabilityMode, Error, Options, Refusal, Result, Snapshot, Stats, Table, WriteSet};
 
-/// When an acknowledged write is on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DurabilityMode {
-    /// Before its reply leaves.
-    Always,
-    /// At most this many milliseconds after it.
-    Interval(u64),
-    /// At the next checkpoint.
-    None,
-}
-
-/// How a store is opened.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The folder that holds `data.redb` and its log.
-    pub dir: PathBuf,
-    /// When an acknowledged write is on disk.
-    pub durability: DurabilityMode,
-    /// Bytes of redb's page cache.
-    pub cache_size: usize,
-    /// Bytes of log after which a checkpoint is made.
-    pub checkpoint_size: u64,
-    /// Milliseconds that a checkpoint should hold up the core at most.
-    pub checkpoint_stall_ms: u64,
-}
-
-impl Options {
-    /// The defaults, for a store in `dir`.
-    #[must_use]
-    pub fn new(dir: &Path) -> Options {
-        Options {
-            dir: dir.to_owned(),
-            durability: DurabilityMode::Always,
-            cache_size: 256 << 20,
-            checkpoint_size: 16 << 20,
-            checkpoint_stall_ms: 20,
-        }
-    }
-}
-
-/// Why the store takes no writes for now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// What is missing, where, and what helps.
-    pub reason: String,
-}
+/// Idle milliseconds after which a checkpoint is made.
+const IDLE_MS: u64 = 1000;
 
 /// An open store.
 pub struct Db {
-    database: Database,
+    // The fields are dropped in this order: the transaction before the database, the database before the threads.
     /// The transaction of the checkpoint window; `None` only while one ends and the next begins.
     txn: Option<WriteTransaction>,
+    /// `None` only while it is being closed.
+    database: Option<Database>,
+    pages: Arc<WriteBehind>,
+    _pages_thread: Option<WriteBehindThread>,
+    log: Log,
+    sync: Arc<LogSync>,
+    _log_thread: Option<LogThread>,
+    segments: Segments,
+    signals: Arc<Signals>,
+    durability: DurabilityMode,
+    checkpoint_size: u64,
+    /// What the last commit wrote.
+    meta: StoreMeta,
     last_time: Millis,
-    dirty: bool,
+    /// The last record whose rows the open transaction has.
+    applied_seq: u64,
+    /// The last record that a commit for a snapshot covered.
+    snapshot_seq: u64,
+    /// Rows applied since the last checkpoint.
+    window_rows: u64,
+    /// Checkpoints on their way to the disk, oldest first.
+    draining: VecDeque<Reached>,
+    /// The last checkpoint begun, and the last known to be on the disk.
+    begun: Reached,
+    drained: Reached,
+    pacer: Pacer,
+    watch: Arc<SnapshotWatch>,
+    checkpoints: u64,
+    last_stall: Duration,
+    replayed: u64,
+    repaired: bool,
+}
+
+/// How far a checkpoint reaches.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reached {
+    /// The barrier of its last sync.
+    barrier: u64,
+    /// The last record it covers.
+    seq: u64,
+    /// Bytes of log it covers.
+    bytes: u64,
 }
 
 impl Db {
-    /// Opens the store in `options.dir`, making it when it is not there.
+    /// Opens the store in `options.dir`, making it when it is not there, and recovers what a crash left.
     ///
     /// # Errors
-    /// When a file cannot be opened, is not a store of this version, or recovery refuses.
+    /// [`Error::Refused`] when the files are not a store that may be opened as it is: the message says what was
+    /// found, what was expected and what helps. Any other error when a file cannot be read or written.
     pub fn open(options: &Options) -> Result<Db> {
-        let path = options.dir.join("data.redb");
-        let database = Database::builder().set_cache_size(options.cache_size).create(path)?;
-        let txn = database.begin_write()?;
-        for table in Table::ALL {
-            txn.open_table(definition(table))?;
-        }
-        let mut db = Db { database, txn: Some(txn), last_time: Millis::default(), dirty: false };
-        db.checkpoint()?;
+        Db::open_on(&real_disk(options)?, options)
+    }
+
+    /// Opens the store on `disk`; `options.dir` is not looked at.
+    ///
+    /// # Errors
+    /// As [`Db::open`].
+    pub fn open_on(disk: &Arc<dyn Disk>, options: &Options) -> Result<Db> {
+        Db::open_with(&**disk, options, Applier::Thread)
+    }
+
+    /// Opens the store on `disk` without any thread: what threads would do happens in [`Db::step`], and where the
+    /// caller would wait for it. For the simulator, which needs every run to be the same.
+    ///
+    /// # Errors
+    /// As [`Db::open`].
+    pub fn open_stepped(disk: &Arc<dyn Disk>, options: &Options) -> Result<Db> {
+        Db::open_with(&**disk, options, Applier::Caller)
+    }
+
+    fn open_with(disk: &dyn Disk, options: &Options, applier: Applier) -> Result<Db> {
+        let signals = Arc::new(Signals::default());
+        let opened = recover::open(disk, options, applier, &signals)?;
+        let Opened { database, pages, thread, meta, segments, ready, replayed, repaired } = opened;
+        let interval = match options.durability {
+            DurabilityMode::Interval(ms) if applier == Applier::Thread => Some(Duration::from_millis(ms)),
+            _ => None,
+        };
+        let sync = Arc::new(LogSync::new(segments.clone(), ready, meta.seq, interval, Arc::clone(&signals)));
+        let identity = Identity { store_id: meta.store_id, run_id: meta.run_id, generation: meta.generation };
+        let reached = Reached { barrier: pages.barriers(), seq: meta.seq, bytes: 0 };
+        let log_thread = match applier {
+            Applier::Thread => Some(LogThread::start(Arc::clone(&sync))?),
+            Applier::Caller => None,
+        };
+        let mut db = Db {
+            txn: None,
+            database: Some(database),
+            pages,
+            _pages_thread: thread,
+            log: Log::new(identity, segments.clone(), meta.seq, Arc::clone(&sync)),
+            sync,
+            _log_thread: log_thread,
+            segments,
+            signals,
+            durability: options.durability,
+            checkpoint_size: options.checkpoint_size,
+            meta,
+            last_time: meta.time,
+            applied_seq: meta.seq,
+            snapshot_seq: meta.seq,
+            window_rows: 0,
+            draining: VecDeque::new(),
+            begun: reached,
+            drained: reached,
+            pacer: Pacer::new(options.checkpoint_stall_ms),
+            watch: Arc::default(),
+            checkpoints: 0,
+            last_stall: Duration::ZERO,
+            replayed,
+            repaired,
+        };
+        db.txn = Some(db.database()?.begin_write()?);
         Ok(db)
     }
 
     fn txn(&self) -> Result<&WriteTransaction> {
-        self.txn.as_ref().ok_or_else(|| Error::corrupt(Table::Meta, "no transaction is open after a failed commit"))
+        self.txn.as_ref().ok_or_else(|| Error::Stopped { reason: "a commit has failed".to_owned() })
+    }
+
+    fn database(&self) -> Result<&Database> {
+        self.database.as_ref().ok_or_else(|| Error::Stopped { reason: "it is closed".to_owned() })
     }
 
     /// Begins a batch over what was applied so far.
     ///
     /// # Errors
-    /// When an earlier commit failed.
+    /// When the store has stopped.
     pub fn batch(&self) -> Result<Batch<'_>> {
         Ok(Batch::new(self.txn()?))
     }
 
-    /// Appends a batch's rows to the log. Not yet durable, not yet readable.
+    /// Appends a batch's rows to the log, as one record; a batch that changed nothing needs none. Not yet durable,
+    /// not yet readable. Every batch that was appended must be applied, in the same order.
     ///
     /// # Errors
-    /// Any error means that nothing may be acknowledged any more.
+    /// [`Error::Full`] ([`Error::is_refusal`]): the log could not grow, the batch was taken back whole and must not be
+    /// applied; the store goes on. Any other error means that nothing may be acknowledged any more.
     pub fn append(&mut self, rows: &WriteSet, time: Millis) -> Result<()> {
+        self.signals.check()?;
+        self.settle();
         self.last_time = self.last_time.max(time);
-        self.dirty |= !rows.is_empty();
-        Ok(())
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let appended = self.log.append(rows, self.last_time);
+        self.stop_on_error(appended)
     }
 
     /// Makes what was appended durable, as the mode asks.
@@ -116,7 +189,20 @@ impl Db {
     /// # Errors
     /// Any error means 'outcome unknown': nothing may be acknowledged any more.
     pub fn flush(&mut self) -> Result<()> {
-        Ok(())
+        match self.durability {
+            DurabilityMode::Always => self.sync_log(),
+            DurabilityMode::Interval(_) | DurabilityMode::None => self.signals.check(),
+        }
+    }
+
+    /// Makes everything that was appended durable, in any mode.
+    ///
+    /// # Errors
+    /// As [`Db::flush`].
+    pub fn sync_log(&mut self) -> Result<()> {
+        self.signals.check()?;
+        let synced = self.sync.sync();
+        self.stop_on_error(synced)
     }
 
     /// Puts appended rows into the open transaction, where the next batch reads them.
@@ -124,44 +210,138 @@ impl Db {
     /// # Errors
     /// When redb fails; the log has the rows.
     pub fn apply(&mut self, rows: &WriteSet) -> Result<()> {
-        let txn = self.txn()?;
-        for (table, changes) in rows.iter() {
-            let mut open = txn.open_table(definition(table))?;
-            for (key, value) in changes {
-                match value {
-                    Some(value) => drop(open.insert(&key[..], &value[..])?),
-                    None => drop(open.remove(&key[..])?),
-                }
-            }
+        self.signals.check()?;
+        if rows.is_empty() {
+            return Ok(());
         }
+        let applied = if self.applied_seq < self.log.seq() {
+            self.txn().and_then(|txn| apply_rows(txn, rows))
+        } else {
+            Err(Error::Stopped { reason: "rows were to be applied that are not in the log".to_owned() })
+        };
+        self.stop_on_error(applied)?;
+        self.applied_seq += 1;
+        self.window_rows += rows.rows() as u64;
         Ok(())
+    }
+
+    /// Stops the store when something failed that cannot be undone.
+    fn stop_on_error<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result
+            && !error.is_refusal()
+        {
+            self.signals.stop(error.to_string());
+        }
+        result
     }
 
     /// True when a checkpoint should be made now; `idle_ms` is how long nothing was asked.
+    ///
+    /// Because the log is full, or a later one would hold up the core for longer than it may, or there is nothing
+    /// else to do; never while the last one is on its way to the disk.
     #[must_use]
     pub fn checkpoint_due(&self, idle_ms: u64) -> bool {
-        self.dirty && idle_ms >= 1000
+        if self.applied_seq == self.begun.seq || self.is_draining() || self.pages.held().is_some() {
+            return false;
+        }
+        idle_ms >= IDLE_MS || self.window_rows >= self.pacer.rows_allowed() || self.log.wants_checkpoint(self.begun.seq)
     }
 
-    /// Commits the open transaction durably and begins the next.
+    fn is_draining(&self) -> bool {
+        self.draining.back().is_some_and(|last| last.barrier > self.pages.passed())
+    }
+
+    /// How fast writing units may come, so that checkpoints keep up.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        let passed = self.pages.passed();
+        let drained = self.draining.iter().rev().find(|reached| reached.barrier <= passed).unwrap_or(&self.drained);
+        if self.log.bytes() - drained.bytes > 2 * self.checkpoint_size {
+            Pace::Wait
+        } else if self.window_rows > 2 * self.pacer.rows_allowed() && self.is_draining() {
+            Pace::Slow
+        } else {
+            Pace::Go
+        }
+    }
+
+    /// Calls `wake`, from any thread, whenever a checkpoint has reached the disk or the store has stopped: the core
+    /// should look at [`Db::pace`], [`Db::checkpoint_due`] and [`Db::stopped`] again. It must not call the store.
+    pub fn on_wake(&self, wake: impl Fn() + Send + Sync + 'static) {
+        self.signals.on_wake(Box::new(wake));
+    }
+
+    /// Why the store has stopped, if it has: nothing may be acknowledged, and the process should end without
+    /// anything else.
+    #[must_use]
+    pub fn stopped(&self) -> Option<&str> {
+        self.signals.stopped()
+    }
+
+    /// Stops the store at once and for good, leaving the files as a kill would.
+    pub fn stop(&self, reason: &str) {
+        self.signals.stop(reason);
+    }
+
+    /// Commits the open transaction durably and begins the next. Its pages are written behind the caller's back.
     ///
     /// # Errors
-    /// When redb fails; the log has everything that was acknowledged.
+    /// [`Error::Full`] when the disk is full: nothing was done. Any other error is final; the log has everything that
+    /// was acknowledged.
     pub fn checkpoint(&mut self) -> Result<()> {
-        self.commit(Durability::Immediate)?;
-        self.dirty = false;
+        if let Some(reason) = self.pages.held() {
+            return Err(Error::Full { file: DATA.to_owned(), bytes: 0, source: std::io::Error::other(reason) });
+        }
+        self.settle();
+        let began = Instant::now();
+        self.commit(Some(true))?;
+        self.last_stall = began.elapsed();
+        if !self.watch.take_long() {
+            self.pacer.learn(self.window_rows, self.last_stall);
+        }
+        self.checkpoints += 1;
+        self.window_rows = 0;
+        self.begun = Reached { barrier: self.pages.barriers(), seq: self.applied_seq, bytes: self.log.bytes() };
+        self.draining.push_back(self.begun);
+        if self.durability == DurabilityMode::None {
+            self.sync.request();
+        }
         Ok(())
     }
 
-    fn commit(&mut self, durability: Durability) -> Result<()> {
-        if let Some(mut txn) = self.txn.take() {
-            let durable = matches!(durability, Durability::Immediate);
-            txn.set_durability(durability)?;
-            txn.set_two_phase_commit(durable);
-            txn.set_quick_repair(durable);
+    /// Notes which checkpoints have reached the disk, and frees the log they cover.
+    fn settle(&mut self) {
+        while let Some(reached) = self.draining.front().filter(|reached| reached.barrier <= self.pages.passed()) {
+            self.drained = *reached;
+            self.draining.pop_front();
+            self.log.release(self.drained.seq, self.checkpoint_size);
+        }
+    }
+
+    /// The one function that commits: between batches, with every row of the transaction already in the log.
+    /// `log_required` is what the durable commit says of the log; `None` commits for a snapshot, not durably.
+    fn commit(&mut self, durable: Option<bool>) -> Result<()> {
+        self.signals.check()?;
+        let committed = self.try_commit(durable);
+        self.stop_on_error(committed)
+    }
+
+    fn try_commit(&mut self, durable: Option<bool>) -> Result<()> {
+        let mut txn = self.txn.take().ok_or_else(|| Error::Stopped { reason: "a commit has failed".to_owned() })?;
+        self.meta = StoreMeta {
+            seq: self.applied_seq,
+            time: self.last_time,
+            log_required: durable.unwrap_or(true),
+            ..self.meta
+        };
+        if durable.is_some() {
+            commit_durably(txn, &self.meta)?;
+        } else {
+            self.meta.write(&txn)?;
+            txn.set_durability(Durability::None)?;
             txn.commit()?;
         }
-        self.txn = Some(self.database.begin_write()?);
+        self.txn = Some(self.database()?.begin_write()?);
         Ok(())
     }
 
@@ -170,14 +350,18 @@ impl Db {
     /// # Errors
     /// When redb fails.
     pub fn snapshot(&mut self) -> Result<Snapshot> {
-        self.commit(Durability::None)?;
-        Ok(Snapshot { txn: self.database.begin_read()? })
+        if self.snapshot_seq.max(self.begun.seq) < self.applied_seq {
+            self.commit(None)?;
+            self.snapshot_seq = self.applied_seq;
+        }
+        let txn = self.database()?.begin_read()?;
+        Ok(Snapshot::new(txn, SnapshotToken::new(&self.watch)))
     }
 
-    /// Why no writing unit may run now, if so.
+    /// Why no writing unit may run now, if so; reads may.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
-        None
+        self.pages.held().map(|reason| Refusal { reason })
     }
 
     /// The time of the last batch in the log; the clock never runs behind it.
@@ -186,46 +370,98 @@ impl Db {
         self.last_time
     }
 
+    /// The store's figures.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            file_bytes: self.pages.len(),
+            log_bytes: self.log.file_bytes(),
+            window_rows: self.window_rows,
+            window_rows_allowed: self.pacer.rows_allowed(),
+            checkpoints: self.checkpoints,
+            checkpoint_draining: self.is_draining(),
+            last_stall_us: u64::try_from(self.last_stall.as_micros()).unwrap_or(u64::MAX),
+            seq: self.log.seq(),
+            synced_seq: self.sync.synced_seq(),
+            checkpoint_seq: self.begun.seq,
+            generation: self.meta.generation,
+            store_id: self.meta.store_id,
+            replayed: self.replayed,
+            repaired: self.repaired,
+        }
+    }
+
+    /// Does one piece of what threads would do, in a store opened with [`Db::open_stepped`]: writes one page, passes
+    /// one sync, or lengthens a segment by one step. False when there is nothing to do.
+    ///
+    /// # Errors
+    /// When it fails; that is final.
+    pub fn step(&mut self) -> Result<bool> {
+        if self.pages.step() {
+            return Ok(true);
+        }
+        let lengthened = self.sync.lengthen();
+        self.stop_on_error(lengthened)
+    }
+
     /// Makes a checkpoint and closes: `data.redb` alone is then the whole database.
     ///
     /// # Errors
-    /// When the checkpoint fails; the log then still has everything.
+    /// When something fails; the log then still has everything.
     pub fn close(mut self) -> Result<()> {
-        self.checkpoint()
+        let closed = self.try_close();
+        self.stop_on_error(closed)
+    }
+
+    fn try_close(&mut self) -> Result<()> {
+        self.commit(Some(false))?;
+        self.pages.wait_for(self.pages.barriers())?;
+        // Aborted, there is nothing in it: redb closes only when no transaction is open.
+        if let Some(txn) = self.txn.take() {
+            txn.abort()?;
+        }
+        if let Some(database) = self.database.take() {
+            database.close()?;
+        }
+        for segment in &self.segments {
+            erase_header(&**segment).map_err(|source| Error::io("emptying the log", source))?;
+        }
+        Ok(())
     }
 }
 
-fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+impl Drop for Db {
+    fn drop(&mut self) {
+        // Whoever drops a store without closing it wants what a kill leaves: redb's destructor would commit.
+        self.signals.stop("it was closed");
+    }
+}
+
+/// The folder of `options`.
+///
+/// # Errors
+/// When it cannot be made.
+pub(super) fn real_disk(options: &Options) -> Result<Arc<dyn Disk>> {
+    let disk = RealDisk::open(&options.dir)
+        .map_err(|source| Error::io(format!("making the folder {}", options.dir.display()), source))?;
+    Ok(Arc::new(disk))
+}
+
+/// How a table is named to redb.
+pub(super) fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
     TableDefinition::new(table.name())
 }
 
-/// The state between two batches, readable from any thread.
-pub struct Snapshot {
-    txn: ReadTransaction,
-}
-
-impl Snapshot {
-    fn table(&self, table: Table) -> Result<Option<ReadOnlyTable<&'static [u8], &'static [u8]>>> {
-        match self.txn.open_table(definition(table)) {
-            Ok(open) => Ok(Some(open)),
-            Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(error.into()),
+/// Puts rows into a transaction, each table opened once.
+pub(super) fn apply_rows(txn: &WriteTransaction, rows: &WriteSet) -> Result<()> {
+    for (table, changes) in rows.iter() {
+        let mut open = txn.open_table(definition(table))?;
+        for (key, value) in changes {
+            match value {
+                Some(value) => drop(open.insert(&key[..], &value[..])?),
+                None => drop(open.remove(&key[..])?),
+            }
         }
     }
-}
-
-impl Rows for Snapshot {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
-        let Some(open) = self.table(table)? else { return Ok(None) };
-        Ok(open.get(key)?.map(|guard| Bytes::copy_from_slice(guard.value())))
-    }
-
-    fn scan(&self, table: Table, from: KeyBound, to: KeyBound, reverse: bool, visit: &mut Visit) -> Result<()> {
-        let Some(open) = self.table(table)? else { return Ok(()) };
-        if is_empty_range(from, to) {
-            return Ok(());
-        }
-        let rows = open.range::<&[u8]>((from, to))?;
-        if reverse { visit_rows(rows.rev(), visit) } else { visit_rows(rows, visit) }
-    }
+    Ok(())
 }

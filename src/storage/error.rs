@@ -7,8 +7,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// A storage failure.
 ///
-/// All but [`Error::TooLarge`] mean that the store can no longer be trusted to acknowledge anything: the server
-/// stops and the log has what was promised.
+/// All but those of which [`Error::is_refusal`] is true mean that the store can no longer be trusted to acknowledge
+/// anything: the server stops and the log has what was promised.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused or failed a file operation.
@@ -30,6 +30,32 @@ pub enum Error {
     /// redb reported a failure.
     #[error("the store failed: {0}")]
     Engine(#[from] redb::Error),
+    /// The store was found in a state that must not be opened, or not without being told to.
+    #[error("cannot open the store: found {found}; expected {expected}. {help}")]
+    Refused {
+        /// What was found, and in which file.
+        found: String,
+        /// What an intact store has there.
+        expected: String,
+        /// What to do.
+        help: String,
+    },
+    /// The store stopped after an earlier failure and does nothing any more.
+    #[error("the store has stopped: {reason}")]
+    Stopped {
+        /// The failure that stopped it.
+        reason: String,
+    },
+    /// The log found no room on the disk. The batch was taken back whole; the store is sound.
+    #[error("no space for {bytes} bytes in {file}: {source}")]
+    Full {
+        /// The file that cannot grow.
+        file: String,
+        /// Bytes that were to be written.
+        bytes: u64,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
     /// One command wrote more than a write set may hold. The command alone fails; nothing of it is kept.
     #[error(
         "the command would write more than {max_rows} rows or {max_bytes} bytes in one step: split it into smaller ones"
@@ -48,10 +74,15 @@ impl Error {
         Error::Corrupt { table, what: what.into() }
     }
 
-    /// True when only the command that met it fails, and the store is sound.
+    /// An [`Error::Io`] that says what was being done.
+    pub(super) fn io(what: impl Into<String>, source: std::io::Error) -> Error {
+        Error::Io { what: what.into(), source }
+    }
+
+    /// True when only the command or batch that met it fails, and the store is sound.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Error::TooLarge { .. })
+        matches!(self, Error::TooLarge { .. } | Error::Full { .. })
     }
 }
 

@@ -2,14 +2,33 @@
 //!
 //! [`db`] wraps redb, which is named nowhere outside this folder. [`batch`] is what the layers above write through,
 //! [`tables`] holds the layout, [`log`] the commit log, [`write_behind`] the backend that redb writes its pages
-//! through. Nothing here knows RESP, sockets or the clock: times come in as arguments.
+//! through, [`recover`] the way from a crash back to a store. Nothing here knows RESP, sockets or the clock: times
+//! come in as arguments.
 
 pub mod batch;
+mod checkpoint;
 pub mod db;
 mod error;
+pub mod files;
+mod log;
+mod log_record;
+mod log_segment;
+mod log_sync;
+mod meta;
+mod options;
+mod overlay;
+mod recover;
+mod signals;
+mod snapshot;
 pub mod tables;
+#[cfg(test)]
+mod tests;
+mod write_behind;
 
 pub use batch::{Batch, Mark, Rows, Visit, WriteSet};
-pub use db::{Db, DurabilityMode, Options, Refusal, Snapshot};
+pub use checkpoint::Pace;
+pub use db::Db;
 pub use error::{Error, Result};
+pub use options::{DurabilityMode, Options, Refusal, Stats};
+pub use snapshot::Snapshot;
 pub use tables::Table;

@@ -1,0 +1,261 @@
+//! What the core and the log's helper thread share: which segments hold bytes that no sync has covered yet, and how
+//! long each segment is known to be.
+//!
+//! With `--durability always` the core itself syncs, before it releases the replies. In the other modes the helper
+//! thread does; in every mode it lengthens the segment that is free, so that the core never waits for that.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::storage::log::is_full;
+use crate::storage::log_segment::{NAMES, Segments, write_zeros};
+use crate::storage::signals::Signals;
+use crate::storage::{Error, Result};
+
+/// Bytes by which a free segment is lengthened at a time: little enough not to hold up the disk.
+const STEP: u64 = 1 << 20;
+/// How much longer a segment is made each time it has been filled.
+const GROWTH: u64 = 4;
+
+/// The shared part of the log.
+#[derive(Debug)]
+pub(super) struct LogSync {
+    files: Segments,
+    signals: Arc<Signals>,
+    synced_seq: AtomicU64,
+    state: Mutex<State>,
+    work: Condvar,
+    /// Held through a sync: `synced_seq` rises in order.
+    syncing: Mutex<()>,
+    /// Held while a segment's length changes.
+    extending: Mutex<()>,
+    /// How long a record may wait for its sync, where the helper thread sees to it.
+    interval: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Written to since the last sync.
+    dirty: [bool; 2],
+    /// The segment written last.
+    newest: usize,
+    /// The last record whose write has returned.
+    written_seq: u64,
+    /// Bytes of each segment that were written and synced before it was used.
+    ready: [u64; 2],
+    /// How long a free segment is to become.
+    target: [Option<u64>; 2],
+    /// When the helper thread has to sync.
+    deadline: Option<Instant>,
+    stop: bool,
+}
+
+impl LogSync {
+    /// `ready` is the synced length of each file, `seq` the last record that needs no sync any more.
+    pub(super) fn new(
+        files: Segments,
+        ready: [u64; 2],
+        seq: u64,
+        interval: Option<Duration>,
+        signals: Arc<Signals>,
+    ) -> LogSync {
+        let state = State {
+            dirty: [false; 2],
+            newest: 0,
+            written_seq: seq,
+            ready,
+            target: [None; 2],
+            deadline: None,
+            stop: false,
+        };
+        LogSync {
+            files,
+            signals,
+            synced_seq: AtomicU64::new(seq),
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            syncing: Mutex::new(()),
+            extending: Mutex::new(()),
+            interval,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last record whose write had returned before a sync began that has succeeded.
+    pub(super) fn synced_seq(&self) -> u64 {
+        self.synced_seq.load(Ordering::Acquire)
+    }
+
+    /// A record's write has returned.
+    pub(super) fn wrote(&self, segment: usize, seq: u64) {
+        let mut state = self.state();
+        state.dirty[segment] = true;
+        state.newest = segment;
+        state.written_seq = seq;
+        if let Some(interval) = self.interval
+            && state.deadline.is_none()
+        {
+            state.deadline = Instant::now().checked_add(interval);
+            self.work.notify_one();
+        }
+    }
+
+    /// Makes every record written before this call durable. Covers both segments, the older first, so that no record
+    /// is called synced before the ones ahead of it are.
+    ///
+    /// # Errors
+    /// Any error is final: what was written since the last sync may be lost, and a second try would not tell.
+    pub(super) fn sync(&self) -> Result<()> {
+        let _one = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (upto, dirty, newest) = {
+            let mut state = self.state();
+            state.deadline = None;
+            (state.written_seq, std::mem::take(&mut state.dirty), state.newest)
+        };
+        for segment in [1 - newest, newest] {
+            if dirty[segment] {
+                self.files[segment]
+                    .sync_data()
+                    .map_err(|source| Error::io(format!("syncing {}", NAMES[segment]), source))?;
+            }
+        }
+        self.synced_seq.fetch_max(upto, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Asks the helper thread for a sync at once.
+    pub(super) fn request(&self) {
+        self.state().deadline = Some(Instant::now());
+        self.work.notify_one();
+    }
+
+    /// Takes a free segment into use: the bytes it has.
+    pub(super) fn take(&self, segment: usize) -> u64 {
+        let mut state = self.state();
+        state.target[segment] = None;
+        state.ready[segment]
+    }
+
+    /// Gives a segment back that was filled; it is made longer for its next turn, up to `max_len`.
+    pub(super) fn give_back(&self, segment: usize, max_len: u64) {
+        let mut state = self.state();
+        let ready = state.ready[segment];
+        if ready < max_len {
+            state.target[segment] = Some(max_len.min(ready * GROWTH));
+            self.work.notify_one();
+        }
+    }
+
+    /// Runs a write that makes a segment longer, while no other length changes.
+    pub(super) fn growing<T>(&self, write: impl FnOnce() -> T) -> T {
+        let _alone = self.extending.lock().unwrap_or_else(PoisonError::into_inner);
+        write()
+    }
+
+    /// Lengthens a free segment by one step: zeros, synced. False when there is nothing to lengthen.
+    ///
+    /// # Errors
+    /// When a sync fails; that is final. A full disk only means that the segment stays as it is.
+    pub(super) fn lengthen(&self) -> Result<bool> {
+        let _alone = self.extending.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((segment, from, to)) = self.next_step() else { return Ok(false) };
+        let what = |source| Error::io(format!("lengthening {}", NAMES[segment]), source);
+        match write_zeros(&*self.files[segment], from, to) {
+            Ok(()) => self.files[segment].sync_data().map_err(what)?,
+            Err(error) if is_full(&error) => {
+                self.state().target[segment] = None;
+                return Ok(true);
+            }
+            Err(error) => return Err(what(error)),
+        }
+        let mut state = self.state();
+        // A segment that was taken into use meanwhile keeps the length its header tells.
+        if let Some(target) = state.target[segment] {
+            state.ready[segment] = to;
+            state.target[segment] = Some(target).filter(|target| *target > to);
+        }
+        Ok(true)
+    }
+
+    fn next_step(&self) -> Option<(usize, u64, u64)> {
+        let state = self.state();
+        (0..2).find_map(|segment| {
+            let from = state.ready[segment];
+            state.target[segment].map(|target| (segment, from, target.min(from + STEP)))
+        })
+    }
+
+    /// The helper thread's life: syncs when one is due, else lengthens, else waits.
+    fn run(&self) {
+        loop {
+            let (due, stop) = self.wait_for_work();
+            if stop {
+                return;
+            }
+            let result = if due { self.sync() } else { self.lengthen().map(drop) };
+            if let Err(error) = result {
+                self.signals.stop(error.to_string());
+                return;
+            }
+        }
+    }
+
+    /// Waits until a sync is due (true first), a segment is to be lengthened, or the thread is to end (true second).
+    fn wait_for_work(&self) -> (bool, bool) {
+        let mut state = self.state();
+        loop {
+            if state.stop {
+                return (false, true);
+            }
+            let wait = state.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if wait == Some(Duration::ZERO) {
+                return (true, false);
+            }
+            if state.target.iter().any(Option::is_some) {
+                return (false, false);
+            }
+            state = match wait {
+                None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(wait) => self.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0,
+            };
+        }
+    }
+}
+
+/// The helper thread; ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct LogThread {
+    sync: Arc<LogSync>,
+    handle: Option<JoinHandle<()>>,
+}
+
+impl LogThread {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub(super) fn start(sync: Arc<LogSync>) -> Result<LogThread> {
+        let shared = Arc::clone(&sync);
+        let handle = thread::Builder::new()
+            .name("agq-log".to_owned())
+            .spawn(move || shared.signals.guard("agq-log", || shared.run()))
+            .map_err(|source| Error::io("starting the log's helper thread", source))?;
+        Ok(LogThread { sync, handle: Some(handle) })
+    }
+}
+
+impl Drop for LogThread {
+    fn drop(&mut self) {
+        self.sync.state().stop = true;
+        self.sync.work.notify_one();
+        if let Some(handle) = self.handle.take() {
+            // A panic of the thread has been printed; there is nobody left to tell.
+            let _ = handle.join();
+        }
+    }
+}

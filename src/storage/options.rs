@@ -1,0 +1,83 @@
+//! How a store is opened, and what it tells about itself.
+
+use std::path::{Path, PathBuf};
+
+/// When an acknowledged write is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DurabilityMode {
+    /// Before its reply leaves.
+    Always,
+    /// At most this many milliseconds after it.
+    Interval(u64),
+    /// At the next checkpoint.
+    None,
+}
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The folder that holds `data.redb` and its log.
+    pub dir: PathBuf,
+    /// When an acknowledged write is on disk.
+    pub durability: DurabilityMode,
+    /// Bytes of redb's page cache.
+    pub cache_size: usize,
+    /// Bytes of log after which a checkpoint is made.
+    pub checkpoint_size: u64,
+    /// Milliseconds that a checkpoint should hold up the core at most.
+    pub checkpoint_stall_ms: u64,
+}
+
+impl Options {
+    /// The defaults, for a store in `dir`.
+    #[must_use]
+    pub fn new(dir: &Path) -> Options {
+        Options {
+            dir: dir.to_owned(),
+            durability: DurabilityMode::Always,
+            cache_size: 256 << 20,
+            checkpoint_size: 16 << 20,
+            checkpoint_stall_ms: 20,
+        }
+    }
+}
+
+/// Why the store takes no writes for now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What is missing, where, and what helps.
+    pub reason: String,
+}
+
+/// The store's figures, for INFO and metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stats {
+    /// Length of `data.redb`; it may be sparse.
+    pub file_bytes: u64,
+    /// Length of both log segments.
+    pub log_bytes: u64,
+    /// Rows applied since the last checkpoint.
+    pub window_rows: u64,
+    /// Rows after which the next one is made, by what the last ones cost.
+    pub window_rows_allowed: u64,
+    /// Checkpoints made since the start.
+    pub checkpoints: u64,
+    /// True while one is on its way to the disk.
+    pub checkpoint_draining: bool,
+    /// Microseconds that the last checkpoint held up the core.
+    pub last_stall_us: u64,
+    /// The last record in the log.
+    pub seq: u64,
+    /// The last record known to be on the disk.
+    pub synced_seq: u64,
+    /// The last record that a checkpoint covers.
+    pub checkpoint_seq: u64,
+    /// How often the store has been opened.
+    pub generation: u64,
+    /// The store's own number, drawn when it was made.
+    pub store_id: u128,
+    /// Records replayed at the start.
+    pub replayed: u64,
+    /// True when the start had to walk the whole file.
+    pub repaired: bool,
+}

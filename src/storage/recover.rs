@@ -1,0 +1,340 @@
+//! Opening a store: from whatever a clean stop, a kill or a power cut left, to a state that has every acknowledged
+//! batch, or to a refusal that says what is missing.
+//!
+//! Everything that is replayed goes into one transaction with one durable commit, which also raises the generation
+//! and names the new run. Until that commit has reached the disk nothing else is written, so that a crash in here
+//! changes nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use redb::{Database, Durability, WriteTransaction};
+
+use crate::clock::Millis;
+use crate::storage::db::{apply_rows, definition};
+use crate::storage::files::{Disk, DiskFile};
+use crate::storage::log_record::decode_into;
+use crate::storage::log_segment::{
+    self, CycleHeader, Found, NAMES, RECORDS, Segments, read_header, read_records, refuse,
+};
+use crate::storage::meta::StoreMeta;
+use crate::storage::signals::{Signals, StopOnDrop};
+use crate::storage::write_behind::{Applier, Backend, WriteBehind, WriteBehindThread};
+use crate::storage::{Error, Options, Result, Table, WriteSet};
+
+/// The file that holds the state.
+pub(super) const DATA: &str = "data.redb";
+const DATA_TEMPORARY: &str = "data.redb.tmp";
+/// Bytes of a segment when it is made.
+const INITIAL_SEGMENT: u64 = 1 << 20;
+/// The least a segment is made with, so that a record has a place.
+const LEAST_SEGMENT: u64 = RECORDS + 4096;
+
+/// A store that has been opened and recovered; nothing of its log is needed any more.
+pub(super) struct Opened {
+    pub(super) database: Database,
+    pub(super) pages: Arc<WriteBehind>,
+    pub(super) thread: Option<WriteBehindThread>,
+    pub(super) meta: StoreMeta,
+    pub(super) segments: Segments,
+    /// Bytes each segment has on the disk.
+    pub(super) ready: [u64; 2],
+    /// Records that were replayed.
+    pub(super) replayed: u64,
+    /// True when redb had to walk the whole file.
+    pub(super) repaired: bool,
+}
+
+/// redb's database over the write-behind backend, and the store's own row.
+pub(super) struct Store {
+    pub(super) database: Database,
+    pub(super) pages: Arc<WriteBehind>,
+    pub(super) thread: Option<WriteBehindThread>,
+    pub(super) meta: StoreMeta,
+    pub(super) repaired: bool,
+}
+
+/// Opens `data.redb` as it is, making a new one where nothing is.
+pub(super) fn open_store(
+    disk: &dyn Disk,
+    options: &Options,
+    applier: Applier,
+    signals: &Arc<Signals>,
+) -> Result<Store> {
+    let io = |source| Error::io(format!("opening {}", disk.describe(DATA)), source);
+    let file = match disk.open(DATA).map_err(io)? {
+        Some(file) => file,
+        None => create(disk, options)?,
+    };
+    let pages = Arc::new(WriteBehind::new(file, applier, Arc::clone(signals)).map_err(io)?);
+    if pages.len() == 0 {
+        return Err(Error::Refused {
+            found: format!("{} without a byte in it", disk.describe(DATA)),
+            expected: "a store, or no file of that name".to_owned(),
+            help: "Restore it from a backup; to begin a new store, move it and its log away.".to_owned(),
+        });
+    }
+    let thread = match applier {
+        Applier::Thread => Some(WriteBehindThread::start(Arc::clone(&pages))?),
+        Applier::Caller => None,
+    };
+    let (database, repaired) = open_redb(&pages, options.cache_size)?;
+    let guard = StopOnDrop::new(signals);
+    let meta = StoreMeta::read(&database)?.ok_or_else(|| Error::Refused {
+        found: format!("a redb file at {} that no agq has made", disk.describe(DATA)),
+        expected: "a store of agq".to_owned(),
+        help: "Choose another folder with --data-dir.".to_owned(),
+    })?;
+    guard.disarm();
+    Ok(Store { database, pages, thread, meta, repaired })
+}
+
+fn open_redb(pages: &Arc<WriteBehind>, cache_size: usize) -> Result<(Database, bool)> {
+    let repaired = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let seen = Arc::clone(&repaired);
+    let database = Database::builder()
+        .set_cache_size(cache_size)
+        .set_repair_callback(move |_| seen.store(true, std::sync::atomic::Ordering::Relaxed))
+        .create_with_backend(Backend(Arc::clone(pages)))?;
+    Ok((database, repaired.load(std::sync::atomic::Ordering::Relaxed)))
+}
+
+/// Makes a new store under a temporary name, syncs it, and gives it its name.
+fn create(disk: &dyn Disk, options: &Options) -> Result<Arc<dyn DiskFile>> {
+    let io = |source| Error::io(format!("making {}", disk.describe(DATA)), source);
+    for name in NAMES {
+        if let Some(segment) = disk.open(name).map_err(io)?
+            && read_header(&*segment, name)?.is_some()
+        {
+            return Err(Error::Refused {
+                found: format!("the log {} without {DATA}", disk.describe(name)),
+                expected: "both, or neither".to_owned(),
+                help: format!("Put {DATA} back; to begin a new store, move the log away."),
+            });
+        }
+    }
+    let file = disk.create(DATA_TEMPORARY).map_err(io)?;
+    let signals = Arc::new(Signals::default());
+    let pages = Arc::new(WriteBehind::new(Arc::clone(&file), Applier::Caller, signals).map_err(io)?);
+    let (database, _) = open_redb(&pages, options.cache_size)?;
+    let txn = begin(&database)?;
+    let meta = StoreMeta {
+        store_id: u128::from(random()?) << 64 | u128::from(random()?),
+        run_id: 0,
+        generation: 0,
+        seq: 0,
+        time: Millis::default(),
+        log_required: false,
+    };
+    commit_durably(txn, &meta)?;
+    database.close()?;
+    file.sync_data().map_err(io)?;
+    disk.rename(DATA_TEMPORARY, DATA).map_err(io)?;
+    disk.sync_dir().map_err(io)?;
+    Ok(file)
+}
+
+/// Begins a transaction in which every table exists.
+fn begin(database: &Database) -> Result<WriteTransaction> {
+    let txn = database.begin_write()?;
+    for table in Table::ALL {
+        txn.open_table(definition(table))?;
+    }
+    Ok(txn)
+}
+
+/// The one way to commit durably: with the store's row, in two phases and with the allocator's state. A single commit
+/// without the latter would make the next opening walk the whole file.
+pub(super) fn commit_durably(mut txn: WriteTransaction, meta: &StoreMeta) -> Result<()> {
+    meta.write(&txn)?;
+    txn.set_durability(Durability::Immediate)?;
+    txn.set_two_phase_commit(true);
+    txn.set_quick_repair(true);
+    txn.commit()?;
+    Ok(())
+}
+
+/// A random number from the operating system.
+pub(super) fn random() -> Result<u64> {
+    getrandom::u64().map_err(|error| Error::io("drawing a random number", std::io::Error::other(error.to_string())))
+}
+
+/// Opens and recovers the store in `disk`.
+pub(super) fn open(disk: &dyn Disk, options: &Options, applier: Applier, signals: &Arc<Signals>) -> Result<Opened> {
+    let store = open_store(disk, options, applier, signals)?;
+    // Dropped before the store is, should anything below fail: then nothing more is written.
+    let guard = StopOnDrop::new(signals);
+    let replay = if store.meta.log_required { read_log(disk, &store.meta)? } else { Replay::nothing(&store.meta) };
+    let (segments, ready) = prepare_segments(disk, &store.meta, options)?;
+    let txn = begin(&store.database)?;
+    apply_rows(&txn, &replay.rows)?;
+    let meta = StoreMeta {
+        run_id: random()?,
+        generation: store.meta.generation + 1,
+        seq: replay.seq,
+        time: replay.time,
+        log_required: true,
+        ..store.meta
+    };
+    commit_durably(txn, &meta)?;
+    store.pages.wait_for(store.pages.barriers())?;
+    let ready = trim(&segments, ready, options)?;
+    guard.disarm();
+    let Store { database, pages, thread, repaired, .. } = store;
+    let replayed = replay.seq - store.meta.seq;
+    Ok(Opened { database, pages, thread, meta, segments, ready, replayed, repaired })
+}
+
+/// What the log holds beyond the file.
+pub(super) struct Replay {
+    pub(super) rows: WriteSet,
+    /// The last record taken, or the file's when there is none.
+    pub(super) seq: u64,
+    pub(super) time: Millis,
+}
+
+impl Replay {
+    fn nothing(meta: &StoreMeta) -> Replay {
+        Replay { rows: WriteSet::default(), seq: meta.seq, time: meta.time }
+    }
+}
+
+/// Reads both segments and takes the records after the file's, up to the first that is missing.
+///
+/// # Errors
+/// [`Error::Refused`] when a segment is missing, foreign or damaged, or a record is missing that was synced.
+fn read_log(disk: &dyn Disk, meta: &StoreMeta) -> Result<Replay> {
+    let mut records = Records::default();
+    for name in NAMES {
+        let file = open_segment(disk, name)?
+            .ok_or_else(|| refuse(format!("no {}", disk.describe(name)), "the log of a store that was not closed"))?;
+        if let Some(header) = read_header(&*file, name)?
+            && belongs(&header, meta, name)?
+        {
+            records.add(read_records(&*file, name, &header)?);
+        }
+    }
+    let replay = records.replay(meta)?;
+    if let Some(later) = records.promised_beyond(replay.seq) {
+        return Err(refuse(
+            format!(
+                "record {} of the log damaged or missing, though record {later}, written later, is there",
+                replay.seq + 1
+            ),
+            "every record that was synced",
+        ));
+    }
+    Ok(replay)
+}
+
+pub(super) fn open_segment(disk: &dyn Disk, name: &str) -> Result<Option<Arc<dyn DiskFile>>> {
+    disk.open(name).map_err(|source| Error::io(format!("opening {}", disk.describe(name)), source))
+}
+
+/// Whether a segment's records count: those of the file's own run do, an earlier generation's do not.
+///
+/// # Errors
+/// [`Error::Refused`] for a segment of another store, of a later generation, or of another run of this generation.
+pub(super) fn belongs(header: &CycleHeader, meta: &StoreMeta, name: &str) -> Result<bool> {
+    if header.store_id != meta.store_id {
+        return Err(refuse(
+            format!("{name} of the store {:032x}", header.store_id),
+            format!("a log of the store {:032x}", meta.store_id),
+        ));
+    }
+    if header.generation > meta.generation {
+        return Err(refuse(
+            format!("{name} of generation {}, later than {DATA}, which may be an old copy", header.generation),
+            format!("generation {} at most", meta.generation),
+        ));
+    }
+    if header.generation == meta.generation && header.run_id != meta.run_id {
+        return Err(refuse(
+            format!("{name} of another run of generation {}", header.generation),
+            "the log of the run that wrote data.redb last",
+        ));
+    }
+    Ok(header.generation == meta.generation)
+}
+
+/// The records of both segments, by sequence number.
+#[derive(Default)]
+pub(super) struct Records {
+    segments: Vec<Bytes>,
+    found: BTreeMap<u64, (usize, Found)>,
+}
+
+impl Records {
+    pub(super) fn add(&mut self, (bytes, found): (Bytes, Vec<Found>)) {
+        let segment = self.segments.len();
+        self.segments.push(bytes);
+        self.found.extend(found.into_iter().map(|found| (found.head.seq, (segment, found))));
+    }
+
+    /// Merges the records after the file's, in sequence, up to the first that is not there.
+    pub(super) fn replay(&self, meta: &StoreMeta) -> Result<Replay> {
+        let mut replay = Replay::nothing(meta);
+        while let Some((segment, found)) = self.found.get(&(replay.seq + 1)) {
+            decode_into(&mut replay.rows, &self.segments[*segment], found.offset)?;
+            replay.seq += 1;
+            replay.time = replay.time.max(found.head.time);
+        }
+        Ok(replay)
+    }
+
+    /// A record that says that the one after `seq`, which is not there, was on disk when it was written.
+    fn promised_beyond(&self, seq: u64) -> Option<u64> {
+        let later = self.found.range(seq + 1..);
+        later.into_iter().find(|(_, (_, found))| found.head.synced_seq > seq).map(|(later, _)| *later)
+    }
+}
+
+/// Puts both segments in place, synced, names included, and returns how many bytes of each are on the disk.
+///
+/// Where the store needs no log, whatever the segments hold is erased first: it belongs to a time that has passed.
+fn prepare_segments(disk: &dyn Disk, meta: &StoreMeta, options: &Options) -> Result<(Segments, [u64; 2])> {
+    let prepare = |name: &'static str| -> std::io::Result<(Arc<dyn DiskFile>, u64)> {
+        let found = disk.open(name)?;
+        let len = found.as_ref().map_or(Ok(0), |file| file.len())?;
+        let file = match found {
+            Some(file) if meta.log_required || len >= LEAST_SEGMENT => {
+                if meta.log_required {
+                    file.sync_data()?
+                } else {
+                    log_segment::erase_header(&*file)?
+                }
+                file
+            }
+            _ => log_segment::create(disk, name, initial_len(options))?,
+        };
+        let len = file.len()?;
+        Ok((file, len))
+    };
+    let io = |name: &str| {
+        let what = format!("preparing {}", disk.describe(name));
+        move |source| Error::io(what, source)
+    };
+    let (first, first_len) = prepare(NAMES[0]).map_err(io(NAMES[0]))?;
+    let (second, second_len) = prepare(NAMES[1]).map_err(io(NAMES[1]))?;
+    disk.sync_dir().map_err(io(NAMES[0]))?;
+    Ok(([first, second], [first_len, second_len]))
+}
+
+fn initial_len(options: &Options) -> u64 {
+    INITIAL_SEGMENT.min(options.checkpoint_size).max(LEAST_SEGMENT)
+}
+
+/// Cuts segments that had to grow past the checkpoint size; only once nothing in them is needed.
+fn trim(segments: &Segments, mut ready: [u64; 2], options: &Options) -> Result<[u64; 2]> {
+    let most = options.checkpoint_size.max(initial_len(options));
+    for ((file, len), name) in segments.iter().zip(&mut ready).zip(NAMES) {
+        if *len > most {
+            file.set_len(most)
+                .and_then(|()| file.sync_data())
+                .map_err(|e| Error::io(format!("shortening {name}"), e))?;
+            *len = most;
+        }
+    }
+    Ok(ready)
+}

@@ -1,0 +1,331 @@
+//! The backend that redb writes its pages through, so that a checkpoint holds nobody up.
+//!
+//! A write goes into an overlay and a queue and is done; a sync is a *barrier* in the queue. One thread applies the
+//! queue strictly in order: pages differ in size, and a stale small page written after the large one that took its
+//! place would corrupt the file. What the file holds at any moment is thus a state that redb itself could have left,
+//! and a barrier that has been passed is a sync that has happened.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::storage::files::DiskFile;
+use crate::storage::log::is_full;
+use crate::storage::overlay::Overlay;
+use crate::storage::signals::Signals;
+use crate::storage::{Error, Result};
+
+/// Bytes of queued pages past which a writer waits.
+const BOUND: usize = 64 << 20;
+/// How often a write that found no space is repeated.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Who applies the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Applier {
+    /// A thread.
+    Thread,
+    /// Whoever waits for it, or calls [`WriteBehind::step`]: a simulation, which needs every run to be the same.
+    Caller,
+}
+
+/// The queue, its overlay, and the file below.
+pub(super) struct WriteBehind {
+    file: Arc<dyn DiskFile>,
+    signals: Arc<Signals>,
+    applier: Applier,
+    state: Mutex<State>,
+    /// There is something to apply, or the thread is to end.
+    work: Condvar,
+    /// Something was applied, or the store has stopped.
+    progress: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<(u64, Op)>,
+    overlay: Overlay,
+    /// The length the file will have when the queue is empty.
+    len: u64,
+    /// Cuts in the queue: behind the shortest of them the file's bytes count no more.
+    cuts: VecDeque<(u64, u64)>,
+    queued_bytes: usize,
+    next_op: u64,
+    barriers: u64,
+    passed: u64,
+    /// Why a write is being repeated, while one is.
+    held: Option<String>,
+    end: bool,
+}
+
+#[derive(Clone)]
+enum Op {
+    Write { offset: u64, data: Arc<[u8]> },
+    SetLen(u64),
+    Barrier,
+}
+
+impl WriteBehind {
+    /// # Errors
+    /// When the file's length cannot be read.
+    pub(super) fn new(file: Arc<dyn DiskFile>, applier: Applier, signals: Arc<Signals>) -> io::Result<WriteBehind> {
+        let state = State { len: file.len()?, ..State::default() };
+        Ok(WriteBehind {
+            file,
+            signals,
+            applier,
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            progress: Condvar::new(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Barriers queued so far; the last of a commit is the count when it has returned.
+    pub(super) fn barriers(&self) -> u64 {
+        self.state().barriers
+    }
+
+    /// Barriers passed so far.
+    pub(super) fn passed(&self) -> u64 {
+        self.state().passed
+    }
+
+    /// The file's length once the queue is empty.
+    pub(super) fn len(&self) -> u64 {
+        self.state().len
+    }
+
+    /// What stands in the way while a write waits for space.
+    pub(super) fn held(&self) -> Option<String> {
+        self.state().held.clone()
+    }
+
+    /// Waits until a barrier has been passed.
+    ///
+    /// # Errors
+    /// When the store has stopped, or a write finds no space.
+    pub(super) fn wait_for(&self, barrier: u64) -> Result<()> {
+        self.wait_until(|state| state.passed >= barrier)
+    }
+
+    fn wait_until(&self, done: impl Fn(&State) -> bool) -> Result<()> {
+        let mut state = self.state();
+        loop {
+            if done(&state) {
+                return Ok(());
+            }
+            self.signals.check()?;
+            if let Some(reason) = &state.held {
+                return Err(Error::Stopped { reason: reason.clone() });
+            }
+            state = self.wait(state);
+        }
+    }
+
+    /// Lets the queue move on: waits for the thread, or applies one operation.
+    fn wait<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        match self.applier {
+            Applier::Thread => self.progress.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Applier::Caller => {
+                drop(state);
+                self.step();
+                self.state()
+            }
+        }
+    }
+
+    fn push(&self, state: &mut State, op: Op) -> u64 {
+        let number = state.next_op;
+        state.next_op += 1;
+        state.queue.push_back((number, op));
+        self.work.notify_one();
+        number
+    }
+
+    /// Applies the first operation of the queue; false when there is none, or the store has stopped.
+    pub(super) fn step(&self) -> bool {
+        if self.signals.stopped().is_some() {
+            return false;
+        }
+        let Some((number, op)) = self.state().queue.front().cloned() else { return false };
+        let result = match &op {
+            Op::Write { offset, data } => self.file.write_at(*offset, data),
+            Op::SetLen(len) => self.file.set_len(*len),
+            Op::Barrier => self.file.sync_data(),
+        };
+        match result {
+            Ok(()) => self.applied(number, &op),
+            Err(error) if is_full(&error) && !matches!(op, Op::Barrier) => {
+                self.state().held = Some(format!("data.redb cannot grow: {error}"));
+                self.progress.notify_all();
+            }
+            Err(error) => {
+                self.signals.stop(format!("writing data.redb: {error}"));
+                self.progress.notify_all();
+            }
+        }
+        true
+    }
+
+    fn applied(&self, number: u64, op: &Op) {
+        let mut state = self.state();
+        state.queue.pop_front();
+        state.held = None;
+        match op {
+            Op::Write { offset, data } => {
+                state.overlay.retire(*offset, data.len(), number);
+                state.queued_bytes -= data.len();
+            }
+            Op::SetLen(_) => {
+                if state.cuts.front().is_some_and(|(cut, _)| *cut == number) {
+                    state.cuts.pop_front();
+                }
+            }
+            Op::Barrier => state.passed += 1,
+        }
+        drop(state);
+        self.progress.notify_all();
+        if matches!(op, Op::Barrier) {
+            self.signals.wake();
+        }
+    }
+
+    /// The thread's life.
+    fn run(&self) {
+        loop {
+            let mut state = self.state();
+            while state.queue.is_empty() && !state.end && self.signals.stopped().is_none() {
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            if state.held.is_some() && !state.end {
+                state = self.work.wait_timeout(state, RETRY).unwrap_or_else(PoisonError::into_inner).0;
+            }
+            if self.signals.stopped().is_some() || state.end && (state.queue.is_empty() || state.held.is_some()) {
+                drop(state);
+                self.progress.notify_all();
+                return;
+            }
+            drop(state);
+            self.step();
+        }
+    }
+}
+
+impl fmt::Debug for WriteBehind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteBehind").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+/// What redb holds.
+#[derive(Debug)]
+pub(super) struct Backend(pub(super) Arc<WriteBehind>);
+
+impl redb::StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let (patches, cut) = {
+            let state = self.0.state();
+            let end = offset.saturating_add(out.len() as u64);
+            if end > state.len {
+                let message = format!("reading {offset}..{end} of a file of {} bytes", state.len);
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
+            }
+            let cut = state.cuts.iter().map(|(_, len)| *len).min().unwrap_or(u64::MAX);
+            (state.overlay.patches(offset, out.len()), cut)
+        };
+        if !patches.cover(offset, out.len()) {
+            let read = self.0.file.read_at(offset, out)?;
+            // What the file does not have yet, or still has though it was cut, reads as zeros.
+            let valid = usize::try_from(cut.saturating_sub(offset)).unwrap_or(usize::MAX).min(read);
+            out[valid..].fill(0);
+        }
+        patches.apply(offset, out);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.signals.check_io()?;
+        let mut state = self.0.state();
+        let number = self.0.push(&mut state, Op::SetLen(len));
+        if len < state.len {
+            state.overlay.cut(len);
+            state.cuts.push_back((number, len));
+        }
+        state.len = len;
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.signals.check_io()?;
+        let mut state = self.0.state();
+        self.0.push(&mut state, Op::Barrier);
+        state.barriers += 1;
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let data: Arc<[u8]> = data.into();
+        let mut state = self.0.state();
+        // While a write waits for space the queue does not move, and redb writes pages even when it only reads.
+        while state.queued_bytes > BOUND && state.held.is_none() && self.0.signals.stopped().is_none() {
+            state = self.0.wait(state);
+        }
+        self.0.signals.check_io()?;
+        state.queued_bytes += data.len();
+        let number = self.0.push(&mut state, Op::Write { offset, data: Arc::clone(&data) });
+        state.overlay.put(offset, &data, number);
+        state.len = state.len.max(offset + data.len() as u64);
+        Ok(())
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.0.wait_until(|state| state.queue.is_empty()).map_err(io::Error::other)
+    }
+}
+
+/// The thread that applies the queue; when this is dropped it ends, after what is queued unless the store has stopped.
+#[derive(Debug)]
+pub(super) struct WriteBehindThread {
+    shared: Arc<WriteBehind>,
+    handle: Option<JoinHandle<()>>,
+}
+
+impl WriteBehindThread {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub(super) fn start(shared: Arc<WriteBehind>) -> Result<WriteBehindThread> {
+        let run = Arc::clone(&shared);
+        let handle = thread::Builder::new()
+            .name("agq-pages".to_owned())
+            .spawn(move || {
+                run.signals.guard("agq-pages", || run.run());
+                run.progress.notify_all();
+            })
+            .map_err(|source| Error::io("starting the thread that writes pages", source))?;
+        Ok(WriteBehindThread { shared, handle: Some(handle) })
+    }
+}
+
+impl Drop for WriteBehindThread {
+    fn drop(&mut self) {
+        self.shared.state().end = true;
+        self.shared.work.notify_one();
+        if let Some(handle) = self.handle.take() {
+            // A panic of the thread has been printed; there is nobody left to tell.
+            let _ = handle.join();
+        }
+    }
+}
