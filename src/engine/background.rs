@@ -12,6 +12,8 @@ const SLICE_ROWS: usize = 256;
 /// When background work is due.
 #[derive(Debug, Default)]
 pub(super) struct Background {
+    /// The store was looked at since the start.
+    planned: bool,
     last_sweep: Millis,
     next_sweep: Option<Millis>,
     next_trash: Option<Millis>,
@@ -24,14 +26,12 @@ impl Background {
     }
 }
 
-fn is_due(at: Option<Millis>, now: Millis) -> bool {
-    at.is_some_and(|at| at <= now)
-}
-
 impl Engine {
     /// Does what is due, a slice of each kind at most, and finds out when the next is.
     pub(super) fn run_background(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<()> {
-        if is_due(self.background.next_sweep, now) {
+        let is_due = |at: Option<Millis>| at.is_some_and(|at| at <= now);
+        let (sweep_due, trash_due) = (is_due(self.background.next_sweep), is_due(self.background.next_trash));
+        if sweep_due {
             let mut edit = Edit { batch, keyspace: 0, now, touched: &mut self.touched };
             let (_, more) = keys::sweep(&mut edit, SLICE_ROWS).map_err(storage_error)?;
             batch.release();
@@ -39,17 +39,22 @@ impl Engine {
                 self.background.last_sweep = now;
             }
         }
-        if is_due(self.background.next_trash, now) {
+        if trash_due {
             trash::slice(batch, SLICE_ROWS)?;
             batch.release();
         }
-        self.plan_background(batch, now)
+        let changed = batch.has_changed(Table::Deadlines) || batch.has_changed(Table::Trash);
+        if changed || sweep_due || trash_due || !self.background.planned {
+            self.plan_background(batch, now)?;
+        }
+        Ok(())
     }
 
     /// Finds out when background work is due, from what stands in the store.
-    pub(super) fn plan_background(&mut self, batch: &Batch<'_>, now: Millis) -> storage::Result<()> {
+    fn plan_background(&mut self, batch: &Batch<'_>, now: Millis) -> storage::Result<()> {
         let earliest = self.background.last_sweep.plus(self.server.config.sweep_interval_ms);
         self.background.next_sweep = keys::next_expiry(batch)?.map(|at| at.max(earliest));
+        self.background.planned = true;
         self.background.next_trash = trash::is_waiting(batch)?.then_some(now);
         Ok(())
     }

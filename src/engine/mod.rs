@@ -21,6 +21,9 @@ use crate::data::{Keyspace, Touch, Touched, View, keyspaces};
 use crate::storage::{self, Batch, Rows};
 use waiters::{Parked, Waiters};
 
+/// A unit whose replies pass this many bytes ends early: the rest runs once the client has taken them.
+const REPLY_BYTES: usize = 1 << 20;
+
 /// The number of a connection.
 pub type ConnId = u64;
 
@@ -56,6 +59,10 @@ pub struct Finished {
     pub conn: ConnId,
     /// The encoded replies.
     pub out: BytesMut,
+    /// What did not run yet: the connection hands it in again after the replies.
+    pub rest: VecDeque<Request>,
+    /// The unit's protocol error, if it still has to be answered.
+    pub protocol_error: Option<String>,
     /// Close the connection after them.
     pub closing: bool,
     /// The connection has given the key, or none is asked.
@@ -235,14 +242,20 @@ impl Engine {
                 }
             }
             self.wake(batch, now)?;
+            if unit.out.len() >= REPLY_BYTES {
+                break;
+            }
         }
         let Some(session) = self.sessions.get_mut(&unit.conn) else { return Ok(()) };
-        if let Some(text) = unit.protocol_error.take() {
+        if unit.requests.is_empty()
+            && let Some(text) = unit.protocol_error.take()
+        {
             session.closing = true;
             Reply::error(text).encode(session.protocol, &mut unit.out);
         }
         let (closing, authenticated) = (session.closing, session.authenticated);
-        self.finished.push(Finished { conn: unit.conn, out: unit.out, closing, authenticated });
+        let Unit { conn, requests: rest, protocol_error, out } = unit;
+        self.finished.push(Finished { conn, out, rest, protocol_error, closing, authenticated });
         Ok(())
     }
 

@@ -33,12 +33,12 @@ async fn exchange(
     let mut decoder = RequestDecoder::new(Limits::default());
     decoder.set_authenticated(!asks_key);
     let mut input = BytesMut::with_capacity(READ_BYTES);
-    let mut out = BytesMut::new();
+    let mut unit = Unit { conn, requests: VecDeque::new(), protocol_error: None, out: BytesMut::new() };
     loop {
-        let mut unit = Unit { conn, requests: VecDeque::new(), protocol_error: None, out };
-        decode(&mut decoder, &mut input, &mut unit);
+        if unit.protocol_error.is_none() {
+            decode(&mut decoder, &mut input, &mut unit);
+        }
         if unit.requests.is_empty() && unit.protocol_error.is_none() {
-            out = unit.out;
             if inbox.is_stopping() || read(stream, &mut input).await? == 0 {
                 return Ok(());
             }
@@ -51,8 +51,10 @@ async fn exchange(
         if finished.closing {
             return stream.shutdown().await;
         }
-        out = finished.out;
+        inbox.written(conn);
+        let Finished { rest: requests, protocol_error, mut out, .. } = finished;
         out.clear();
+        unit = Unit { conn, requests, protocol_error, out };
     }
 }
 

@@ -24,10 +24,18 @@ struct State {
     left: Notify,
 }
 
+/// Where a connection stands.
 #[derive(Default)]
-struct Mailbox {
-    finished: Option<Finished>,
-    waker: Option<Waker>,
+enum Mailbox {
+    /// Nothing of it runs and nothing is to be written.
+    #[default]
+    Idle,
+    /// A unit of it runs; who waits for the replies.
+    Running(Option<Waker>),
+    /// The replies are there to be taken.
+    Finished(Finished),
+    /// The replies are being written.
+    Writing,
 }
 
 impl Inbox {
@@ -49,6 +57,9 @@ impl Inbox {
 
     /// Hands in commands; [`Inbox::finished`] gives their replies.
     pub(super) fn submit(&self, unit: Unit) {
+        if let Some(mailbox) = self.0.mailboxes.borrow_mut().get_mut(&unit.conn) {
+            *mailbox = Mailbox::Running(None);
+        }
         self.push(Input::Unit(unit));
     }
 
@@ -63,21 +74,28 @@ impl Inbox {
         std::future::poll_fn(|task| {
             let mut mailboxes = self.0.mailboxes.borrow_mut();
             let Some(mailbox) = mailboxes.get_mut(&conn) else { return Poll::Ready(None) };
-            if let Some(finished) = mailbox.finished.take() {
-                return Poll::Ready(Some(finished));
+            match std::mem::replace(mailbox, Mailbox::Writing) {
+                Mailbox::Finished(finished) => Poll::Ready(Some(finished)),
+                _ => {
+                    *mailbox = Mailbox::Running(Some(task.waker().clone()));
+                    Poll::Pending
+                }
             }
-            mailbox.waker = Some(task.waker().clone());
-            Poll::Pending
         })
         .await
+    }
+
+    /// Tells that the replies were written.
+    pub(super) fn written(&self, conn: ConnId) {
+        if let Some(mailbox) = self.0.mailboxes.borrow_mut().get_mut(&conn) {
+            *mailbox = Mailbox::Idle;
+        }
     }
 
     /// Releases the replies of a unit.
     pub(super) fn deliver(&self, finished: Finished) {
         if let Some(mailbox) = self.0.mailboxes.borrow_mut().get_mut(&finished.conn) {
-            let waker = mailbox.waker.take();
-            mailbox.finished = Some(finished);
-            if let Some(waker) = waker {
+            if let Mailbox::Running(Some(waker)) = std::mem::replace(mailbox, Mailbox::Finished(finished)) {
                 waker.wake();
             }
         }
@@ -109,16 +127,15 @@ impl Inbox {
         self.0.stopping.get()
     }
 
-    /// Ends every connection that waits for a reply which will not come; the others end after their last one.
+    /// Ends every connection that is idle or waits for a reply which will not come; the others end after the one
+    /// they are about to write.
     pub(super) fn abandon_waiting(&self) {
-        let mut mailboxes = self.0.mailboxes.borrow_mut();
-        let waiting: Vec<ConnId> =
-            mailboxes.iter().filter(|(_, mailbox)| mailbox.finished.is_none()).map(|(conn, _)| *conn).collect();
-        for conn in waiting {
-            if let Some(waker) = mailboxes.remove(&conn).and_then(|mailbox| mailbox.waker) {
-                waker.wake();
+        self.0.mailboxes.borrow_mut().retain(|_, mailbox| {
+            if let Mailbox::Running(Some(waker)) = mailbox {
+                waker.wake_by_ref();
             }
-        }
+            matches!(mailbox, Mailbox::Finished(_) | Mailbox::Writing)
+        });
     }
 
     /// Connections open now.

@@ -190,6 +190,12 @@ impl<'txn> Batch<'txn> {
         self.unit = self.mark();
     }
 
+    /// True when a row of `table` was written in this batch.
+    #[must_use]
+    pub fn has_changed(&self, table: Table) -> bool {
+        !self.changes.tables[table as usize].is_empty()
+    }
+
     /// Rows written so far.
     #[must_use]
     pub fn rows_written(&self) -> usize {
