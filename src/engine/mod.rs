@@ -16,7 +16,9 @@ use agq_resp::{Reply, Request};
 use bytes::BytesMut;
 
 use crate::clock::Millis;
-use crate::command::{Command, CommandError, Config, Context, Halt, ReadContext, Run, Server, Session, Wait};
+use crate::command::{
+    Command, CommandError, Config, Context, Flags, Halt, ReadContext, Run, Server, Session, Wait, lookup,
+};
 use crate::data::{Keyspace, Touch, Touched, View, keyspaces};
 use crate::storage::{self, Batch, Rows};
 use waiters::{Parked, Waiters};
@@ -39,6 +41,17 @@ pub enum Input {
     Resume(Unit, Reply),
     /// The connection is gone.
     Close(ConnId),
+}
+
+impl Input {
+    /// True when it may change data, so that it has to wait while the log takes no more.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        let (Input::Unit(unit) | Input::Resume(unit, _)) = self else { return false };
+        unit.requests
+            .iter()
+            .any(|request| lookup(request.arg(0)).is_some_and(|command| command.flags.has(Flags::WRITE)))
+    }
 }
 
 /// A run of pipelined commands of one connection, and the replies to those that ran.

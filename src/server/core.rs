@@ -9,7 +9,7 @@ use crate::command::Config;
 use crate::engine::{Engine, HeavyRead, Input};
 use crate::server::inbox::Inbox;
 use crate::server::start_engine;
-use crate::storage::{Db, WriteSet};
+use crate::storage::{Db, Pace, WriteSet};
 use crate::wall_clock::WallClock;
 
 /// A batch takes no more units past so many rows …
@@ -18,8 +18,23 @@ const BATCH_ROWS: usize = 2000;
 const BATCH_BYTES: usize = 4 << 20;
 /// … or time.
 const BATCH_TIME: Duration = Duration::from_millis(2);
+/// Pause between two batches while a checkpoint cannot keep up.
+const SLOWED: Duration = Duration::from_millis(1);
 /// After so long without a command a checkpoint is made.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// Ends the process without touching the store again: what was acknowledged is in the log, and nothing else may become
+/// durable.
+fn give_up(reason: &str) -> ! {
+    tracing::error!(
+        "the store failed, nothing more can be acknowledged: {reason}. Everything acknowledged so far is in the log; \
+         mend the cause and start again"
+    );
+    std::process::exit(EXIT_STORE_FAILED)
+}
+
+/// The exit code when the store fails.
+const EXIT_STORE_FAILED: i32 = 74;
 
 /// The engine and the store, driven by inputs.
 pub(super) struct Core {
@@ -27,6 +42,8 @@ pub(super) struct Core {
     db: Db,
     clock: WallClock,
     last_busy: Instant,
+    /// Units with writes that wait until a checkpoint has drained.
+    held: Vec<Input>,
 }
 
 impl Core {
@@ -34,21 +51,36 @@ impl Core {
     pub(super) fn new(mut db: Db, config: Config, mut clock: WallClock) -> anyhow::Result<Core> {
         let now = clock.read();
         let engine = start_engine(&mut db, config, now)?;
-        Ok(Core { engine, db, clock, last_busy: Instant::now() })
+        Ok(Core { engine, db, clock, last_busy: Instant::now(), held: Vec::new() })
     }
 
     /// Runs until asked to stop; returns itself to be closed once the last replies are out.
-    pub(super) async fn run(mut self, inbox: &Inbox) -> anyhow::Result<Core> {
+    pub(super) async fn run(mut self, inbox: &Inbox) -> Core {
+        self.db.on_wake(inbox.waker());
         loop {
             if inbox.is_empty() && !inbox.is_stopping() {
                 self.sleep(inbox).await;
             }
             // One turn of the scheduler: every connection that is ready hands in its unit first.
             tokio::task::yield_now().await;
-            self.run_batch(inbox)?;
+            let pace = self.db.pace();
+            if pace != Pace::Wait {
+                self.held.drain(..).for_each(|input| inbox.push(input));
+            }
+            let result = self.run_batch(inbox, pace);
+            if let Some(reason) = self.db.stopped() {
+                give_up(reason);
+            }
+            if let Err(error) = result {
+                self.db.stop(&format!("{error:#}"));
+                give_up(&format!("{error:#}"));
+            }
             if inbox.is_stopping() && inbox.is_empty() {
                 inbox.abandon_waiting();
-                return Ok(self);
+                return self;
+            }
+            if pace == Pace::Slow {
+                tokio::time::sleep(SLOWED).await;
             }
         }
     }
@@ -73,13 +105,13 @@ impl Core {
         }
     }
 
-    fn run_batch(&mut self, inbox: &Inbox) -> anyhow::Result<()> {
+    fn run_batch(&mut self, inbox: &Inbox, pace: Pace) -> anyhow::Result<()> {
         let now = self.clock.read();
         if !inbox.is_empty() {
             self.last_busy = Instant::now();
         }
         self.engine.server().refusal = self.db.refusal().map(|refusal| refusal.reason);
-        let rows = self.execute(inbox, now)?;
+        let rows = self.execute(inbox, now, pace)?;
         if !rows.is_empty() {
             self.db.append(&rows, now)?;
             self.db.flush()?;
@@ -104,10 +136,14 @@ impl Core {
     }
 
     /// Runs what has come in, up to the limits of a batch, and what is due.
-    fn execute(&mut self, inbox: &Inbox, now: Millis) -> anyhow::Result<WriteSet> {
+    fn execute(&mut self, inbox: &Inbox, now: Millis, pace: Pace) -> anyhow::Result<WriteSet> {
         let began = Instant::now();
         let mut batch = self.db.batch()?;
         while let Some(input) = inbox.pop() {
+            if pace == Pace::Wait && input.writes() {
+                self.held.push(input);
+                continue;
+            }
             self.engine.take(&mut batch, input, now)?;
             let full = batch.rows_written() >= BATCH_ROWS || batch.bytes_written() >= BATCH_BYTES;
             if full || self.engine.has_heavy() || began.elapsed() >= BATCH_TIME {

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use tokio::sync::Notify;
@@ -17,7 +18,7 @@ pub(super) struct Inbox(Rc<State>);
 #[derive(Default)]
 struct State {
     inputs: RefCell<VecDeque<Input>>,
-    arrived: Notify,
+    arrived: Arc<Notify>,
     mailboxes: RefCell<HashMap<ConnId, Mailbox>>,
     last_conn: Cell<ConnId>,
     stopping: Cell<bool>,
@@ -94,10 +95,10 @@ impl Inbox {
 
     /// Releases the replies of a unit.
     pub(super) fn deliver(&self, finished: Finished) {
-        if let Some(mailbox) = self.0.mailboxes.borrow_mut().get_mut(&finished.conn) {
-            if let Mailbox::Running(Some(waker)) = std::mem::replace(mailbox, Mailbox::Finished(finished)) {
-                waker.wake();
-            }
+        if let Some(mailbox) = self.0.mailboxes.borrow_mut().get_mut(&finished.conn)
+            && let Mailbox::Running(Some(waker)) = std::mem::replace(mailbox, Mailbox::Finished(finished))
+        {
+            waker.wake();
         }
     }
 
@@ -114,6 +115,12 @@ impl Inbox {
     /// Waits until something may have come in.
     pub(super) async fn arrived(&self) {
         self.0.arrived.notified().await;
+    }
+
+    /// A function that wakes the core loop from any thread.
+    pub(super) fn waker(&self) -> impl Fn() + Send + Sync + 'static {
+        let arrived = self.0.arrived.clone();
+        move || arrived.notify_one()
     }
 
     /// Asks the core loop, listeners and connections to come to an end.

@@ -95,7 +95,7 @@ async fn serve(
         shutdown.await;
         stop.stop();
     });
-    let core = core.run(&inbox).await?;
+    let core = core.run(&inbox).await;
     if tokio::time::timeout(DRAIN, inbox.drained()).await.is_err() {
         tracing::warn!(connections = inbox.connections(), "clients did not take their last replies in time");
     }
