@@ -1,0 +1,166 @@
+//! Finding and reaching the server: `--server` and `--key`, then the environment, then the data directory, whose
+//! lock file says where its server listens and whose `session.key` lets the same user in.
+
+use std::path::{Path, PathBuf};
+
+use agq_client::{Address, Client, ConnectOptions, Error};
+use anyhow::Context as _;
+use clap::Args;
+
+use super::serve::data_dir;
+use crate::server::key;
+use crate::server::lock::{self, Holder};
+
+/// Which server to talk to.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Server")]
+pub(super) struct ServerArgs {
+    /// Where the server listens: host:port or unix:/path [default: where the data directory's server does]
+    #[arg(long, env = "AGQ_SERVER", value_name = "ADDRESS")]
+    pub(super) server: Option<Address>,
+    /// Key that the server asks for [default: the one in <data-dir>/session.key]
+    #[arg(long, env = "AGQ_SESSION_KEY", value_name = "KEY", hide_env_values = true)]
+    pub(super) key: Option<String>,
+    /// Folder of the server's store [default: ~/.agq]
+    #[arg(long, env = "AGQ_DATA_DIR", value_name = "DIR")]
+    pub(super) data_dir: Option<PathBuf>,
+}
+
+/// The server was not reached, or did not let the client in.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Unreachable(String);
+
+impl ServerArgs {
+    /// The data directory that is meant, whether it exists or not.
+    pub(super) fn data_dir(&self) -> anyhow::Result<PathBuf> {
+        data_dir(self.data_dir.as_ref())
+    }
+
+    /// How to connect to the server that is meant. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`Unreachable`] when no server is named and none holds the data directory.
+    pub(super) fn options(&self) -> anyhow::Result<ConnectOptions> {
+        let dir = self.data_dir()?;
+        let holder = lock::holder(&dir)?;
+        match (&self.server, holder) {
+            (Some(address), holder) => {
+                // The key of this directory goes to its own server only, never to whom `--server` names.
+                let own = holder.is_some_and(|holder| holder.addresses.contains(&address.to_string()));
+                self.options_for(address.clone(), own.then_some(dir.as_path()))
+            }
+            (None, Some(holder)) => self.options_of_holder(&dir, &holder),
+            (None, None) => Err(Unreachable(format!(
+                "no server holds the data directory {}: start one with 'agq serve', or name one with --server",
+                dir.display()
+            ))
+            .into()),
+        }
+    }
+
+    /// How to connect to the server that holds `dir`.
+    pub(super) fn options_of_holder(&self, dir: &Path, holder: &Holder) -> anyhow::Result<ConnectOptions> {
+        let local = holder.addresses.iter().find(|address| address.starts_with("unix:"));
+        let Some(address) = local.or(holder.addresses.first()) else {
+            return Err(Unreachable(format!(
+                "process {} holds the data directory {} but does not listen yet: try again in a moment",
+                holder.process,
+                dir.display()
+            ))
+            .into());
+        };
+        let address = address.parse().with_context(|| format!("the lock file of {}", dir.display()))?;
+        self.options_for(address, Some(dir))
+    }
+
+    /// Options for one address; the key is the one given, else the one kept in `dir`.
+    fn options_for(&self, address: Address, dir: Option<&Path>) -> anyhow::Result<ConnectOptions> {
+        let mut options = ConnectOptions::new(address);
+        options.key = match (&self.key, dir) {
+            (Some(key), _) => Some(key.clone()),
+            (None, Some(dir)) => key::load(dir)?.map(|key| key.to_string()),
+            (None, None) => None,
+        };
+        Ok(options)
+    }
+
+    /// Connects to the server that is meant. The options returned are those that worked.
+    ///
+    /// # Errors
+    /// [`Unreachable`], which says what to do.
+    pub(super) async fn connect(&self) -> anyhow::Result<(Client, ConnectOptions)> {
+        connect(self.options()?, self.key.is_some()).await
+    }
+}
+
+/// Connects. A key that nobody `asked` to be sent is left out where the server wants none.
+///
+/// # Errors
+/// [`Unreachable`], which says what to do.
+pub(super) async fn connect(mut options: ConnectOptions, asked: bool) -> anyhow::Result<(Client, ConnectOptions)> {
+    let mut client = Client::connect(&options).await;
+    let wants_no_key = |error: &Error| error.to_string().contains("without any password configured");
+    if client.as_ref().is_err_and(wants_no_key) && !asked {
+        options.key = None;
+        client = Client::connect(&options).await;
+    }
+    let mut client = client.map_err(explain)?;
+    client.call(&["PING"]).await.map_err(explain)?;
+    Ok((client, options))
+}
+
+/// Adds what to do about an error of the connection.
+fn explain(error: Error) -> anyhow::Error {
+    let hint = match error.code() {
+        Some("NOAUTH") => "; give its key with --key or AGQ_SESSION_KEY",
+        Some("WRONGPASS") => "; the key is not this server's: give the right one with --key or AGQ_SESSION_KEY",
+        Some(_) => "",
+        None => "; is the server running there?",
+    };
+    Unreachable(format!("{error}{hint}")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(dir: &Path, server: Option<&str>, key: Option<&str>) -> ServerArgs {
+        ServerArgs {
+            server: server.map(|address| address.parse().unwrap()),
+            key: key.map(str::to_owned),
+            data_dir: Some(dir.to_owned()),
+        }
+    }
+
+    #[test]
+    fn without_a_server_the_error_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = args(dir.path(), None, None).options().unwrap_err();
+        assert!(error.is::<Unreachable>());
+        assert!(error.to_string().contains("agq serve") && error.to_string().contains("--server"), "{error}");
+    }
+
+    #[test]
+    fn the_holder_is_found_and_its_socket_preferred() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut lock = lock::Lock::take(dir.path()).unwrap();
+        assert!(args(dir.path(), None, None).options().unwrap_err().to_string().contains("does not listen yet"));
+        lock.announce(&["127.0.0.1:1".into(), "unix:/tmp/x".into()]).unwrap();
+        let own = key::load_or_make(dir.path()).unwrap();
+        let options = args(dir.path(), None, None).options().unwrap();
+        assert_eq!(options.address, Address::Unix("/tmp/x".into()));
+        assert_eq!(options.key.as_deref(), Some(&*own));
+        assert_eq!(args(dir.path(), None, Some("given")).options().unwrap().key.as_deref(), Some("given"));
+    }
+
+    #[test]
+    fn the_directorys_key_goes_to_its_own_server_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut lock = lock::Lock::take(dir.path()).unwrap();
+        lock.announce(&["127.0.0.1:1".into()]).unwrap();
+        key::load_or_make(dir.path()).unwrap();
+        assert!(args(dir.path(), Some("127.0.0.1:1"), None).options().unwrap().key.is_some());
+        assert!(args(dir.path(), Some("queue.example:1"), None).options().unwrap().key.is_none());
+    }
+}
