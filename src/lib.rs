@@ -3,13 +3,14 @@
 //! One process, one embedded file, the Redis protocol on the wire. The layers, top to bottom; a layer may use
 //! only what stands below it (`cargo xtask layers` holds this):
 //!
-//! [`cli`] → [`server`] → [`engine`] → [`command`] → [`data`] → [`storage`]; [`clock`] is a leaf.
+//! [`cli`] → [`server`] → [`engine`] → [`command`] → [`jobs`] → [`data`] → [`storage`]; [`clock`] is a leaf.
 
 pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod data;
 pub mod engine;
+pub mod jobs;
 pub mod server;
 pub mod storage;
 pub mod wall_clock;

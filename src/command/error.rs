@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use agq_resp::Reply;
 
 use crate::command::Wait;
-use crate::{data, storage};
+use crate::{data, jobs, storage};
 
 /// An error reply: the whole text, its code first. Never fatal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,16 @@ impl From<data::Error> for Halt {
     fn from(error: data::Error) -> Halt {
         match error {
             data::Error::Storage(error) => error.into(),
+            refused => Halt::Error(CommandError::new(refused.to_string())),
+        }
+    }
+}
+
+impl From<jobs::Error> for Halt {
+    fn from(error: jobs::Error) -> Halt {
+        match error {
+            jobs::Error::Data(error) => error.into(),
+            jobs::Error::Storage(error) => error.into(),
             refused => Halt::Error(CommandError::new(refused.to_string())),
         }
     }
