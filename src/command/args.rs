@@ -82,6 +82,27 @@ pub fn float(text: &[u8]) -> Option<f64> {
     (!number.is_nan()).then_some(number)
 }
 
+/// A score: as [`float`], but refused when it is too large or too small for a number of 64 bits.
+#[must_use]
+pub fn score(text: &[u8]) -> Option<f64> {
+    let number = float(text)?;
+    let says_infinity = text.iter().any(|byte| byte.eq_ignore_ascii_case(&b'n'));
+    let mantissa = text.split(|byte| byte.eq_ignore_ascii_case(&b'e')).next().unwrap_or_default();
+    let says_zero = !mantissa.iter().any(|byte| (b'1'..=b'9').contains(byte));
+    let overflows = number.is_infinite() && !says_infinity;
+    let underflows = number == 0.0 && !says_zero;
+    (!overflows && !underflows).then_some(number)
+}
+
+/// A number of things to take: not negative.
+///
+/// # Errors
+/// `ERR value is out of range, must be positive`.
+pub fn count(text: &[u8]) -> Result<u64, CommandError> {
+    let refused = CommandError::new("ERR value is out of range, must be positive");
+    parse_integer(text).and_then(|count| u64::try_from(count).ok()).ok_or(refused)
+}
+
 /// How an option word gives a deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExpireUnit {
@@ -131,5 +152,21 @@ impl ExpireUnit {
         let ms = value.checked_mul(self.ms)?;
         let ms = if self.relative { ms.checked_add(now.0.cast_signed())? } else { ms };
         Some(Millis(u64::try_from(ms).unwrap_or(0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_are_read_as_redis_reads_them() {
+        let read = [("1", 1.0), ("-1.5e3", -1500.0), ("inf", f64::INFINITY), ("-Infinity", f64::NEG_INFINITY)];
+        for (text, number) in read.into_iter().chain([("0e9", 0.0), ("-0", 0.0), (".5", 0.5), ("5.", 5.0)]) {
+            assert_eq!(score(text.as_bytes()), Some(number), "{text}");
+        }
+        for text in ["", "nan", " 1", "1 ", "1e400", "-1e400", "1e-400", "a", "1,5", "(1"] {
+            assert_eq!(score(text.as_bytes()), None, "{text}");
+        }
     }
 }

@@ -16,6 +16,8 @@ impl CommandError {
     pub const SYNTAX: CommandError = CommandError(Cow::Borrowed("ERR syntax error"));
     /// An argument is no 64-bit integer.
     pub const NOT_AN_INTEGER: CommandError = CommandError(Cow::Borrowed("ERR value is not an integer or out of range"));
+    /// An argument is no number.
+    pub const NOT_A_FLOAT: CommandError = CommandError(Cow::Borrowed("ERR value is not a valid float"));
 
     /// An error with this text.
     pub fn new(text: impl Into<Cow<'static, str>>) -> CommandError {

@@ -13,6 +13,7 @@ mod server;
 mod session;
 mod strings;
 pub mod table;
+mod zsets;
 
 pub use context::{Config, Context, Facts, Server, Wait};
 pub use error::{CommandError, Halt, Outcome};

@@ -263,8 +263,13 @@ impl fmt::Debug for Command {
 
 /// Every command, ordered by group as the files stand.
 pub fn all() -> impl Iterator<Item = &'static Command> {
-    const GROUPS: &[&[Command]] =
-        &[super::connection::COMMANDS, super::server::COMMANDS, super::keys::COMMANDS, super::strings::COMMANDS];
+    const GROUPS: &[&[Command]] = &[
+        super::connection::COMMANDS,
+        super::server::COMMANDS,
+        super::keys::COMMANDS,
+        super::strings::COMMANDS,
+        super::zsets::COMMANDS,
+    ];
     GROUPS.iter().copied().flatten()
 }
 

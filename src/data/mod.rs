@@ -10,6 +10,7 @@ pub mod keyspaces;
 pub mod record;
 pub mod strings;
 pub mod trash;
+pub mod zsets;
 
 use bytes::Bytes;
 

@@ -8,7 +8,7 @@ use std::ops::{Bound, ControlFlow};
 use bytes::{Bytes, BytesMut};
 
 use crate::data::{Edit, Error, Kind, Record, Result, View, keys};
-use crate::storage::{self, Table};
+use crate::storage::{self, Rows, Table};
 
 /// A string up to this length stands in its record.
 pub const INLINE_BYTES: usize = 16 << 10;
@@ -26,6 +26,10 @@ fn blob_header(record: &Record) -> storage::Result<([u8; 8], u64)> {
         .try_into()
         .map_err(|_| storage::Error::corrupt(Table::Keys, "a blob record without a length of 8 bytes"))?;
     Ok((*id, u64::from_be_bytes(length)))
+}
+
+fn blob_body(id: &[u8; 8], length: u64) -> Bytes {
+    [&id[..], &length.to_be_bytes()].concat().into()
 }
 
 fn chunk_key(id: &[u8; 8], chunk: u32) -> Vec<u8> {
@@ -96,13 +100,68 @@ impl Edit<'_, '_> {
         if record.body.len() > INLINE_BYTES {
             let id = keys::next_id(self.batch)?.to_be_bytes();
             let value = std::mem::take(&mut record.body);
-            for (chunk, part) in (0_u32..).zip(value.chunks(CHUNK_BYTES)) {
-                self.batch.put(Table::Blobs, chunk_key(&id, chunk), value.slice_ref(part))?;
-            }
+            self.put_chunks(&id, 0, &value)?;
             record.in_blobs = true;
-            record.body = [&id[..], &(value.len() as u64).to_be_bytes()].concat().into();
+            record.body = blob_body(&id, value.len() as u64);
         }
         self.replace(name, old, &record)
+    }
+
+    fn put_chunks(&mut self, id: &[u8; 8], first: u32, value: &Bytes) -> Result<()> {
+        for (chunk, part) in (first..).zip(value.chunks(CHUNK_BYTES)) {
+            self.batch.put(Table::Blobs, chunk_key(id, chunk), value.slice_ref(part))?;
+        }
+        Ok(())
+    }
+
+    /// Appends to a string, making it when the key does not exist; answers its length. Of a large string only the last
+    /// chunk is written again.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`]; [`Error::StringTooLong`] past [`MAX_BYTES`].
+    pub fn append_string(&mut self, name: &[u8], suffix: Bytes) -> Result<u64> {
+        let Some(old) = self.record_of(name, Kind::String)? else {
+            let length = suffix.len() as u64;
+            self.set_string(name, None, suffix, None)?;
+            return Ok(length);
+        };
+        let old_length = if old.in_blobs { blob_header(&old)?.1 } else { old.body.len() as u64 };
+        let length = old_length + suffix.len() as u64;
+        if length > MAX_BYTES as u64 {
+            return Err(Error::StringTooLong);
+        }
+        if suffix.is_empty() {
+            return Ok(length);
+        }
+        if !old.in_blobs {
+            let value = [&old.body[..], &suffix].concat();
+            self.set_string(name, Some(&old), value.into(), old.deadline)?;
+            return Ok(length);
+        }
+        let (id, _) = blob_header(&old)?;
+        let whole = u32::try_from(old_length / CHUNK_BYTES as u64).map_err(|_| Error::StringTooLong)?;
+        let partial = self.batch.get(Table::Blobs, &chunk_key(&id, whole))?.unwrap_or_default();
+        self.put_chunks(&id, whole, &[&partial[..], &suffix].concat().into())?;
+        let record = Record { body: blob_body(&id, length), ..old.clone() };
+        self.store(name, Some(&old), &record)?;
+        Ok(length)
+    }
+
+    /// Adds to the integer that a string spells, 0 when the key does not exist; keeps the deadline.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`], [`Error::NotAnInteger`], [`Error::CounterOverflow`].
+    pub fn add_to_string(&mut self, name: &[u8], change: i64) -> Result<i64> {
+        let old = self.record_of(name, Kind::String)?;
+        let number = match &old {
+            None => 0,
+            Some(record) if record.in_blobs => return Err(Error::NotAnInteger),
+            Some(record) => parse_integer(&record.body).ok_or(Error::NotAnInteger)?,
+        };
+        let number = number.checked_add(change).ok_or(Error::CounterOverflow)?;
+        let deadline = old.as_ref().and_then(|record| record.deadline);
+        self.set_string(name, old.as_ref(), number.to_string().into(), deadline)?;
+        Ok(number)
     }
 }
 

@@ -1,0 +1,475 @@
+//! Sorted sets: members in the order of their scores, equal scores in the order of the members' bytes.
+//!
+//! The record's body is `[id u64][length u64]`. A member stands twice: `zscores` `(id, score, member) → ()` gives
+//! the order, `zmembers` `(id, member) → score` the score. Scores are never NaN, and -0 is kept as 0.
+
+use std::ops::{Bound, ControlFlow};
+
+use bytes::Bytes;
+
+use crate::data::{Edit, Error, Kind, Record, Result, View, keys};
+use crate::storage::{self, Rows, Table, tables};
+
+/// A member and its score.
+pub type Scored = (Bytes, f64);
+
+/// A sorted set that exists.
+#[derive(Debug, Clone)]
+pub struct SortedSet {
+    record: Record,
+    id: [u8; 8],
+    len: u64,
+}
+
+impl SortedSet {
+    fn read(record: Record) -> storage::Result<SortedSet> {
+        let corrupt = || storage::Error::corrupt(Table::Keys, "a sorted set's record is not an id and a length");
+        let (id, len) = record.body.split_first_chunk().ok_or_else(corrupt)?;
+        let len = u64::from_be_bytes(len.try_into().map_err(|_| corrupt())?);
+        Ok(SortedSet { id: *id, len, record })
+    }
+
+    /// How many members there are; never 0.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "an empty sorted set does not exist")]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn member_key(&self, member: &[u8]) -> Vec<u8> {
+        [&self.id, member].concat()
+    }
+
+    fn score_key(&self, score: f64, member: &[u8]) -> Vec<u8> {
+        [&self.id[..], &ordered_bits(score).to_be_bytes(), member].concat()
+    }
+
+    fn split_score_key(&self, key: &[u8]) -> storage::Result<Scored> {
+        let rest = key.strip_prefix(&self.id).and_then(|rest| rest.split_first_chunk());
+        let (bits, member) = rest.ok_or_else(|| {
+            storage::Error::corrupt(Table::ZScores, format!("a key of {} bytes has no score", key.len()))
+        })?;
+        Ok((Bytes::copy_from_slice(member), score_of(u64::from_be_bytes(*bits))))
+    }
+}
+
+/// Bits whose order as integers is the order of the numbers.
+fn ordered_bits(score: f64) -> u64 {
+    // -0.0 + 0.0 is 0.0: the two are equal and so must be their bits.
+    let bits = (score + 0.0).to_bits();
+    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+}
+
+fn score_of(bits: u64) -> f64 {
+    f64::from_bits(if bits >> 63 == 1 { bits & !(1 << 63) } else { !bits })
+}
+
+/// A range of scores.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScoreRange {
+    /// The lowest score.
+    pub min: Bound<f64>,
+    /// The highest score.
+    pub max: Bound<f64>,
+}
+
+impl ScoreRange {
+    /// Where the rows of the range begin (inclusive) and end (exclusive).
+    fn keys(&self, set: &SortedSet) -> (Vec<u8>, Vec<u8>) {
+        let key = |bits: u64| [set.id, bits.to_be_bytes()].concat();
+        let from = match self.min {
+            Bound::Unbounded => 0,
+            Bound::Included(min) => ordered_bits(min),
+            Bound::Excluded(min) => ordered_bits(min) + 1,
+        };
+        // The bits of infinity are not the highest there are, so adding one does not overflow.
+        let to = match self.max {
+            Bound::Unbounded => u64::MAX,
+            Bound::Included(max) => ordered_bits(max) + 1,
+            Bound::Excluded(max) => ordered_bits(max),
+        };
+        (key(from), key(to))
+    }
+
+    /// True when a score lies in the range.
+    #[must_use]
+    pub fn contains(&self, score: f64) -> bool {
+        let above = match self.min {
+            Bound::Unbounded => true,
+            Bound::Included(min) => score >= min,
+            Bound::Excluded(min) => score > min,
+        };
+        let below = match self.max {
+            Bound::Unbounded => true,
+            Bound::Included(max) => score <= max,
+            Bound::Excluded(max) => score < max,
+        };
+        above && below
+    }
+}
+
+/// A range of members by their bytes, among members of one score.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberRange {
+    /// The first member.
+    pub min: Bound<Bytes>,
+    /// The last member.
+    pub max: Bound<Bytes>,
+}
+
+/// Which part of a range is wanted, and from which end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// From the highest down.
+    pub reverse: bool,
+    /// Members passed over first.
+    pub skip: u64,
+    /// Members wanted at most.
+    pub take: u64,
+}
+
+impl Window {
+    /// All of a range, ascending.
+    pub const ALL: Window = Window { reverse: false, skip: 0, take: u64::MAX };
+}
+
+impl View<'_> {
+    /// The sorted set of a key, if the key exists.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`] when the key holds another type.
+    pub fn sorted_set(&self, name: &[u8]) -> Result<Option<SortedSet>> {
+        let record = self.record_of(name, Kind::SortedSet)?;
+        Ok(record.map(SortedSet::read).transpose()?)
+    }
+
+    /// The score of a member.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn zscore(&self, set: &SortedSet, member: &[u8]) -> Result<Option<f64>> {
+        Ok(stored_score(self.rows, set, member)?)
+    }
+
+    /// The members at the places `start` to `stop`, both inclusive and counted from 0, `reverse` from the highest
+    /// down. Walks from the nearer end.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn zrange(&self, set: &SortedSet, start: u64, stop: u64, reverse: bool) -> Result<Vec<Scored>> {
+        let stop = stop.min(set.len - 1);
+        if start > stop {
+            return Ok(Vec::new());
+        }
+        let take = stop - start + 1;
+        let beyond = set.len - 1 - stop;
+        let turned = beyond < start;
+        let window = Window { reverse: reverse != turned, skip: if turned { beyond } else { start }, take };
+        let mut found =
+            self.zrange_by_score(set, ScoreRange { min: Bound::Unbounded, max: Bound::Unbounded }, window)?;
+        if turned {
+            found.reverse();
+        }
+        Ok(found)
+    }
+
+    /// The members with scores in `range`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn zrange_by_score(&self, set: &SortedSet, range: ScoreRange, window: Window) -> Result<Vec<Scored>> {
+        let mut found = Vec::new();
+        if window.take == 0 {
+            return Ok(found);
+        }
+        let (from, to) = range.keys(set);
+        let mut left = window;
+        let mut failed = None;
+        let (from, to) = (Bound::Included(&from[..]), Bound::Excluded(&to[..]));
+        self.rows.scan(Table::ZScores, from, to, window.reverse, &mut |key, _| {
+            if left.skip > 0 {
+                left.skip -= 1;
+                return ControlFlow::Continue(());
+            }
+            match set.split_score_key(key) {
+                Ok(scored) => found.push(scored),
+                Err(error) => failed = Some(error),
+            }
+            left.take -= 1;
+            if left.take == 0 || failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        failed.map_or(Ok(found), |error| Err(error.into()))
+    }
+
+    /// The members in `range`, in the order of their bytes; as in Redis of use only where all scores are equal.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn zrange_by_member(&self, set: &SortedSet, range: &MemberRange, window: Window) -> Result<Vec<Bytes>> {
+        let mut found = Vec::new();
+        if window.take == 0 {
+            return Ok(found);
+        }
+        let key = |bound: &Bound<Bytes>| bound.as_ref().map(|member| set.member_key(member));
+        let from = match key(&range.min) {
+            Bound::Unbounded => Bound::Included(set.id.to_vec()),
+            bound => bound,
+        };
+        let to = match (key(&range.max), tables::prefix_end(&set.id)) {
+            (Bound::Unbounded, Some(end)) => Bound::Excluded(end),
+            (bound, _) => bound,
+        };
+        let (from, to) = (from.as_ref().map(|key| &key[..]), to.as_ref().map(|key| &key[..]));
+        let mut left = window;
+        self.rows.scan(Table::ZMembers, from, to, window.reverse, &mut |key, _| {
+            if left.skip > 0 {
+                left.skip -= 1;
+                return ControlFlow::Continue(());
+            }
+            found.push(Bytes::copy_from_slice(key.get(8..).unwrap_or_default()));
+            left.take -= 1;
+            if left.take == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(found)
+    }
+
+    /// How many members have scores in `range`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn zcount(&self, set: &SortedSet, range: ScoreRange) -> Result<u64> {
+        let (from, to) = range.keys(set);
+        let mut count = 0;
+        let (from, to) = (Bound::Included(&from[..]), Bound::Excluded(&to[..]));
+        self.rows.scan(Table::ZScores, from, to, false, &mut |_, _| {
+            count += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(count)
+    }
+}
+
+fn stored_score(rows: &dyn Rows, set: &SortedSet, member: &[u8]) -> storage::Result<Option<f64>> {
+    let Some(row) = rows.get(Table::ZMembers, &set.member_key(member))? else { return Ok(None) };
+    let bits = row[..].try_into().map_err(|_| {
+        storage::Error::corrupt(Table::ZMembers, format!("a score of {} bytes instead of 8", row.len()))
+    })?;
+    Ok(Some(score_of(u64::from_be_bytes(bits))))
+}
+
+/// Which members a ZADD may touch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Presence {
+    /// Any.
+    #[default]
+    Any,
+    /// New ones only (NX).
+    New,
+    /// Existing ones only (XX).
+    Existing,
+}
+
+/// Which way a ZADD may move a score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Direction {
+    /// Any.
+    #[default]
+    Any,
+    /// Up only (GT).
+    Up,
+    /// Down only (LT).
+    Down,
+}
+
+/// How a ZADD goes about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AddRule {
+    /// Which members it may touch.
+    pub presence: Presence,
+    /// Which way it may move a score.
+    pub direction: Direction,
+    /// Add to the score instead of setting it.
+    pub increment: bool,
+}
+
+impl AddRule {
+    /// The score a member gets, `None` when the rule leaves it as it is.
+    fn apply(self, old: Option<f64>, given: f64) -> Result<Option<f64>> {
+        match (self.presence, old) {
+            (Presence::New, Some(_)) | (Presence::Existing, None) => return Ok(None),
+            (_, None) => return Ok(Some(given + 0.0)),
+            (_, Some(_)) => {}
+        }
+        let old = old.unwrap_or_default();
+        let new = if self.increment { old + given } else { given } + 0.0;
+        if new.is_nan() {
+            return Err(Error::ScoreIsNan);
+        }
+        let allowed = match self.direction {
+            Direction::Any => true,
+            Direction::Up => new > old,
+            Direction::Down => new < old,
+        };
+        Ok(allowed.then_some(new))
+    }
+}
+
+/// What a ZADD did.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Added {
+    /// Members that are new.
+    pub added: u64,
+    /// Members whose score is another now.
+    pub changed: u64,
+    /// The score of the last member, unless the rule left it as it was.
+    pub score: Option<f64>,
+}
+
+impl Edit<'_, '_> {
+    /// The sorted set of a key, if the key exists.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`] when the key holds another type.
+    pub fn sorted_set(&mut self, name: &[u8]) -> Result<Option<SortedSet>> {
+        let record = self.record_of(name, Kind::SortedSet)?;
+        Ok(record.map(SortedSet::read).transpose()?)
+    }
+
+    /// Adds members or moves their scores. Scores must not be NaN.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`], [`Error::ScoreIsNan`]; what was written must then be taken back.
+    pub fn zadd(&mut self, name: &[u8], rule: AddRule, members: &[(f64, Bytes)]) -> Result<Added> {
+        let mut done = Added::default();
+        let found = self.sorted_set(name)?;
+        if found.is_none() && (rule.presence == Presence::Existing || members.is_empty()) {
+            return Ok(done);
+        }
+        let set = match &found {
+            Some(set) => set.clone(),
+            None => {
+                let id = keys::next_id(self.batch)?.to_be_bytes();
+                SortedSet { record: Record::new(Kind::SortedSet, Bytes::new()), id, len: 0 }
+            }
+        };
+        for (given, member) in members {
+            let old = stored_score(self.batch, &set, member)?;
+            done.score = rule.apply(old, *given)?;
+            match (old, done.score) {
+                (_, None) => {}
+                (Some(old), Some(new)) if old == new => {}
+                (old, Some(new)) => {
+                    if let Some(old) = old {
+                        self.batch.remove(Table::ZScores, set.score_key(old, member))?;
+                        done.changed += 1;
+                    } else {
+                        done.added += 1;
+                    }
+                    self.batch.put(Table::ZScores, set.score_key(new, member), Bytes::new())?;
+                    let bits = ordered_bits(new).to_be_bytes().to_vec();
+                    self.batch.put(Table::ZMembers, set.member_key(member), bits)?;
+                }
+            }
+        }
+        if done.added > 0 {
+            let len = set.len + done.added;
+            let record = Record { body: [set.id, len.to_be_bytes()].concat().into(), ..set.record };
+            self.store(name, found.as_ref().map(|set| &set.record), &record)?;
+        } else if done.changed > 0 {
+            self.touch(name);
+        }
+        Ok(done)
+    }
+
+    /// Removes members; answers how many there were.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`] when the key holds another type.
+    pub fn zrem<'m>(&mut self, name: &[u8], members: impl Iterator<Item = &'m [u8]>) -> Result<u64> {
+        let Some(set) = self.sorted_set(name)? else { return Ok(0) };
+        let mut removed = 0;
+        for member in members {
+            if let Some(score) = stored_score(self.batch, &set, member)? {
+                self.remove_member(&set, score, member)?;
+                removed += 1;
+            }
+        }
+        self.shrink(name, &set, removed)?;
+        Ok(removed)
+    }
+
+    /// Removes and returns up to `count` members with the lowest scores (`reverse`: the highest).
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn zpop(&mut self, name: &[u8], set: &SortedSet, count: u64, reverse: bool) -> Result<Vec<Scored>> {
+        let all = ScoreRange { min: Bound::Unbounded, max: Bound::Unbounded };
+        let popped = self.view().zrange_by_score(set, all, Window { reverse, skip: 0, take: count })?;
+        self.remove_found(name, set, &popped)?;
+        Ok(popped)
+    }
+
+    /// Removes the members with scores in `range`; answers how many there were. Getting rid of all members costs one
+    /// row, however many they are.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`] when the key holds another type.
+    pub fn zremove_by_score(&mut self, name: &[u8], range: ScoreRange) -> Result<u64> {
+        let Some(set) = self.sorted_set(name)? else { return Ok(0) };
+        let view = self.view();
+        let ends = [view.zrange(&set, 0, 0, false)?, view.zrange(&set, 0, 0, true)?];
+        if ends.iter().flatten().all(|(_, score)| range.contains(*score)) {
+            self.delete(name, &set.record)?;
+            return Ok(set.len);
+        }
+        // One more than a command may remove: the batch then refuses it without reading on.
+        let take = storage::batch::MAX_ROWS as u64 / 2 + 1;
+        let found = self.view().zrange_by_score(&set, range, Window { take, ..Window::ALL })?;
+        self.remove_found(name, &set, &found)?;
+        Ok(found.len() as u64)
+    }
+
+    fn remove_found(&mut self, name: &[u8], set: &SortedSet, found: &[Scored]) -> Result<()> {
+        for (member, score) in found {
+            self.remove_member(set, *score, member)?;
+        }
+        self.shrink(name, set, found.len() as u64)
+    }
+
+    fn remove_member(&mut self, set: &SortedSet, score: f64, member: &[u8]) -> Result<()> {
+        self.batch.remove(Table::ZScores, set.score_key(score, member))?;
+        self.batch.remove(Table::ZMembers, set.member_key(member))?;
+        Ok(())
+    }
+
+    /// Takes `removed` off a set's length; an empty set is no key.
+    fn shrink(&mut self, name: &[u8], set: &SortedSet, removed: u64) -> Result<()> {
+        if removed == 0 {
+            return Ok(());
+        }
+        let len = set.len.checked_sub(removed).ok_or_else(|| {
+            storage::Error::corrupt(Table::Keys, format!("a sorted set of {} members lost {removed}", set.len))
+        })?;
+        if len == 0 {
+            return self.forget(name, &set.record);
+        }
+        let record = Record { body: [set.id, len.to_be_bytes()].concat().into(), ..set.record.clone() };
+        self.store(name, Some(&set.record), &record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_bits_is_the_order_of_scores() {
+        let scores = [f64::NEG_INFINITY, f64::MIN, -1.5, -5e-324, 0.0, 5e-324, 1.0, 1.5, f64::MAX, f64::INFINITY];
+        let bits: Vec<u64> = scores.iter().map(|score| ordered_bits(*score)).collect();
+        assert!(bits.is_sorted_by(|a, b| a < b));
+        for score in scores {
+            assert_eq!(score_of(ordered_bits(score)), score);
+        }
+        assert_eq!(ordered_bits(-0.0), ordered_bits(0.0));
+    }
+}
