@@ -19,6 +19,8 @@ mod options;
 mod overlay;
 mod recover;
 mod signals;
+pub mod sim;
+pub mod sim_disk;
 mod snapshot;
 pub mod tables;
 #[cfg(test)]
