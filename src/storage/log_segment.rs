@@ -109,7 +109,7 @@ enum Copy {
 /// Reads a segment's header: the newer of the copies that verify, `None` for a segment never used.
 ///
 /// # Errors
-/// [`Error::Refused`] when neither copy verifies and they are not both zero: a damaged log is never an empty one.
+/// [`Error::Refused`] when neither copy verifies and neither is zero: a damaged log is never an empty one.
 pub(super) fn read_header(file: &dyn DiskFile, name: &str) -> Result<Option<CycleHeader>> {
     let mut newest: Option<CycleHeader> = None;
     let mut zeros = 0;
@@ -134,10 +134,12 @@ pub(super) fn read_header(file: &dyn DiskFile, name: &str) -> Result<Option<Cycl
             }
         }
     }
-    if newest.is_none() && zeros < COPIES.len() {
+    // One zero and one damaged copy: the first header of a segment, cut short while it was written. Every sync covers
+    // both copies, so no record behind it was ever promised.
+    if newest.is_none() && zeros == 0 {
         return Err(refuse(
             format!("no header in {name} that verifies"),
-            "one, or two that are zero in a segment that was never used",
+            "one, or zeros in a segment that was never used",
         ));
     }
     Ok(newest)
