@@ -9,6 +9,7 @@ mod connection;
 mod context;
 mod error;
 mod keys;
+mod lists;
 mod server;
 mod session;
 mod strings;

@@ -269,6 +269,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::keys::COMMANDS,
         super::strings::COMMANDS,
         super::zsets::COMMANDS,
+        super::lists::COMMANDS,
     ];
     GROUPS.iter().copied().flatten()
 }

@@ -7,6 +7,7 @@
 mod error;
 pub mod keys;
 pub mod keyspaces;
+pub mod lists;
 pub mod record;
 pub mod strings;
 pub mod trash;
