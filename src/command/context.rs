@@ -103,6 +103,12 @@ impl<'txn> Context<'_, 'txn> {
         View { rows: self.batch, keyspace: self.keyspace(), now: self.now }
     }
 
+    /// Database 0, where domain names are views, to be read.
+    #[must_use]
+    pub fn database_0(&self) -> View<'_> {
+        View { rows: self.batch, keyspace: self.server.keyspaces[0], now: self.now }
+    }
+
     /// The selected database, to be changed.
     pub fn edit(&mut self) -> Edit<'_, 'txn> {
         let keyspace = self.keyspace();

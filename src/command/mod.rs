@@ -10,6 +10,7 @@ mod context;
 mod error;
 mod keys;
 mod lists;
+mod plans;
 mod server;
 mod session;
 mod strings;

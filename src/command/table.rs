@@ -270,6 +270,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::strings::COMMANDS,
         super::zsets::COMMANDS,
         super::lists::COMMANDS,
+        super::plans::COMMANDS,
     ];
     GROUPS.iter().copied().flatten()
 }

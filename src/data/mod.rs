@@ -5,6 +5,7 @@
 //! their own under the id that the record names, so that RENAME and DEL touch one row.
 
 mod error;
+pub mod glob;
 pub mod keys;
 pub mod keyspaces;
 pub mod lists;

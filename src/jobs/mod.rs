@@ -5,7 +5,10 @@
 
 pub mod error;
 pub mod json;
+pub mod names;
 pub mod plan;
+pub mod plan_store;
 pub mod template;
+pub mod time;
 
 pub use error::{Error, Result};

@@ -1,0 +1,51 @@
+//! Times as clients read and write them: out RFC 3339 in UTC with milliseconds, in that or Unix milliseconds.
+
+use serde_json::value::RawValue;
+
+use crate::clock::Millis;
+use crate::jobs::error::{Error, Result, shown};
+use crate::jobs::json;
+
+/// `2026-11-23T21:48:41.007Z`. Times beyond the year 9999 are given as its last millisecond.
+#[must_use]
+pub fn rfc3339(at: Millis) -> String {
+    let ms = i64::try_from(at.0).ok();
+    let timestamp = ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).unwrap_or(jiff::Timestamp::MAX);
+    format!("{timestamp:.3}")
+}
+
+/// Reads a moment: a string in RFC 3339, or a number of Unix milliseconds.
+///
+/// # Errors
+/// When it is neither.
+pub fn read(raw: &RawValue, path: &str) -> Result<Millis> {
+    let text = raw.get();
+    if let Ok(ms) = text.parse() {
+        return Ok(Millis(ms));
+    }
+    let parsed = json::string(raw, path).ok().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    parsed.and_then(|timestamp| u64::try_from(timestamp.as_millisecond()).ok()).map(Millis).ok_or_else(|| {
+        let found = shown(text.as_bytes());
+        Error::refused(format!("{path} must be an RFC 3339 time or Unix milliseconds from 1970 on, not {found}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_round_trip() {
+        assert_eq!(rfc3339(Millis(0)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(Millis(1_800_000_000_007)), "2027-01-15T08:00:00.007Z");
+        assert!(rfc3339(Millis::MAX).starts_with("9999-12-3"));
+        for text in ["1800000000007", "\"2027-01-15T08:00:00.007Z\"", "\"2027-01-15T09:00:00.007+01:00\""] {
+            let raw: &RawValue = serde_json::from_str(text).unwrap();
+            assert_eq!(read(raw, "run_at").unwrap(), Millis(1_800_000_000_007));
+        }
+        for text in ["-1", "1.5", "\"yesterday\"", "\"1969-01-01T00:00:00Z\"", "[]"] {
+            let raw: &RawValue = serde_json::from_str(text).unwrap();
+            assert!(read(raw, "run_at").unwrap_err().to_string().starts_with("ERR run_at must be"), "{text}");
+        }
+    }
+}
