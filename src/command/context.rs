@@ -5,6 +5,7 @@ use std::sync::Arc;
 use agq_resp::{Protocol, Reply};
 
 use crate::clock::Millis;
+use crate::command::cursors::Cursors;
 use crate::command::{ReadContext, Session};
 use crate::data::keyspaces::DATABASES;
 use crate::data::{Edit, Keyspace, Touch, Touched, View};
@@ -35,6 +36,8 @@ pub struct Server {
     pub save_requested: bool,
     /// Set by SHUTDOWN.
     pub shutdown_requested: bool,
+    /// Where SCANs stand.
+    pub cursors: Cursors,
 }
 
 /// Facts that the engine cannot know by itself.
@@ -54,6 +57,21 @@ pub struct Facts {
     pub last_save: Millis,
     /// Lines `name:value` of INFO's persistence section, from storage.
     pub storage: Vec<(&'static str, String)>,
+    /// What the operating system knows of the process, where it tells.
+    pub process: Option<ProcessFacts>,
+}
+
+/// What the operating system knows of the process, not older than a second.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessFacts {
+    /// The process's number.
+    pub id: u32,
+    /// Bytes of memory in use.
+    pub resident_bytes: u64,
+    /// Processor time used by the program itself.
+    pub cpu_user_ms: u64,
+    /// Processor time used by the operating system for it.
+    pub cpu_system_ms: u64,
 }
 
 /// What a parked command waits for.
@@ -88,6 +106,9 @@ pub struct Context<'a, 'txn> {
     pub now: Millis,
     /// True when the connection has sent another command behind this one.
     pub more_behind: bool,
+    /// True when the command was parked and is tried again: a key of another type is then passed over, as Redis serves
+    /// a waiting command from keys of its own type alone.
+    pub retried: bool,
 }
 
 impl<'txn> Context<'_, 'txn> {

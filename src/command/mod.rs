@@ -5,19 +5,24 @@
 //! validates everything before it changes anything. Nothing here knows redb, sockets or a runtime.
 
 pub mod args;
+mod catalog;
 mod connection;
 mod context;
+pub mod cursors;
 mod error;
+pub mod glob;
+mod info;
 mod keys;
 mod lists;
 mod plans;
 mod server;
 mod session;
 mod strings;
+mod subcommand;
 pub mod table;
 mod zsets;
 
-pub use context::{Config, Context, Facts, Server, Wait};
+pub use context::{Config, Context, Facts, ProcessFacts, Server, Wait};
 pub use error::{CommandError, Halt, Outcome};
 pub use session::Session;
 pub use table::{Command, Flags, Group, KeySpec, Run, lookup};
@@ -25,6 +30,9 @@ pub use table::{Command, Flags, Group, KeySpec, Run, lookup};
 use agq_resp::Protocol;
 
 use crate::data::View;
+
+/// The Redis whose commands, replies and errors these are.
+const REDIS_VERSION: &str = "7.0.15";
 
 /// What a reading command sees: it may run on the core thread or, when it is heavy, on a snapshot elsewhere.
 #[derive(Clone, Copy)]

@@ -2,16 +2,133 @@
 
 use agq_resp::{Reply, Request};
 
-use crate::command::{Command, Flags, Group, Outcome, ReadContext, Run};
+use crate::command::{
+    Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, Wait, args, glob, subcommand,
+};
+use crate::data::{Touch, View, keyspaces};
+
+const ADMIN: Flags = Flags::ADMIN;
 
 /// The rows of this file.
-pub(super) const COMMANDS: &[Command] =
-    &[Command::new("DBSIZE", 1, Group::Server, Flags::READONLY.and(Flags::FAST), Run::Read(dbsize)).doc(
+pub(super) const COMMANDS: &[Command] = &[
+    Command::new("DBSIZE", 1, Group::Server, Flags::READONLY.and(Flags::FAST), Run::Read(dbsize)).doc(
         "1.0.0",
         "",
         "The number of keys in the selected database.",
-    )];
+    ),
+    Command::new("CONFIG", -2, Group::Server, ADMIN, Run::Write(config))
+        .doc("2.0.0", "GET pattern [pattern ...]", "The server's parameters whose names match a pattern.")
+        .differs("Parameters are chosen at the start: there is no CONFIG SET, REWRITE or RESETSTAT."),
+    Command::new("FLUSHDB", -1, Group::Server, Flags::WRITE, Run::Write(flushdb)).doc(
+        "1.0.0",
+        "[ASYNC | SYNC]",
+        "Removes all keys of the selected database, at once, however many they are; jobs stay.",
+    ),
+    Command::new("FLUSHALL", -1, Group::Server, Flags::WRITE, Run::Write(flushall)).doc(
+        "1.0.0",
+        "[ASYNC | SYNC]",
+        "Removes all keys of all databases, at once, however many they are; jobs stay.",
+    ),
+    Command::new("TIME", 1, Group::Server, Flags::FAST, Run::Write(time))
+        .doc("2.6.0", "", "The server's time: Unix seconds, and microseconds within the second.")
+        .differs("The microseconds are those of a whole millisecond."),
+    Command::new("SAVE", 1, Group::Server, ADMIN, Run::Write(save)).doc(
+        "1.0.0",
+        "",
+        "Makes a checkpoint before it answers.",
+    ),
+    Command::new("LASTSAVE", 1, Group::Server, ADMIN.and(Flags::FAST), Run::Write(lastsave)).doc(
+        "1.0.0",
+        "",
+        "When the last checkpoint was made, in Unix seconds.",
+    ),
+    Command::new("SHUTDOWN", -1, Group::Server, ADMIN, Run::Write(shutdown))
+        .doc("1.0.0", "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]", "Stops the server; answers only when it does not.")
+        .differs("Always ends with a checkpoint: what was acknowledged stays, NOSAVE or not."),
+];
 
 fn dbsize(ctx: &ReadContext<'_>, _: &Request) -> Outcome {
     Ok(Reply::int(ctx.view.count()?.cast_signed()))
+}
+
+fn config(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    if !args::is(request.arg(1), "GET") {
+        return Err(subcommand::unknown(request).into());
+    }
+    subcommand::takes(request, 3..=usize::MAX)?;
+    let patterns: Vec<Vec<u8>> = request.iter().skip(2).map(<[u8]>::to_ascii_lowercase).collect();
+    let matching = ctx.server.config.parameters.iter().filter_map(|(name, value)| {
+        let place = patterns.iter().position(|pattern| glob::matches(pattern, name.as_bytes()))?;
+        // A name without special bytes is answered as it was asked for.
+        let asked = request.arg(place + 2);
+        let name = if glob::is_literal(asked) { request.bytes(place + 2) } else { name.clone().into() };
+        Some((Reply::bulk(name), Reply::bulk(value.clone())))
+    });
+    Ok(Reply::map(matching))
+}
+
+fn flushdb(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    check_flush_words(request)?;
+    let database = usize::from(ctx.session.database);
+    flush(ctx, database..database + 1)
+}
+
+fn flushall(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    check_flush_words(request)?;
+    flush(ctx, 0..keyspaces::DATABASES)
+}
+
+/// ASYNC and SYNC mean the same here: nothing waits for the rows to be removed.
+fn check_flush_words(request: &Request) -> Result<(), CommandError> {
+    match request.get(1) {
+        None => Ok(()),
+        Some(word) if request.len() == 2 && (args::is(word, "ASYNC") || args::is(word, "SYNC")) => Ok(()),
+        Some(_) => Err(CommandError::SYNTAX),
+    }
+}
+
+fn flush(ctx: &mut Context<'_, '_>, databases: std::ops::Range<usize>) -> Outcome {
+    let mut fresh = ctx.server.keyspaces;
+    for database in databases {
+        let keyspace = fresh[database];
+        if (View { keyspace, ..ctx.view() }).count()? > 0 {
+            fresh[database] = keyspaces::flush(ctx.batch, database, keyspace)?;
+            ctx.touched.add(|| Touch::Keyspace(keyspace));
+        }
+    }
+    ctx.server.keyspaces = fresh;
+    Ok(Reply::ok())
+}
+
+fn time(ctx: &mut Context<'_, '_>, _: &Request) -> Outcome {
+    let parts = [ctx.now.0 / 1000, ctx.now.0 % 1000 * 1000];
+    Ok(Reply::array(parts.map(|part| Reply::bulk(part.to_string()))))
+}
+
+fn save(ctx: &mut Context<'_, '_>, _: &Request) -> Outcome {
+    ctx.server.save_requested = true;
+    Ok(Reply::ok())
+}
+
+fn lastsave(ctx: &mut Context<'_, '_>, _: &Request) -> Outcome {
+    Ok(Reply::int((ctx.server.facts.last_save.0 / 1000).cast_signed()))
+}
+
+fn shutdown(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let mut save = None;
+    for word in request.iter().skip(1) {
+        let saves = if args::is(word, "SAVE") { Some(true) } else { args::is(word, "NOSAVE").then_some(false) };
+        match saves {
+            Some(saves) if save.is_none_or(|chosen| chosen == saves) => save = Some(saves),
+            None if args::is(word, "NOW") || args::is(word, "FORCE") => {}
+            None if args::is(word, "ABORT") && request.len() == 2 => {
+                return Err(CommandError::new("ERR No shutdown in progress.").into());
+            }
+            _ => return Err(CommandError::SYNTAX.into()),
+        }
+    }
+    tracing::info!(client = ctx.session.id, "SHUTDOWN: stopping");
+    ctx.server.shutdown_requested = true;
+    // Waits for nothing: the connection is closed without a reply when the server stops.
+    Err(Halt::Block(Wait { on: Vec::new(), deadline: None, timeout_reply: Reply::Null, drained: false, yields: false }))
 }

@@ -266,6 +266,8 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
     const GROUPS: &[&[Command]] = &[
         super::connection::COMMANDS,
         super::server::COMMANDS,
+        super::info::COMMANDS,
+        super::catalog::COMMANDS,
         super::keys::COMMANDS,
         super::strings::COMMANDS,
         super::zsets::COMMANDS,

@@ -6,8 +6,8 @@ use agq_resp::{Protocol, Reply, Request};
 use bytes::Bytes;
 
 use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, Wait, args};
-use crate::data::Touch;
 use crate::data::zsets::{AddRule, Direction, MemberRange, Presence, ScoreRange, Scored, SortedSet, Window};
+use crate::data::{Error, Touch};
 
 /// Members that a command may walk over on the core thread.
 const HEAVY_MEMBERS: u64 = 10_000;
@@ -347,11 +347,21 @@ fn zpopmin(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 fn bzpopmin(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let last = request.len() - 1;
     let deadline = args::timeout(request.arg(last), ctx.now)?;
-    let keyspace = ctx.keyspace();
+    let (keyspace, retried) = (ctx.keyspace(), ctx.retried);
+    let mut drained = true;
     let mut edit = ctx.edit();
     for place in 1..last {
         let name = request.arg(place);
-        let Some(set) = edit.sorted_set(name)? else { continue };
+        let set = match edit.sorted_set(name) {
+            Ok(Some(set)) => set,
+            Ok(None) => continue,
+            Err(Error::WrongType) if retried => {
+                // Somebody behind may wait for just this type.
+                drained = false;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         let popped = edit.zpop(name, &set, 1, false)?;
         let reply = popped.into_iter().flat_map(|(member, score)| [Reply::Bulk(member), Reply::Double(score)]);
         return Ok(Reply::array([Reply::bulk(request.bytes(place))].into_iter().chain(reply)));
@@ -360,8 +370,7 @@ fn bzpopmin(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
         on: (1..last).map(|place| Touch::Key(keyspace, Bytes::copy_from_slice(request.arg(place)))).collect(),
         deadline,
         timeout_reply: Reply::NullArray,
-        // None of the keys exists: a list command behind this one would find nothing either.
-        drained: true,
+        drained,
         yields: false,
     }))
 }

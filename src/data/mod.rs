@@ -30,6 +30,9 @@ pub type Keyspace = u32;
 pub enum Touch {
     /// An ordinary key.
     Key(Keyspace, Bytes),
+    /// A database got other content at once. Nothing waits for this by itself: whatever waits for a key of the
+    /// keyspace is tried again.
+    Keyspace(Keyspace),
     /// A job queue got work, or may give out work again.
     Queue(Bytes),
     /// A job changed.

@@ -16,6 +16,7 @@ use agq_resp::{Reply, Request};
 use bytes::BytesMut;
 
 use crate::clock::Millis;
+use crate::command::cursors::Cursors;
 use crate::command::{
     Command, CommandError, Config, Context, Flags, Halt, ReadContext, Run, Server, Session, Wait, lookup,
 };
@@ -116,6 +117,15 @@ enum Step {
     Heavy(fn(&ReadContext<'_>, &Request) -> crate::command::Outcome),
 }
 
+/// What a parked command's new attempt says of those behind it.
+#[derive(PartialEq, Eq)]
+enum Retried {
+    /// There may be something for them.
+    Open,
+    /// There is nothing.
+    Drained,
+}
+
 /// The engine.
 pub struct Engine {
     sessions: HashMap<ConnId, Session>,
@@ -144,6 +154,7 @@ impl Engine {
             refusal: None,
             save_requested: false,
             shutdown_requested: false,
+            cursors: Cursors::default(),
         };
         Ok(Engine {
             sessions: HashMap::new(),
@@ -223,8 +234,6 @@ impl Engine {
 
     /// What commands know of the server, for the core loop to refresh and to read requests from.
     pub fn server(&mut self) -> &mut Server {
-        self.server.facts.clients = self.sessions.len();
-        self.server.facts.blocked = self.waiters.len();
         &mut self.server
     }
 
@@ -241,7 +250,7 @@ impl Engine {
             if session.closing {
                 break;
             }
-            let step = self.run_command(batch, &unit, &request, now)?;
+            let step = self.run_command(batch, &unit, &request, now, false)?;
             match step {
                 Step::Reply(reply) => self.answer(&mut unit, &reply),
                 Step::Parked(wait) => {
@@ -296,14 +305,17 @@ impl Engine {
         unit: &Unit,
         request: &Request,
         now: Millis,
+        retried: bool,
     ) -> storage::Result<Step> {
-        self.server.facts.commands_processed += 1;
+        if !retried {
+            self.server.facts.commands_processed += 1;
+        }
         let Some(session) = self.sessions.get(&unit.conn) else { return Ok(Step::Reply(Reply::Null)) };
         let command = match gate::admit(request, session, &self.server) {
             Ok(command) => command,
             Err(error) => return Ok(Step::Reply(error.reply())),
         };
-        self.execute(batch, unit, command, request, now)
+        self.execute(batch, unit, command, request, now, retried)
     }
 
     /// Runs a command that passed the gate: all of it, or nothing.
@@ -314,7 +326,11 @@ impl Engine {
         command: &'static Command,
         request: &Request,
         now: Millis,
+        retried: bool,
     ) -> storage::Result<Step> {
+        self.server.facts.clients = self.sessions.len();
+        self.server.facts.blocked = self.waiters.len();
+        let keyspaces_before = self.server.keyspaces;
         let Some(session) = self.sessions.get_mut(&unit.conn) else { return Ok(Step::Reply(Reply::Null)) };
         let mark = batch.mark();
         let touched_before = self.touched.things.len();
@@ -322,7 +338,7 @@ impl Engine {
         let (touched, server, random) = (&mut self.touched, &mut self.server, &mut self.random);
         let more_behind = !unit.requests.is_empty();
         let result = catch_unwind(AssertUnwindSafe(|| {
-            let mut ctx = Context { batch: &mut *batch, touched, session, server, random, now, more_behind };
+            let mut ctx = Context { batch: &mut *batch, touched, session, server, random, now, more_behind, retried };
             match command.run {
                 Run::Write(run) => run(&mut ctx, request).map(Step::Reply),
                 Run::Read(run) => {
@@ -353,7 +369,7 @@ impl Engine {
         batch.rollback(mark);
         batch.release();
         self.touched.things.truncate(touched_before);
-        self.server.keyspaces = keyspaces::load(batch)?;
+        self.server.keyspaces = keyspaces_before;
         Ok(failed)
     }
 
@@ -369,26 +385,41 @@ impl Engine {
     }
 
     fn wake_one(&mut self, batch: &mut Batch<'_>, touch: &Touch, now: Millis) -> storage::Result<()> {
+        if let Touch::Keyspace(keyspace) = touch {
+            // The database shows another keyspace now: what waits there has to wait for other things.
+            for (turn, conn) in self.waiters.waiting_in(*keyspace) {
+                self.retry(batch, turn, conn, now)?;
+            }
+            return Ok(());
+        }
         let mut after = 0;
         while let Some((turn, conn)) = self.waiters.next_waiting(touch, after) {
             after = turn;
-            let Some(mut parked) = self.waiters.take(conn) else { continue };
-            match self.run_command(batch, &parked.unit, &parked.request, now)? {
-                Step::Reply(reply) => {
-                    self.answer(&mut parked.unit, &reply);
-                    self.ready.push_back(parked.unit);
-                }
-                Step::Parked(wait) => {
-                    let drained = wait.drained;
-                    self.waiters.put_back(turn, Parked { wait: parked.wait.renewed(wait), ..parked });
-                    if drained {
-                        return Ok(());
-                    }
-                }
-                Step::Heavy(_) => self.unpark(parked),
+            if self.retry(batch, turn, conn, now)? == Retried::Drained {
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Runs a parked command again.
+    fn retry(&mut self, batch: &mut Batch<'_>, turn: u64, conn: ConnId, now: Millis) -> storage::Result<Retried> {
+        let Some(mut parked) = self.waiters.take(conn) else { return Ok(Retried::Open) };
+        match self.run_command(batch, &parked.unit, &parked.request, now, true)? {
+            Step::Reply(reply) => {
+                self.answer(&mut parked.unit, &reply);
+                self.ready.push_back(parked.unit);
+            }
+            Step::Parked(wait) => {
+                let drained = wait.drained;
+                self.waiters.put_back(turn, Parked { wait: parked.wait.renewed(wait), ..parked });
+                if drained {
+                    return Ok(Retried::Drained);
+                }
+            }
+            Step::Heavy(_) => self.unpark(parked),
+        }
+        Ok(Retried::Open)
     }
 }
 

@@ -7,7 +7,7 @@ use agq_resp::Request;
 
 use crate::clock::Millis;
 use crate::command::Wait;
-use crate::data::Touch;
+use crate::data::{Keyspace, Touch};
 use crate::engine::{ConnId, Unit};
 
 /// A command that waits, with the unit it stands in.
@@ -92,6 +92,13 @@ impl Waiters {
     /// When the next parked command gives up.
     pub(super) fn next_deadline(&self) -> Option<Millis> {
         self.by_deadline.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Those that wait for any key of a keyspace, oldest first.
+    pub(super) fn waiting_in(&self, keyspace: Keyspace) -> BTreeMap<u64, ConnId> {
+        let things = self.by_thing.iter();
+        let queues = things.filter(|(thing, _)| matches!(thing, Touch::Key(of, _) if *of == keyspace));
+        queues.flat_map(|(_, queue)| queue.iter().map(|(turn, conn)| (*turn, *conn))).collect()
     }
 
     /// The first that waits for `thing` and was parked after turn `after`.

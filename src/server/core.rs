@@ -8,6 +8,7 @@ use crate::clock::Millis;
 use crate::command::Config;
 use crate::engine::{Engine, HeavyRead, Input};
 use crate::server::inbox::Inbox;
+use crate::server::process::Process;
 use crate::server::start_engine;
 use crate::storage::{Db, Pace, WriteSet};
 use crate::wall_clock::WallClock;
@@ -44,6 +45,7 @@ pub(super) struct Core {
     last_busy: Instant,
     /// Units with writes that wait until a checkpoint has drained.
     held: Vec<Input>,
+    process: Process,
 }
 
 impl Core {
@@ -51,7 +53,7 @@ impl Core {
     pub(super) fn new(mut db: Db, config: Config, mut clock: WallClock) -> anyhow::Result<Core> {
         let now = clock.read();
         let engine = start_engine(&mut db, config, now)?;
-        Ok(Core { engine, db, clock, last_busy: Instant::now(), held: Vec::new() })
+        Ok(Core { engine, db, clock, last_busy: Instant::now(), held: Vec::new(), process: Process::default() })
     }
 
     /// Runs until asked to stop; returns itself to be closed once the last replies are out.
@@ -111,6 +113,9 @@ impl Core {
             self.last_busy = Instant::now();
         }
         self.engine.server().refusal = self.db.refusal().map(|refusal| refusal.reason);
+        if let Some(process) = self.process.refreshed() {
+            self.engine.server().facts.process = process;
+        }
         let rows = self.execute(inbox, now, pace)?;
         if !rows.is_empty() {
             self.db.append(&rows, now)?;

@@ -9,6 +9,7 @@ mod inbox;
 pub mod key;
 mod listen;
 pub mod lock;
+mod process;
 
 use std::path::PathBuf;
 use std::rc::Rc;

@@ -1,0 +1,176 @@
+//! INFO: what the server says of itself, in Redis's sections and syntax.
+
+use std::fmt::Write as _;
+
+use agq_resp::{Reply, Request};
+
+use crate::command::{Command, Context, Flags, Group, Halt, Outcome, Run};
+use crate::data::{View, keyspaces::DATABASES};
+
+/// The rows of this file.
+pub(super) const COMMANDS: &[Command] = &[Command::new("INFO", -1, Group::Server, Flags::NONE, Run::Write(info))
+    .doc("1.0.0", "[section [section ...]]", "What the server says of itself, in sections of name:value lines.")
+    .differs("Names only what AGQ knows; a keyspace line counts keys, not those that expire.")];
+
+type Section = fn(&Context<'_, '_>, &mut String) -> Result<(), Halt>;
+
+/// The sections in Redis's order.
+const SECTIONS: [(&str, Section); 9] = [
+    ("Server", server),
+    ("Clients", clients),
+    ("Memory", memory),
+    ("Persistence", persistence),
+    ("Stats", stats),
+    ("Replication", replication),
+    ("CPU", cpu),
+    ("Cluster", cluster),
+    ("Keyspace", keyspace),
+];
+
+fn info(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let asked: Vec<&[u8]> = request.iter().skip(1).collect();
+    let all = asked.is_empty()
+        || asked.iter().any(|name| ["all", "everything", "default"].iter().any(|word| super::args::is(name, word)));
+    let mut text = String::new();
+    for (name, section) in SECTIONS {
+        if all || asked.iter().any(|asked| super::args::is(asked, name)) {
+            if !text.is_empty() {
+                text.push_str("\r\n");
+            }
+            line(&mut text, format_args!("# {name}"));
+            section(ctx, &mut text)?;
+        }
+    }
+    Ok(Reply::Verbatim { format: *b"txt", text: text.into() })
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing into a string does not fail.
+    let _ = write!(out, "{text}\r\n");
+}
+
+fn pair(out: &mut String, name: &str, value: impl std::fmt::Display) {
+    line(out, format_args!("{name}:{value}"));
+}
+
+fn parameter<'a>(ctx: &'a Context<'_, '_>, name: &str) -> &'a str {
+    let found = ctx.server.config.parameters.iter().find(|(parameter, _)| parameter == name);
+    found.map_or("", |(_, value)| value)
+}
+
+fn server(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
+    let uptime = ctx.now.since(ctx.server.facts.started) / 1000;
+    pair(out, "redis_version", super::REDIS_VERSION);
+    pair(out, "redis_mode", "standalone");
+    pair(out, "agq_version", env!("CARGO_PKG_VERSION"));
+    pair(out, "os", format_args!("{} {}", std::env::consts::OS, std::env::consts::ARCH));
+    pair(out, "arch_bits", usize::BITS);
+    if let Some(process) = &ctx.server.facts.process {
+        pair(out, "process_id", process.id);
+    }
+    pair(out, "server_time_usec", ctx.now.0.saturating_mul(1000));
+    pair(out, "uptime_in_seconds", uptime);
+    pair(out, "uptime_in_days", uptime / 86_400);
+    Ok(())
+}
+
+fn clients(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
+    pair(out, "connected_clients", ctx.server.facts.clients);
+    pair(out, "maxclients", parameter(ctx, "maxclients"));
+    pair(out, "blocked_clients", ctx.server.facts.blocked);
+    Ok(())
+}
+
+fn memory(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
+    if let Some(process) = &ctx.server.facts.process {
+        // Memory that redb caches is memory in use: there is no second figure.
+        for name in ["used_memory", "used_memory_rss"] {
+            pair(out, name, process.resident_bytes);
+            pair(out, &format!("{name}_human"), human(process.resident_bytes));
+        }
+    }
+    pair(out, "maxmemory", parameter(ctx, "maxmemory"));
+    pair(out, "maxmemory_human", "0B");
+    pair(out, "maxmemory_policy", parameter(ctx, "maxmemory-policy"));
+    pair(out, "cache_size", parameter(ctx, "cache-size"));
+    Ok(())
+}
+
+/// Bytes as Redis writes them for people: `1.77M`.
+fn human(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "K", "M", "G", "T"] {
+        if value < 1024.0 {
+            return if unit == "B" { format!("{bytes}B") } else { format!("{value:.2}{unit}") };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.2}P")
+}
+
+fn persistence(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
+    let refused = ctx.server.refusal.is_some();
+    let status = if refused { "err" } else { "ok" };
+    pair(out, "loading", 0);
+    pair(out, "durability", parameter(ctx, "durability"));
+    pair(out, "rdb_bgsave_in_progress", 0);
+    pair(out, "rdb_last_save_time", ctx.server.facts.last_save.0 / 1000);
+    pair(out, "rdb_last_bgsave_status", status);
+    pair(out, "aof_enabled", u8::from(parameter(ctx, "appendonly") == "yes"));
+    pair(out, "aof_rewrite_in_progress", 0);
+    pair(out, "aof_last_bgrewrite_status", status);
+    pair(out, "aof_last_write_status", status);
+    for (name, value) in &ctx.server.facts.storage {
+        pair(out, name, value);
+    }
+    Ok(())
+}
+
+fn stats(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
+    pair(out, "total_connections_received", ctx.server.facts.connections_received);
+    pair(out, "total_commands_processed", ctx.server.facts.commands_processed);
+    Ok(())
+}
+
+fn replication(_: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
+    pair(out, "role", "master");
+    pair(out, "connected_slaves", 0);
+    pair(out, "master_repl_offset", 0);
+    Ok(())
+}
+
+fn cpu(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
+    if let Some(process) = &ctx.server.facts.process {
+        pair(out, "used_cpu_sys", format_args!("{:.6}", process.cpu_system_ms as f64 / 1000.0));
+        pair(out, "used_cpu_user", format_args!("{:.6}", process.cpu_user_ms as f64 / 1000.0));
+    }
+    Ok(())
+}
+
+fn cluster(_: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
+    pair(out, "cluster_enabled", 0);
+    Ok(())
+}
+
+fn keyspace(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
+    for database in 0..DATABASES {
+        let keyspace = ctx.server.keyspaces[database];
+        let keys = View { keyspace, ..ctx.view() }.count()?;
+        if keys > 0 {
+            pair(out, &format!("db{database}"), format_args!("keys={keys}"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::human;
+
+    #[test]
+    fn sizes_are_written_as_redis_writes_them() {
+        for (bytes, text) in [(0, "0B"), (1023, "1023B"), (1024, "1.00K"), (1_853_040, "1.77M"), (1 << 33, "8.00G")] {
+            assert_eq!(human(bytes), text);
+        }
+    }
+}
