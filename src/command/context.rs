@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use agq_resp::{Protocol, Reply};
+use agq_resp::{Protocol, Reply, Request};
+use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
-use crate::command::{ReadContext, Session};
+use crate::command::{Halt, ReadContext, Session};
 use crate::data::keyspaces::DATABASES;
 use crate::data::{Edit, Keyspace, Touch, Touched, View};
 use crate::storage::Batch;
@@ -106,9 +107,9 @@ pub struct Context<'a, 'txn> {
     pub now: Millis,
     /// True when the connection has sent another command behind this one.
     pub more_behind: bool,
-    /// True when the command was parked and is tried again: a key of another type is then passed over, as Redis serves
-    /// a waiting command from keys of its own type alone.
-    pub retried: bool,
+    /// For a command that was parked and is tried again: what was touched. A key of another type is then passed over, as
+    /// Redis serves a waiting command from keys of its own type alone.
+    pub woken_by: Option<&'a Touch>,
 }
 
 impl<'txn> Context<'_, 'txn> {
@@ -134,6 +135,35 @@ impl<'txn> Context<'_, 'txn> {
     pub fn edit(&mut self) -> Edit<'_, 'txn> {
         let keyspace = self.keyspace();
         Edit { batch: self.batch, keyspace, now: self.now, touched: self.touched }
+    }
+
+    /// Whether a blocking pop should look at a key: the first time at every key; when it is woken, only at the one that
+    /// was touched, so that of several keys the one that was written first serves it, as in Redis.
+    #[must_use]
+    pub fn may_be_served_by(&self, name: &[u8]) -> bool {
+        match self.woken_by {
+            Some(Touch::Key(_, touched)) => touched == name,
+            _ => true,
+        }
+    }
+
+    /// Parks a blocking pop until one of the keys among the arguments `places` is touched.
+    #[must_use]
+    pub fn wait_for_keys(
+        &self,
+        request: &Request,
+        places: std::ops::Range<usize>,
+        deadline: Option<Millis>,
+        drained: bool,
+    ) -> Halt {
+        let key = |place| Touch::Key(self.keyspace(), Bytes::copy_from_slice(request.arg(place)));
+        Halt::Block(Wait {
+            on: places.map(key).collect(),
+            deadline,
+            timeout_reply: Reply::NullArray,
+            drained,
+            yields: false,
+        })
     }
 
     /// What a reading command of the same connection is given.

@@ -1,15 +1,17 @@
-//! Commands on lists that answer at once.
+//! Commands on lists.
 
 use agq_resp::{Reply, Request};
 
 use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
 use crate::data::lists::{End, Search};
+use crate::data::{self, Kind};
 
 /// A read that walks over more elements than this leaves the core thread.
 const HEAVY_ELEMENTS: u64 = 10_000;
 
 const READ: Flags = Flags::READONLY;
 const WRITE: Flags = Flags::WRITE;
+const WAIT: Flags = Flags::WRITE.and(Flags::BLOCKING);
 const ADD: Flags = Flags::WRITE.and(Flags::DENYOOM);
 
 /// The rows of this file.
@@ -64,6 +66,26 @@ pub(super) const COMMANDS: &[Command] = &[
         "1.2.0",
         "source destination",
         "Moves an element from the tail of a list to the head of another, and answers it.",
+    ),
+    list("BLPOP", -3, WAIT, Run::Write(blpop)).keys(1, -2, 1).doc(
+        "2.0.0",
+        "key [key ...] timeout",
+        "Takes an element from the head of the first list that has one; waits for one otherwise.",
+    ),
+    list("BRPOP", -3, WAIT, Run::Write(brpop)).keys(1, -2, 1).doc(
+        "2.0.0",
+        "key [key ...] timeout",
+        "Takes an element from the tail of the first list that has one; waits for one otherwise.",
+    ),
+    list("BLMOVE", 6, WAIT.and(Flags::DENYOOM), Run::Write(blmove)).keys(1, 2, 1).doc(
+        "6.2.0",
+        "source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout",
+        "Moves an element from an end of a list to an end of another; waits for one if there is none.",
+    ),
+    list("BRPOPLPUSH", 4, WAIT.and(Flags::DENYOOM), Run::Write(brpoplpush)).keys(1, 2, 1).doc(
+        "2.2.0",
+        "source destination timeout",
+        "Moves an element from the tail of a list to the head of another; waits for one if there is none.",
     ),
 ];
 
@@ -204,8 +226,60 @@ fn rpoplpush(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     Ok(moved.map_or(Reply::Null, Reply::bulk))
 }
 
+fn blpop(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    blocking_pop(ctx, request, End::Left)
+}
+
+fn brpop(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    blocking_pop(ctx, request, End::Right)
+}
+
+fn blocking_pop(ctx: &mut Context<'_, '_>, request: &Request, end: End) -> Outcome {
+    let timeout = request.len() - 1;
+    let deadline = args::timeout(request.arg(timeout), ctx.now)?;
+    let mut drained = true;
+    for place in 1..timeout {
+        let name = request.arg(place);
+        if !ctx.may_be_served_by(name) {
+            continue;
+        }
+        match ctx.edit().list_pop(name, end, 1) {
+            Ok(taken) => {
+                if let Some(element) = taken.and_then(|mut taken| taken.pop()) {
+                    return Ok(Reply::array([Reply::bulk(request.bytes(place)), Reply::bulk(element)]));
+                }
+            }
+            // Redis lets it wait for the key to become a list; what came may serve those who wait for another type.
+            Err(data::Error::WrongType) if ctx.woken_by.is_some() => drained = false,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(ctx.wait_for_keys(request, 1..timeout, deadline, drained))
+}
+
+fn blmove(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let (from, to) = (end_of(request.arg(3))?, end_of(request.arg(4))?);
+    blocking_move(ctx, request, from, to)
+}
+
+fn brpoplpush(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    blocking_move(ctx, request, End::Right, End::Left)
+}
+
+fn blocking_move(ctx: &mut Context<'_, '_>, request: &Request, from: End, to: End) -> Outcome {
+    let deadline = args::timeout(request.arg(request.len() - 1), ctx.now)?;
+    let (source, target) = (request.arg(1), request.arg(2));
+    if ctx.woken_by.is_some() && ctx.view().record(source)?.is_some_and(|record| record.kind != Kind::List) {
+        return Err(ctx.wait_for_keys(request, 1..2, deadline, false));
+    }
+    match ctx.edit().list_move(source, from, target, to)? {
+        Some(element) => Ok(Reply::bulk(element)),
+        None => Err(ctx.wait_for_keys(request, 1..2, deadline, true)),
+    }
+}
+
 /// The end that LEFT or RIGHT names.
-pub(super) fn end_of(word: &[u8]) -> Result<End, CommandError> {
+fn end_of(word: &[u8]) -> Result<End, CommandError> {
     if args::is(word, "LEFT") {
         Ok(End::Left)
     } else if args::is(word, "RIGHT") {

@@ -5,9 +5,9 @@ use std::ops::Bound;
 use agq_resp::{Protocol, Reply, Request};
 use bytes::Bytes;
 
-use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, Wait, args};
+use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
+use crate::data::Error;
 use crate::data::zsets::{AddRule, Direction, MemberRange, Presence, ScoreRange, Scored, SortedSet, Window};
-use crate::data::{Error, Touch};
 
 /// Members that a command may walk over on the core thread.
 const HEAVY_MEMBERS: u64 = 10_000;
@@ -347,15 +347,18 @@ fn zpopmin(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 fn bzpopmin(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let last = request.len() - 1;
     let deadline = args::timeout(request.arg(last), ctx.now)?;
-    let (keyspace, retried) = (ctx.keyspace(), ctx.retried);
     let mut drained = true;
-    let mut edit = ctx.edit();
     for place in 1..last {
         let name = request.arg(place);
+        if !ctx.may_be_served_by(name) {
+            continue;
+        }
+        let woken = ctx.woken_by.is_some();
+        let mut edit = ctx.edit();
         let set = match edit.sorted_set(name) {
             Ok(Some(set)) => set,
             Ok(None) => continue,
-            Err(Error::WrongType) if retried => {
+            Err(Error::WrongType) if woken => {
                 // Somebody behind may wait for just this type.
                 drained = false;
                 continue;
@@ -366,13 +369,7 @@ fn bzpopmin(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
         let reply = popped.into_iter().flat_map(|(member, score)| [Reply::Bulk(member), Reply::Double(score)]);
         return Ok(Reply::array([Reply::bulk(request.bytes(place))].into_iter().chain(reply)));
     }
-    Err(Halt::Block(Wait {
-        on: (1..last).map(|place| Touch::Key(keyspace, Bytes::copy_from_slice(request.arg(place)))).collect(),
-        deadline,
-        timeout_reply: Reply::NullArray,
-        drained,
-        yields: false,
-    }))
+    Err(ctx.wait_for_keys(request, 1..last, deadline, drained))
 }
 
 fn zremrangebyscore(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {

@@ -7,6 +7,9 @@
 
 mod background;
 mod gate;
+mod heavy;
+#[cfg(test)]
+mod tests;
 mod waiters;
 
 use std::collections::{HashMap, VecDeque};
@@ -17,12 +20,13 @@ use bytes::BytesMut;
 
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
-use crate::command::{
-    Command, CommandError, Config, Context, Flags, Halt, ReadContext, Run, Server, Session, Wait, lookup,
-};
-use crate::data::{Keyspace, Touch, Touched, View, keyspaces};
-use crate::storage::{self, Batch, Rows};
+use crate::command::{Command, Config, Context, Flags, Halt, ReadContext, Run, Server, Session, Wait, lookup};
+use crate::data::{Keyspace, Touch, Touched, keyspaces};
+use crate::storage::{self, Batch};
+use heavy::panicked;
 use waiters::{Parked, Waiters};
+
+pub use heavy::HeavyRead;
 
 /// A unit whose replies pass this many bytes ends early: the rest runs once the client has taken them.
 const REPLY_BYTES: usize = 1 << 20;
@@ -81,33 +85,6 @@ pub struct Finished {
     pub closing: bool,
     /// The connection has given the key, or none is asked.
     pub authenticated: bool,
-}
-
-/// A read that is to run on a snapshot taken after this batch.
-pub struct HeavyRead {
-    /// The unit it stands in, with what follows it.
-    pub unit: Unit,
-    request: Request,
-    run: fn(&ReadContext<'_>, &Request) -> crate::command::Outcome,
-    keyspace: Keyspace,
-    now: Millis,
-    protocol: agq_resp::Protocol,
-}
-
-impl HeavyRead {
-    /// Runs the command on a snapshot.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn run(&self, rows: &dyn Rows) -> storage::Result<Reply> {
-        let view = View { rows, keyspace: self.keyspace, now: self.now };
-        match (self.run)(&ReadContext { view, protocol: self.protocol }, &self.request) {
-            Ok(reply) => Ok(reply),
-            Err(Halt::Error(error)) => Ok(error.reply()),
-            Err(Halt::Block(wait)) => Ok(wait.timeout_reply),
-            Err(Halt::Fatal(error)) => Err(error),
-        }
-    }
 }
 
 /// What became of one command.
@@ -223,7 +200,12 @@ impl Engine {
 
     /// The heavy reads that came up since the last call; the batch should end with one.
     pub fn take_heavy(&mut self) -> Vec<HeavyRead> {
-        std::mem::take(&mut self.heavy)
+        let mut heavy = std::mem::take(&mut self.heavy);
+        for read in &mut heavy {
+            // The database may have been flushed after the read came, in the same batch.
+            (read.keyspace, _) = self.selected(read.unit.conn);
+        }
+        heavy
     }
 
     /// True when a heavy read waits for a snapshot.
@@ -250,7 +232,7 @@ impl Engine {
             if session.closing {
                 break;
             }
-            let step = self.run_command(batch, &unit, &request, now, false)?;
+            let step = self.run_command(batch, &unit, &request, now)?;
             match step {
                 Step::Reply(reply) => self.answer(&mut unit, &reply),
                 Step::Parked(wait) => {
@@ -305,17 +287,14 @@ impl Engine {
         unit: &Unit,
         request: &Request,
         now: Millis,
-        retried: bool,
     ) -> storage::Result<Step> {
-        if !retried {
-            self.server.facts.commands_processed += 1;
-        }
+        self.server.facts.commands_processed += 1;
         let Some(session) = self.sessions.get(&unit.conn) else { return Ok(Step::Reply(Reply::Null)) };
         let command = match gate::admit(request, session, &self.server) {
             Ok(command) => command,
             Err(error) => return Ok(Step::Reply(error.reply())),
         };
-        self.execute(batch, unit, command, request, now, retried)
+        self.execute(batch, unit, command, request, now, None)
     }
 
     /// Runs a command that passed the gate: all of it, or nothing.
@@ -326,7 +305,7 @@ impl Engine {
         command: &'static Command,
         request: &Request,
         now: Millis,
-        retried: bool,
+        woken_by: Option<&Touch>,
     ) -> storage::Result<Step> {
         self.server.facts.clients = self.sessions.len();
         self.server.facts.blocked = self.waiters.len();
@@ -338,7 +317,7 @@ impl Engine {
         let (touched, server, random) = (&mut self.touched, &mut self.server, &mut self.random);
         let more_behind = !unit.requests.is_empty();
         let result = catch_unwind(AssertUnwindSafe(|| {
-            let mut ctx = Context { batch: &mut *batch, touched, session, server, random, now, more_behind, retried };
+            let mut ctx = Context { batch: &mut *batch, touched, session, server, random, now, more_behind, woken_by };
             match command.run {
                 Run::Write(run) => run(&mut ctx, request).map(Step::Reply),
                 Run::Read(run) => {
@@ -360,11 +339,7 @@ impl Engine {
             Ok(Err(Halt::Fatal(error))) => return Err(error),
             Ok(Err(Halt::Block(wait))) => Step::Parked(wait),
             Ok(Err(Halt::Error(error))) => Step::Reply(error.reply()),
-            Err(_panic) => {
-                tracing::error!(command = command.name, "a command panicked; it was taken back");
-                let text = format!("ERR internal error in '{}': nothing was changed, please report it", command.name);
-                Step::Reply(CommandError::new(text).reply())
-            }
+            Err(_panic) => Step::Reply(panicked(command.name)),
         };
         batch.rollback(mark);
         batch.release();
@@ -388,14 +363,14 @@ impl Engine {
         if let Touch::Keyspace(keyspace) = touch {
             // The database shows another keyspace now: what waits there has to wait for other things.
             for (turn, conn) in self.waiters.waiting_in(*keyspace) {
-                self.retry(batch, turn, conn, now)?;
+                self.retry(batch, touch, (turn, conn), now)?;
             }
             return Ok(());
         }
         let mut after = 0;
         while let Some((turn, conn)) = self.waiters.next_waiting(touch, after) {
             after = turn;
-            if self.retry(batch, turn, conn, now)? == Retried::Drained {
+            if self.retry(batch, touch, (turn, conn), now)? == Retried::Drained {
                 break;
             }
         }
@@ -403,9 +378,17 @@ impl Engine {
     }
 
     /// Runs a parked command again.
-    fn retry(&mut self, batch: &mut Batch<'_>, turn: u64, conn: ConnId, now: Millis) -> storage::Result<Retried> {
+    fn retry(
+        &mut self,
+        batch: &mut Batch<'_>,
+        touch: &Touch,
+        (turn, conn): (u64, ConnId),
+        now: Millis,
+    ) -> storage::Result<Retried> {
         let Some(mut parked) = self.waiters.take(conn) else { return Ok(Retried::Open) };
-        match self.run_command(batch, &parked.unit, &parked.request, now, true)? {
+        // It passed the gate when it came; that there is little room now is no reason to leave it empty-handed.
+        let Some(command) = lookup(parked.request.arg(0)) else { return Ok(Retried::Open) };
+        match self.execute(batch, &parked.unit, command, &parked.request, now, Some(touch))? {
             Step::Reply(reply) => {
                 self.answer(&mut parked.unit, &reply);
                 self.ready.push_back(parked.unit);

@@ -1,0 +1,46 @@
+//! Reads that would hold up the core: they run on a snapshot, on another thread.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use agq_resp::{Protocol, Reply, Request};
+
+use crate::clock::Millis;
+use crate::command::{Halt, Outcome, ReadContext};
+use crate::data::{Keyspace, View};
+use crate::engine::Unit;
+use crate::storage::{self, Rows};
+
+/// A read that is to run on a snapshot taken after this batch.
+pub struct HeavyRead {
+    /// The unit it stands in, with what follows it.
+    pub unit: Unit,
+    pub(super) request: Request,
+    pub(super) run: fn(&ReadContext<'_>, &Request) -> Outcome,
+    pub(super) keyspace: Keyspace,
+    pub(super) now: Millis,
+    pub(super) protocol: Protocol,
+}
+
+impl HeavyRead {
+    /// Runs the command on a snapshot.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn run(&self, rows: &dyn Rows) -> storage::Result<Reply> {
+        let view = View { rows, keyspace: self.keyspace, now: self.now };
+        let ctx = ReadContext { view, protocol: self.protocol };
+        match catch_unwind(AssertUnwindSafe(|| (self.run)(&ctx, &self.request))) {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(Halt::Error(error))) => Ok(error.reply()),
+            Ok(Err(Halt::Block(wait))) => Ok(wait.timeout_reply),
+            Ok(Err(Halt::Fatal(error))) => Err(error),
+            Err(_panic) => Ok(panicked(&String::from_utf8_lossy(self.request.arg(0)))),
+        }
+    }
+}
+
+/// The answer to a command that panicked.
+pub(super) fn panicked(command: &str) -> Reply {
+    tracing::error!(command, "a command panicked; it was taken back");
+    Reply::error(format!("ERR internal error in '{command}': nothing was changed, please report it"))
+}

@@ -1,0 +1,147 @@
+//! The engine without a server: units in, replies out.
+
+use agq_resp::Request;
+use bytes::BytesMut;
+
+use super::*;
+use crate::storage::{Db, Options};
+
+/// An engine over an empty store, with an open batch.
+struct Bench<'a> {
+    engine: Engine,
+    batch: Batch<'a>,
+    now: Millis,
+}
+
+fn with_engine(test: impl FnOnce(&mut Bench<'_>)) {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(&Options::new(dir.path())).unwrap();
+    let mut batch = db.batch().unwrap();
+    let config = Config { key: None, parameters: Vec::new(), sweep_interval_ms: 1000 };
+    let now = Millis(1_000_000);
+    let engine = Engine::new(&mut batch, config, 1, now).unwrap();
+    test(&mut Bench { engine, batch, now });
+}
+
+impl Bench<'_> {
+    fn open(&mut self, conn: ConnId) {
+        self.take(Input::Open(Session::new(conn, String::new(), true)));
+    }
+
+    fn take(&mut self, input: Input) {
+        self.engine.take(&mut self.batch, input, self.now).unwrap();
+    }
+
+    /// Hands in commands as one unit.
+    fn send(&mut self, conn: ConnId, commands: &[&str]) {
+        let requests = commands.iter().map(|command| Request::from_args(command.split(' '))).collect();
+        self.take(Input::Unit(Unit { conn, requests, protocol_error: None, out: BytesMut::new() }));
+    }
+
+    /// The units that finished since the last call: connection and replies, line ends as `|`.
+    fn finished(&mut self) -> Vec<(ConnId, String)> {
+        let finished = self.engine.take_finished();
+        let text = |out: &[u8]| String::from_utf8_lossy(out).replace("\r\n", "|");
+        finished.into_iter().map(|finished| (finished.conn, text(&finished.out))).collect()
+    }
+}
+
+fn replies(pairs: &[(ConnId, &str)]) -> Vec<(ConnId, String)> {
+    pairs.iter().map(|(conn, text)| (*conn, (*text).to_owned())).collect()
+}
+
+#[test]
+fn a_pushed_element_goes_to_the_oldest_waiter_before_the_pushers_next_command() {
+    with_engine(|bench| {
+        (1..=3).for_each(|conn| bench.open(conn));
+        bench.send(2, &["BLPOP a 0"]);
+        bench.send(1, &["BLPOP a 0"]);
+        bench.send(3, &["LPUSH a x", "LPOP a"]);
+        assert_eq!(bench.finished(), replies(&[(3, ":1|$-1|"), (2, "*2|$1|a|$1|x|")]));
+        assert_eq!(bench.engine.waiters.len(), 1);
+    });
+}
+
+#[test]
+fn of_several_keys_the_one_written_first_serves() {
+    with_engine(|bench| {
+        (1..=2).for_each(|conn| bench.open(conn));
+        bench.send(1, &["BLPOP a b 0"]);
+        bench.engine.touched.wanted = true;
+        // Two writes before anybody is woken, as in the body of an EXEC.
+        for (name, value) in [("b", "1"), ("a", "2")] {
+            let (batch, now) = (&mut bench.batch, bench.now);
+            let mut edit = crate::data::Edit { batch, keyspace: 0, now, touched: &mut bench.engine.touched };
+            edit.list_push(name.as_bytes(), crate::data::lists::End::Left, [value.into()]).unwrap();
+        }
+        bench.send(2, &["PING"]);
+        assert_eq!(bench.finished(), replies(&[(2, "+PONG|"), (1, "*2|$1|b|$1|1|")]));
+    });
+}
+
+#[test]
+fn who_waits_for_a_key_follows_its_database_to_another_keyspace() {
+    with_engine(|bench| {
+        (1..=3).for_each(|conn| bench.open(conn));
+        bench.send(1, &["BLPOP a 0"]);
+        bench.send(2, &["FLUSHALL", "LPUSH a x"]);
+        assert_eq!(bench.finished(), replies(&[(2, "+OK|:1|"), (1, "*2|$1|a|$1|x|")]));
+    });
+}
+
+#[test]
+fn a_waiter_whose_client_has_gone_takes_nothing() {
+    with_engine(|bench| {
+        (1..=3).for_each(|conn| bench.open(conn));
+        bench.send(1, &["BLPOP a 0"]);
+        bench.send(2, &["BLPOP a 0"]);
+        bench.take(Input::Close(1));
+        bench.send(3, &["RPUSH a x y", "LLEN a"]);
+        assert_eq!(bench.finished(), replies(&[(3, ":2|:1|"), (2, "*2|$1|a|$1|x|")]));
+    });
+}
+
+#[test]
+fn a_deadline_stands_however_often_its_command_runs_in_vain() {
+    with_engine(|bench| {
+        (1..=2).for_each(|conn| bench.open(conn));
+        bench.send(1, &["BLPOP a b 10", "PING"]);
+        let deadline = bench.now.plus(10_000);
+        bench.now = bench.now.plus(6000);
+        // A key of another type wakes it in vain.
+        bench.send(2, &["SET a x"]);
+        assert_eq!(bench.finished(), replies(&[(2, "+OK|")]));
+        assert_eq!(bench.engine.waiters.next_deadline(), Some(deadline));
+        bench.now = deadline;
+        bench.engine.tick(&mut bench.batch, bench.now).unwrap();
+        assert_eq!(bench.finished(), replies(&[(1, "*-1|+PONG|")]));
+    });
+}
+
+#[test]
+fn who_waits_for_a_list_does_not_stand_in_the_way_of_who_waits_for_a_sorted_set() {
+    with_engine(|bench| {
+        (1..=3).for_each(|conn| bench.open(conn));
+        bench.send(1, &["BLPOP a 0"]);
+        bench.send(2, &["BZPOPMIN a 0"]);
+        bench.send(3, &["ZADD a 1 m"]);
+        assert_eq!(bench.finished(), replies(&[(3, ":1|"), (2, "*3|$1|a|$1|m|$1|1|")]));
+        bench.send(3, &["LPUSH a x"]);
+        assert_eq!(bench.finished(), replies(&[(3, ":1|"), (1, "*2|$1|a|$1|x|")]));
+    });
+}
+
+#[test]
+fn a_full_disk_refuses_writes_but_not_a_parked_pop() {
+    with_engine(|bench| {
+        (1..=2).for_each(|conn| bench.open(conn));
+        bench.send(1, &["BLPOP a 0"]);
+        bench.engine.touched.wanted = true;
+        let (batch, now) = (&mut bench.batch, bench.now);
+        let mut edit = crate::data::Edit { batch, keyspace: 0, now, touched: &mut bench.engine.touched };
+        edit.list_push(b"a", crate::data::lists::End::Left, ["x".into()]).unwrap();
+        bench.engine.server().refusal = Some("no room".to_owned());
+        bench.send(2, &["LPUSH a y"]);
+        assert_eq!(bench.finished(), replies(&[(2, "-MISCONF no room|"), (1, "*2|$1|a|$1|x|")]));
+    });
+}
