@@ -5,6 +5,7 @@
 mod docs;
 mod layers;
 mod length;
+mod sim;
 mod source;
 mod texts;
 
@@ -21,7 +22,10 @@ cargo xtask <task>
   long           lists long files and functions; fails past the hard bounds
   docs           writes docs/commands.md and COMPAT.md from the command table
   docs --check   fails when they are not what the table says
-  texts          README, .ci/run and the workflow agree; links in the pages lead somewhere
+  texts          README, .ci/run and the workflow agree; links in the pages lead somewhere; docs/operations.md
+                 names the variables that the program reads
+  sim [first seed] [count]
+                 simulated crashes, 10,000 lives of a store unless told otherwise
 ";
 
 /// Something that a check does not accept.
@@ -70,6 +74,7 @@ fn run(arguments: &[&str]) -> anyhow::Result<Vec<Finding>> {
         ["docs"] => docs::write(&root).map(|()| Vec::new()),
         ["docs", "--check"] => docs::check(&root),
         ["texts"] => texts::check(&root),
+        ["sim", seeds @ ..] => sim::run(seeds).map(|()| Vec::new()),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             Ok(Vec::new())

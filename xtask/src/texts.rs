@@ -1,6 +1,7 @@
 //! What the pages say about the repository: the commands they name are the ones that are run, their links lead
 //! somewhere.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -17,9 +18,13 @@ const RUN_COMMAND: &str = "cargo run --release -- run ";
 const GATE: &str = ".ci/run";
 const WORKFLOW: &str = ".github/workflows/ci.yml";
 
+/// Where every environment variable that the program reads is described.
+const OPERATIONS: &str = "docs/operations.md";
+
 /// Checks the pages and the gate.
 pub(crate) fn check(root: &Path) -> anyhow::Result<Vec<Finding>> {
     let mut findings = agreement(root)?;
+    findings.extend(variables(root)?);
     let mut pages = Vec::new();
     source::walk(root, "md", &mut pages)?;
     pages.sort();
@@ -56,6 +61,26 @@ fn agreement(root: &Path) -> anyhow::Result<Vec<Finding>> {
     let there = plan.is_some_and(|plan| root.join(plan).is_file());
     expect(there, "README.md", format!("no '{RUN_COMMAND}<plan> …' whose plan is there"));
     Ok(findings)
+}
+
+/// Finds the variables that stand in `src/cli` and not in docs/operations.md, and the other way round.
+fn variables(root: &Path) -> anyhow::Result<Vec<Finding>> {
+    let described = variable_names(&read(root, OPERATIONS)?);
+    let mut sources = Vec::new();
+    source::walk(&root.join("src/cli"), "rs", &mut sources)?;
+    let mut there = BTreeSet::new();
+    for path in sources {
+        there.extend(variable_names(&fs::read_to_string(&path).with_context(|| path.display().to_string())?));
+    }
+    let missing = there.difference(&described).map(|name| format!("src/cli reads {name}, which is not described"));
+    let gone = described.difference(&there).map(|name| format!("nothing in src/cli reads {name}"));
+    Ok(missing.chain(gone).map(|message| Finding::new(Path::new(OPERATIONS), 0, message)).collect())
+}
+
+/// The names in a text that begin with `AGQ_`.
+fn variable_names(text: &str) -> BTreeSet<String> {
+    let name = |c: &char| c.is_ascii_uppercase() || c.is_ascii_digit() || *c == '_';
+    text.match_indices("AGQ_").map(|(start, _)| text[start..].chars().take_while(name).collect()).collect()
 }
 
 fn read(root: &Path, name: &str) -> anyhow::Result<String> {
@@ -106,7 +131,14 @@ mod tests {
     /// What is found in a repository with these files.
     fn found(name: &str, readme: &str, gate: &str) -> Vec<String> {
         let root = std::env::temp_dir().join(format!("agq-xtask-{}-{name}", std::process::id()));
-        let files = [("README.md", readme), (GATE, gate), (WORKFLOW, "run: bash .ci/run"), ("plan.json", "{}")];
+        let files = [
+            ("README.md", readme),
+            (GATE, gate),
+            (WORKFLOW, "run: bash .ci/run"),
+            ("plan.json", "{}"),
+            (OPERATIONS, "`AGQ_A`"),
+            ("src/cli/a.rs", "env = \"AGQ_A\""),
+        ];
         for (name, text) in files {
             let path = root.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -134,6 +166,12 @@ mod tests {
     #[test]
     fn a_plan_that_is_not_there_is_found() {
         assert_eq!(found("plan", &README.replace("plan.json", "no.json"), GATE_TEXT).len(), 1);
+    }
+
+    #[test]
+    fn variables_are_named_where_they_stand() {
+        let names: Vec<_> = variable_names("`AGQ_A_1` or AGQ_B=x, not BAGQ").into_iter().collect();
+        assert_eq!(names, ["AGQ_A_1", "AGQ_B"]);
     }
 
     #[test]
