@@ -69,7 +69,7 @@ impl Core {
             if pace != Pace::Wait {
                 self.held.drain(..).for_each(|input| inbox.push(input));
             }
-            let result = self.run_batch(inbox, pace);
+            let result = self.run_batch(inbox, pace).await;
             if let Some(reason) = self.db.stopped() {
                 give_up(reason);
             }
@@ -107,7 +107,8 @@ impl Core {
         }
     }
 
-    fn run_batch(&mut self, inbox: &Inbox, pace: Pace) -> anyhow::Result<()> {
+    /// One batch: run, append, flush, release the replies; the rows go into redb while the clients read.
+    async fn run_batch(&mut self, inbox: &Inbox, pace: Pace) -> anyhow::Result<()> {
         let now = self.clock.read();
         if !inbox.is_empty() {
             self.last_busy = Instant::now();
@@ -120,16 +121,23 @@ impl Core {
         if !rows.is_empty() {
             self.db.append(&rows, now)?;
             self.db.flush()?;
-            self.db.apply(&rows)?;
         }
         let save = std::mem::take(&mut self.engine.server().save_requested);
+        if !save {
+            self.release(inbox);
+        }
+        if !rows.is_empty() {
+            // The connections write their replies first: the clients work while the rows are applied.
+            tokio::task::yield_now().await;
+            self.db.apply(&rows)?;
+        }
         let idle_ms = u64::try_from(self.last_busy.elapsed().as_millis()).unwrap_or(u64::MAX);
         if save || self.db.checkpoint_due(idle_ms) {
             self.db.checkpoint()?;
             self.engine.server().facts.last_save = now;
         }
-        for finished in self.engine.take_finished() {
-            inbox.deliver(finished);
+        if save {
+            self.release(inbox);
         }
         if self.engine.has_heavy() {
             self.start_heavy(inbox)?;
@@ -138,6 +146,12 @@ impl Core {
             inbox.stop();
         }
         Ok(())
+    }
+
+    fn release(&mut self, inbox: &Inbox) {
+        for finished in self.engine.take_finished() {
+            inbox.deliver(finished);
+        }
     }
 
     /// Runs what has come in, up to the limits of a batch, and what is due.

@@ -4,13 +4,14 @@
 //! overlay only. So redb never holds a row that the log does not, a row that many commands touch is written once,
 //! and what failed or panicked is taken back by undoing its entries: no transaction is ever aborted.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
+use crate::storage::row_cache::RowCache;
 use crate::storage::{Error, Result, Table};
 
 /// Rows one command may write.
@@ -104,6 +105,7 @@ type OpenTable<'txn> = redb::Table<'txn, &'static [u8], &'static [u8]>;
 pub struct Batch<'txn> {
     txn: &'txn WriteTransaction,
     open: [OnceCell<OpenTable<'txn>>; Table::COUNT],
+    cache: &'txn RefCell<RowCache>,
     changes: WriteSet,
     /// What each write replaced, newest last; empty between units.
     undo: Vec<(Table, Bytes, Option<Option<Bytes>>)>,
@@ -115,10 +117,11 @@ pub struct Batch<'txn> {
 }
 
 impl<'txn> Batch<'txn> {
-    pub(super) fn new(txn: &'txn WriteTransaction) -> Self {
+    pub(super) fn new(txn: &'txn WriteTransaction, cache: &'txn RefCell<RowCache>) -> Self {
         Batch {
             txn,
             open: [const { OnceCell::new() }; Table::COUNT],
+            cache,
             changes: WriteSet::default(),
             undo: Vec::new(),
             rows: 0,
@@ -220,7 +223,12 @@ impl Rows for Batch<'_> {
         if let Some(entry) = self.changes.get(table, key) {
             return Ok(entry.clone());
         }
-        Ok(self.table(table)?.get(key)?.map(|guard| Bytes::copy_from_slice(guard.value())))
+        if let Some(row) = self.cache.borrow_mut().get(table, key) {
+            return Ok(row);
+        }
+        let row = self.table(table)?.get(key)?.map(|guard| Bytes::copy_from_slice(guard.value()));
+        self.cache.borrow_mut().insert(table, key, row.as_ref());
+        Ok(row)
     }
 
     fn scan(&self, table: Table, from: KeyBound, to: KeyBound, reverse: bool, visit: &mut Visit) -> Result<()> {

@@ -8,6 +8,7 @@
 //! After an error that is no refusal the store has stopped: nothing is acknowledged or written any more, and dropping
 //! it leaves the files as a kill would. The same holds for a `Db` dropped without [`Db::close`].
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,12 +23,16 @@ use crate::storage::log_segment::{Segments, erase_header};
 use crate::storage::log_sync::{LogSync, LogThread};
 use crate::storage::meta::StoreMeta;
 use crate::storage::recover::{self, DATA, Opened, commit_durably};
+use crate::storage::row_cache::RowCache;
 use crate::storage::signals::Signals;
 use crate::storage::write_behind::{Applier, WriteBehind, WriteBehindThread};
 use crate::storage::{Batch, DurabilityMode, Error, Options, Refusal, Result, Snapshot, Stats, Table, WriteSet};
 
 /// Idle milliseconds after which a checkpoint is made.
 const IDLE_MS: u64 = 1000;
+
+/// The row cache takes an eighth of the page cache, but no more than this.
+const MAX_ROW_CACHE_BYTES: usize = 32 << 20;
 
 /// An open store.
 pub struct Db {
@@ -36,6 +41,7 @@ pub struct Db {
     txn: Option<WriteTransaction>,
     /// `None` only while it is being closed.
     database: Option<Database>,
+    cache: RefCell<RowCache>,
     pages: Arc<WriteBehind>,
     _pages_thread: Option<WriteBehindThread>,
     log: Log,
@@ -121,6 +127,7 @@ impl Db {
             Applier::Caller => None,
         };
         let mut db = Db {
+            cache: RefCell::new(RowCache::new((options.cache_size / 8).min(MAX_ROW_CACHE_BYTES))),
             txn: None,
             database: Some(database),
             pages,
@@ -164,7 +171,7 @@ impl Db {
     /// # Errors
     /// When the store has stopped.
     pub fn batch(&self) -> Result<Batch<'_>> {
-        Ok(Batch::new(self.txn()?))
+        Ok(Batch::new(self.txn()?, &self.cache))
     }
 
     /// Appends a batch's rows to the log, as one record; a batch that changed nothing needs none. Not yet durable,
@@ -220,6 +227,7 @@ impl Db {
             Err(Error::Stopped { reason: "rows were to be applied that are not in the log".to_owned() })
         };
         self.stop_on_error(applied)?;
+        self.cache.borrow_mut().apply(rows);
         self.applied_seq += 1;
         self.window_rows += rows.rows() as u64;
         Ok(())

@@ -18,6 +18,7 @@ mod meta;
 mod options;
 mod overlay;
 mod recover;
+mod row_cache;
 mod signals;
 pub mod sim;
 pub mod sim_disk;

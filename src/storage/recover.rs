@@ -94,7 +94,7 @@ fn open_redb(pages: &Arc<WriteBehind>, cache_size: usize) -> Result<(Database, b
     let repaired = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let seen = Arc::clone(&repaired);
     let database = Database::builder()
-        .set_cache_size(cache_size)
+        .set_cache_size(cache_size - cache_size / 8)
         .set_repair_callback(move |_| seen.store(true, std::sync::atomic::Ordering::Relaxed))
         .create_with_backend(Backend(Arc::clone(pages)))?;
     Ok((database, repaired.load(std::sync::atomic::Ordering::Relaxed)))
