@@ -11,6 +11,7 @@ mod context;
 pub mod cursors;
 mod error;
 pub mod glob;
+mod hashes;
 mod info;
 mod keys;
 mod lists;

@@ -272,6 +272,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::strings::COMMANDS,
         super::zsets::COMMANDS,
         super::lists::COMMANDS,
+        super::hashes::COMMANDS,
         super::plans::COMMANDS,
     ];
     GROUPS.iter().copied().flatten()

@@ -6,6 +6,7 @@
 
 mod error;
 pub mod glob;
+pub mod hashes;
 pub mod keys;
 pub mod keyspaces;
 pub mod lists;
