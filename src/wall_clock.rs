@@ -4,6 +4,23 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::clock::Millis;
 
+/// How far the system's clock may stand behind the last time that was written down.
+const MAX_BEHIND_MS: u64 = 3_600_000;
+
+/// The system's clock stands behind the store's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the system's clock (Unix time {}.{:03}) is {} s behind the last time in the store: set the clock, or give \
+     --accept-clock to go on from the clock as it is, which keeps deadlines and leases that much longer",
+    wall.0 / 1000, wall.0 % 1000, last.since(*wall) / 1000
+)]
+pub struct ClockBehind {
+    /// What the system says.
+    pub wall: Millis,
+    /// The last time that was written down.
+    pub last: Millis,
+}
+
 /// A clock that never runs backwards: it goes by the monotonic clock and is drawn to the wall clock, forwards at once,
 /// backwards by running a tenth slower.
 #[derive(Debug)]
@@ -15,10 +32,17 @@ pub struct WallClock {
 }
 
 impl WallClock {
-    /// A clock that starts no earlier than `floor`.
-    #[must_use]
-    pub fn start(floor: Millis) -> WallClock {
-        WallClock { last: wall().max(floor), last_read: Instant::now(), rest_ns: 0 }
+    /// A clock that starts no earlier than `floor`, the last time that was written down.
+    ///
+    /// # Errors
+    /// When the system's clock stands more than an hour behind `floor`: running on from `floor` would keep every
+    /// deadline wrong for as long. Says by how many milliseconds it is behind.
+    pub fn start(floor: Millis) -> Result<WallClock, ClockBehind> {
+        let wall = wall();
+        if floor.since(wall) > MAX_BEHIND_MS {
+            return Err(ClockBehind { wall, last: floor });
+        }
+        Ok(WallClock { last: wall.max(floor), last_read: Instant::now(), rest_ns: 0 })
     }
 
     /// The time now.
@@ -56,6 +80,13 @@ mod tests {
     #[test]
     fn a_step_forwards_is_followed_at_once() {
         assert_eq!(clock(1000).advance(1_000_000, Millis(90_000)), Millis(90_000));
+    }
+
+    #[test]
+    fn a_clock_far_behind_the_store_is_refused() {
+        assert!(WallClock::start(wall().plus(MAX_BEHIND_MS / 2)).is_ok());
+        let error = WallClock::start(wall().plus(2 * MAX_BEHIND_MS)).unwrap_err().to_string();
+        assert!(error.contains("--accept-clock"), "{error}");
     }
 
     #[test]

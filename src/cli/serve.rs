@@ -42,6 +42,9 @@ pub(super) struct ServeArgs {
     /// Most seconds between two sweeps of expired keys
     #[arg(long, env = "AGQ_SWEEP_INTERVAL", value_name = "SECONDS", default_value_t = 30)]
     sweep_interval: u64,
+    /// Start although the system's clock stands more than an hour behind the last time in the store
+    #[arg(long, env = "AGQ_ACCEPT_CLOCK")]
+    accept_clock: bool,
     /// Connections open at a time
     #[arg(long, env = "AGQ_MAX_CLIENTS", value_name = "N", default_value_t = 10_000)]
     max_clients: usize,
@@ -145,6 +148,7 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         socket: args.socket.clone(),
         key,
         max_clients: args.max_clients,
+        accept_clock: args.accept_clock,
         sweep_interval_ms: args.sweep_interval.saturating_mul(1000),
         parameters: parameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     }

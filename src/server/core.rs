@@ -1,5 +1,6 @@
 //! The core loop: run what has come in, append its rows to the log, one flush, release the replies.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use agq_resp::Reply;
@@ -70,6 +71,9 @@ impl Core {
                 self.held.drain(..).for_each(|input| inbox.push(input));
             }
             let result = self.run_batch(inbox, pace).await;
+            if let Some(reason) = inbox.failure() {
+                self.db.stop(&reason);
+            }
             if let Some(reason) = self.db.stopped() {
                 give_up(reason);
             }
@@ -179,19 +183,21 @@ impl Core {
         let reads = self.engine.take_heavy();
         let inbox = inbox.clone();
         let work = tokio::task::spawn_blocking(move || {
-            reads.into_iter().map(|read| (read.run(&snapshot), read)).collect::<Vec<_>>()
+            let run = |read: &HeavyRead| catch_unwind(AssertUnwindSafe(|| read.run(&snapshot)));
+            reads.into_iter().map(|read| (run(&read), read.unit)).collect::<Vec<_>>()
         });
         tokio::task::spawn_local(async move {
-            let Ok(results) = work.await else {
-                tracing::error!("a heavy read panicked");
-                return;
-            };
-            for (result, HeavyRead { unit, .. }) in results {
-                let reply = result.unwrap_or_else(|error| {
-                    tracing::error!(%error, "a heavy read failed");
-                    Reply::error(format!("ERR the read failed: {error}"))
-                });
-                inbox.push(Input::Resume(unit, reply));
+            // The closure catches what it runs; it is not cancelled.
+            let Ok(results) = work.await else { return };
+            for (result, unit) in results {
+                match result {
+                    Ok(Ok(reply)) => inbox.push(Input::Resume(unit, reply)),
+                    Ok(Err(error)) => inbox.fail(&error.to_string()),
+                    Err(_panic) => {
+                        let text = "ERR internal error in a large read: nothing was changed, please report it";
+                        inbox.push(Input::Resume(unit, Reply::error(text)));
+                    }
+                }
             }
         });
         Ok(())

@@ -22,6 +22,7 @@ struct State {
     mailboxes: RefCell<HashMap<ConnId, Mailbox>>,
     last_conn: Cell<ConnId>,
     stopping: Cell<bool>,
+    failure: RefCell<Option<String>>,
     left: Notify,
 }
 
@@ -121,6 +122,17 @@ impl Inbox {
     pub(super) fn waker(&self) -> impl Fn() + Send + Sync + 'static {
         let arrived = self.0.arrived.clone();
         move || arrived.notify_one()
+    }
+
+    /// Tells that reading the store failed away from the core loop.
+    pub(super) fn fail(&self, reason: &str) {
+        *self.0.failure.borrow_mut() = Some(reason.to_owned());
+        self.0.arrived.notify_one();
+    }
+
+    /// What [`Inbox::fail`] told.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.0.failure.borrow_mut().take()
     }
 
     /// Asks the core loop, listeners and connections to come to an end.

@@ -44,6 +44,8 @@ pub struct Options {
     pub max_clients: usize,
     /// Most milliseconds between two sweeps of expired keys.
     pub sweep_interval_ms: u64,
+    /// Go on from the system's clock even when it stands far behind the store's.
+    pub accept_clock: bool,
     /// Names and values that CONFIG GET shows.
     pub parameters: Vec<(String, String)>,
 }
@@ -68,9 +70,16 @@ async fn serve(
     shutdown: impl Future<Output = ()> + 'static,
     ready: impl FnOnce(&[String]),
 ) -> anyhow::Result<()> {
-    let db = Db::open(&options.storage)
+    let mut db = Db::open(&options.storage)
         .with_context(|| format!("cannot open the store in {}", options.storage.dir.display()))?;
-    let clock = WallClock::start(db.last_time());
+    let clock = match WallClock::start(db.last_time()) {
+        Err(behind) if options.accept_clock => {
+            tracing::warn!(%behind, "going on from the system's clock");
+            db.set_time(behind.wall);
+            WallClock::start(behind.wall)?
+        }
+        started => started?,
+    };
     let config = Config {
         key: options.key.clone(),
         parameters: options.parameters.clone(),
