@@ -1,7 +1,7 @@
 //! What was detached and is removed in slices: the elements of deleted collections, flushed keyspaces.
 //!
 //! A trash row is `(id u64) → [what u8][id or keyspace]`. Deleting a collection costs one row however large it is;
-//! [`slice`] removes a bounded number of rows and is called between batches until nothing is left.
+//! [`slice()`] removes a bounded number of rows and is called between batches until nothing is left.
 
 use std::ops::{Bound, ControlFlow};
 
