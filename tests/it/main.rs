@@ -1,0 +1,19 @@
+//! The one integration-test binary: the real server, driven over its socket, and the data types over a real store.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, its helpers too")]
+
+mod hashes_model;
+mod lists_model;
+mod restart;
+mod script;
+mod support;
+
+#[test]
+fn scripts_hold_against_agq() {
+    script::run_all(script::Against::Agq);
+}
+
+#[test]
+fn scripts_hold_against_redis() {
+    script::run_all(script::Against::Redis);
+}

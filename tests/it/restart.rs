@@ -1,0 +1,31 @@
+//! What was acknowledged is there after a kill and after a stop.
+
+use crate::support::server::Server;
+use crate::support::wire::Wire;
+
+fn shown(wire: &mut Wire, command: &str) -> String {
+    wire.call(command).unwrap().to_string()
+}
+
+#[test]
+fn lists_and_hashes_survive_a_kill_and_a_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::agq_in(dir.path(), &[]);
+    let mut wire = server.connect();
+    assert_eq!(shown(&mut wire, "RPUSH l a b c b"), ":4");
+    assert_eq!(shown(&mut wire, "LREM l 1 b"), ":1");
+    assert_eq!(shown(&mut wire, "HSET h f 1"), ":1");
+    server.kill();
+
+    let server = Server::agq_in(dir.path(), &[]);
+    let mut wire = server.connect();
+    assert_eq!(shown(&mut wire, "LRANGE l 0 -1"), r#"*3 "a" "c" "b""#);
+    assert_eq!(shown(&mut wire, "HINCRBY h f 1"), ":2");
+    assert_eq!(shown(&mut wire, "LPOP l"), "\"a\"");
+    assert!(server.stop(), "SIGTERM must end the server without an error");
+
+    let server = Server::agq_in(dir.path(), &[]);
+    let mut wire = server.connect();
+    assert_eq!(shown(&mut wire, "LRANGE l 0 -1"), r#"*2 "c" "b""#);
+    assert_eq!(shown(&mut wire, "HGETALL h"), r#"*2 "f" "2""#);
+}

@@ -1,0 +1,112 @@
+//! Servers of a test's own: the built `agq`, or a real `redis-server`, on a Unix socket in a folder of its own.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::wire::Wire;
+
+/// A running server. It is killed when this is dropped.
+pub(crate) struct Server {
+    child: Child,
+    socket: PathBuf,
+    log: Arc<Mutex<String>>,
+    /// Kept for as long as the server runs, when the folder is the server's own.
+    _dir: Option<TempDir>,
+}
+
+impl Server {
+    /// `agq` over an empty store, with more arguments. It asks for no key.
+    pub(crate) fn agq(more: &[&str]) -> Server {
+        let dir = tempfile::tempdir().unwrap();
+        let mut server = Server::agq_in(dir.path(), more);
+        server._dir = Some(dir);
+        server
+    }
+
+    /// `agq` over the store in a folder.
+    pub(crate) fn agq_in(dir: &Path, more: &[&str]) -> Server {
+        let socket = dir.join("test.sock");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_agq"));
+        command.arg("--data-dir").arg(dir).arg("--socket").arg(&socket);
+        command.args(["--bind", "127.0.0.1:0", "--no-auth"]).args(more);
+        command.env_remove("AGQ_SESSION_KEY").env("AGQ_LOG", "info").stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let output = BufReader::new(child.stderr.take().unwrap());
+        let log = wait_for_line(output, "ready");
+        Server { child, socket, log, _dir: None }
+    }
+
+    /// `redis-server`, empty and without persistence; `None` when it is not installed.
+    pub(crate) fn redis() -> Option<Server> {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("redis.sock");
+        let mut command = Command::new("redis-server");
+        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--dir"]).arg(dir.path());
+        command.arg("--unixsocket").arg(&socket).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            Err(error) => panic!("redis-server does not start: {error}"),
+        };
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let log = wait_for_line(output, "ready to accept connections");
+        Some(Server { child, socket, log, _dir: Some(dir) })
+    }
+
+    /// A new connection.
+    pub(crate) fn connect(&self) -> Wire {
+        Wire::connect(&self.socket).unwrap_or_else(|error| panic!("cannot connect: {error}; log:\n{}", self.log()))
+    }
+
+    /// What the server has logged.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Asks the server to stop, and waits until it has. Returns whether it ended without an error.
+    pub(crate) fn stop(mut self) -> bool {
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        self.child.wait().is_ok_and(|status| status.success())
+    }
+
+    /// Kills the server at once.
+    pub(crate) fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads a server's output until a line has `word`, then goes on reading on a thread, so that the pipe never fills.
+fn wait_for_line(mut output: impl BufRead + Send + 'static, word: &str) -> Arc<Mutex<String>> {
+    let mut text = String::new();
+    loop {
+        let start = text.len();
+        let count = output.read_line(&mut text).unwrap_or(0);
+        assert!(count > 0, "the server ended before it was ready; it said:\n{text}");
+        if text[start..].contains(word) {
+            break;
+        }
+    }
+    let log = Arc::new(Mutex::new(text));
+    let shared = log.clone();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        while output.read_line(&mut line).is_ok_and(|count| count > 0) {
+            shared.lock().unwrap().push_str(&line);
+            line.clear();
+        }
+    });
+    log
+}
