@@ -1,21 +1,99 @@
 //! Commands on keys of any type.
 
-use agq_resp::{Reply, Request};
+use std::ops::{Bound, ControlFlow};
 
-use crate::command::{Command, Context, Flags, Group, Outcome, ReadContext, Run};
+use agq_resp::{Reply, Request};
+use bytes::Bytes;
+
+use crate::clock::Millis;
+use crate::command::args::ExpireUnit;
+use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, ReadContext, Run, args};
+use crate::data::{Error, glob};
+
+/// Keys that KEYS may walk over on the core thread.
+const HEAVY_KEYS: u64 = 10_000;
+/// Keys that one SCAN walks over at most, whatever its COUNT.
+const MAX_SCAN_COUNT: usize = 10_000;
+
+const READ: Flags = Flags::READONLY;
+const WRITE: Flags = Flags::WRITE;
+const FAST: Flags = Flags::FAST;
+
+const fn row(name: &'static str, arity: i32, flags: Flags, run: Run) -> Command {
+    Command::new(name, arity, Group::Generic, flags, run).keys(1, 1, 1)
+}
 
 /// The rows of this file.
-pub(super) const COMMANDS: &[Command] =
-    &[
-        Command::new("DEL", -2, Group::Generic, Flags::WRITE, Run::Write(del)).keys(1, -1, 1).doc(
-            "1.0.0",
-            "key [key ...]",
-            "Removes keys; answers how many there were.",
+pub(super) const COMMANDS: &[Command] = &[
+    row("DEL", -2, WRITE, Run::Write(del)).keys(1, -1, 1).doc(
+        "1.0.0",
+        "key [key ...]",
+        "Removes keys; answers how many there were.",
+    ),
+    row("UNLINK", -2, WRITE.and(FAST), Run::Write(del)).keys(1, -1, 1).doc(
+        "4.0.0",
+        "key [key ...]",
+        "Removes keys, as DEL does: neither waits for the elements to be removed.",
+    ),
+    row("EXISTS", -2, READ.and(FAST), Run::Read(exists)).keys(1, -1, 1).doc(
+        "1.0.0",
+        "key [key ...]",
+        "How many of the keys exist, each counted as often as it is named.",
+    ),
+    row("TYPE", 2, READ.and(FAST), Run::Read(type_of)).doc("1.0.0", "key", "The type of a key, or none."),
+    row("RENAME", 3, WRITE, Run::Write(rename)).keys(1, 2, 1).doc(
+        "1.0.0",
+        "key newkey",
+        "Gives a key another name, in place of what stood there.",
+    ),
+    row("KEYS", 2, READ, Run::Read(keys))
+        .keys(0, 0, 0)
+        .doc("1.0.0", "pattern", "All keys whose names match a pattern.")
+        .heavy(|ctx, _| Ok(ctx.view.count()? > HEAVY_KEYS))
+        .differs("The keys come in the order of their names."),
+    Command::new("SCAN", -2, Group::Generic, READ, Run::Write(scan))
+        .doc("2.8.0", "cursor [MATCH pattern] [COUNT count] [TYPE type]", "The keys, a few at a time.")
+        .differs(
+            "The keys come in the order of their names. COUNT is 10,000 at most. A cursor that the server has \
+             forgotten, as after a restart or when thousands of others were left unfinished, begins anew: keys may \
+             then come twice, none is left out.",
         ),
-        Command::new("EXISTS", -2, Group::Generic, Flags::READONLY.and(Flags::FAST), Run::Read(exists))
-            .keys(1, -1, 1)
-            .doc("1.0.0", "key [key ...]", "How many of the keys exist, each counted as often as it is named."),
-    ];
+    row("EXPIRE", -3, WRITE.and(FAST), Run::Write(expire)).doc(
+        "1.0.0",
+        "key seconds [NX | XX | GT | LT]",
+        "Lets a key expire after so many seconds.",
+    ),
+    row("PEXPIRE", -3, WRITE.and(FAST), Run::Write(pexpire)).doc(
+        "2.6.0",
+        "key milliseconds [NX | XX | GT | LT]",
+        "Lets a key expire after so many milliseconds.",
+    ),
+    row("EXPIREAT", -3, WRITE.and(FAST), Run::Write(expireat)).doc(
+        "1.2.0",
+        "key unix-time-seconds [NX | XX | GT | LT]",
+        "Lets a key expire at a moment.",
+    ),
+    row("PEXPIREAT", -3, WRITE.and(FAST), Run::Write(pexpireat)).doc(
+        "2.6.0",
+        "key unix-time-milliseconds [NX | XX | GT | LT]",
+        "Lets a key expire at a moment, to the millisecond.",
+    ),
+    row("PERSIST", 2, WRITE.and(FAST), Run::Write(persist)).doc(
+        "2.2.0",
+        "key",
+        "Lets a key not expire; answers whether it would have.",
+    ),
+    row("TTL", 2, READ.and(FAST), Run::Read(ttl)).doc(
+        "1.0.0",
+        "key",
+        "Seconds until a key expires; -1 when it does not, -2 when there is none.",
+    ),
+    row("PTTL", 2, READ.and(FAST), Run::Read(pttl)).doc(
+        "2.6.0",
+        "key",
+        "Milliseconds until a key expires; -1 when it does not, -2 when there is none.",
+    ),
+];
 
 fn del(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let mut edit = ctx.edit();
@@ -35,4 +113,230 @@ fn exists(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
         found += i64::from(ctx.view.record(name)?.is_some());
     }
     Ok(Reply::int(found))
+}
+
+fn type_of(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    let record = ctx.view.record(request.arg(1))?;
+    Ok(Reply::simple(record.map_or("none", |record| record.kind.name())))
+}
+
+fn rename(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let (from, to) = (request.arg(1), request.arg(2));
+    let mut edit = ctx.edit();
+    let record = edit.record(from)?.ok_or(Error::NoSuchKey)?;
+    if from != to {
+        let replaced = edit.record(to)?;
+        edit.forget(from, &record)?;
+        edit.replace(to, replaced.as_ref(), &record)?;
+    }
+    Ok(Reply::ok())
+}
+
+fn keys(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    let pattern = request.arg(1);
+    let prefix = glob::literal_prefix(pattern);
+    let mut found = Vec::new();
+    ctx.view.walk(Bound::Included(prefix), &mut |name, head| {
+        if !name.starts_with(prefix) {
+            return ControlFlow::Break(());
+        }
+        if head.is_live(ctx.view.now) && glob::matches(pattern, name) {
+            found.push(Reply::bulk(Bytes::copy_from_slice(name)));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(Reply::array(found))
+}
+
+/// What a SCAN asks for.
+struct Scan<'a> {
+    pattern: Option<&'a [u8]>,
+    kind: Option<&'a [u8]>,
+    count: usize,
+}
+
+fn scan(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let cursor = parse_cursor(request.arg(1))?;
+    let asked = scan_options(request)?;
+    let keyspace = ctx.keyspace();
+    let after = if cursor == 0 { None } else { ctx.server.cursors.find(cursor, keyspace) };
+    let (found, last) = scan_page(ctx, &asked, after)?;
+    let next = match last {
+        None => 0,
+        Some(last) => ctx.server.cursors.keep(keyspace, last, cursor, ctx.random),
+    };
+    Ok(Reply::array([Reply::bulk(next.to_string()), Reply::array(found)]))
+}
+
+/// The keys behind `after` that match, and the last name walked over if there may be more behind it.
+fn scan_page(
+    ctx: &Context<'_, '_>,
+    asked: &Scan<'_>,
+    after: Option<Bytes>,
+) -> Result<(Vec<Reply>, Option<Bytes>), Error> {
+    let view = ctx.view();
+    let prefix = asked.pattern.map_or(&b""[..], glob::literal_prefix);
+    let from = match &after {
+        Some(after) if &after[..] >= prefix => Bound::Excluded(&after[..]),
+        _ => Bound::Included(prefix),
+    };
+    let (mut found, mut walked, mut last) = (Vec::new(), 0, None);
+    view.walk(from, &mut |name, head| {
+        if !name.starts_with(prefix) {
+            return ControlFlow::Break(());
+        }
+        let wanted = head.is_live(view.now)
+            && asked.kind.is_none_or(|kind| args::is(kind, head.kind.name()))
+            && asked.pattern.is_none_or(|pattern| glob::matches(pattern, name));
+        if wanted {
+            found.push(Reply::bulk(Bytes::copy_from_slice(name)));
+        }
+        walked += 1;
+        if walked < asked.count {
+            return ControlFlow::Continue(());
+        }
+        last = Some(Bytes::copy_from_slice(name));
+        ControlFlow::Break(())
+    })?;
+    Ok((found, last))
+}
+
+/// A cursor as C's strtoul reads one: with a sign or zeros in front, or nothing for 0.
+fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
+    let invalid = || CommandError::new("ERR invalid cursor");
+    let text = std::str::from_utf8(text).map_err(|_| invalid())?;
+    if text.is_empty() {
+        return Ok(0);
+    }
+    match text.strip_prefix('-') {
+        Some(digits) if !digits.starts_with('+') => digits.parse().map(u64::wrapping_neg).map_err(|_| invalid()),
+        Some(_) => Err(invalid()),
+        None => text.parse().map_err(|_| invalid()),
+    }
+}
+
+fn scan_options(request: &Request) -> Result<Scan<'_>, CommandError> {
+    let mut asked = Scan { pattern: None, kind: None, count: 10 };
+    let mut options = args::Options::new(request, 2);
+    while let Some(word) = options.word() {
+        if args::is(word, "COUNT") {
+            let count = args::integer(options.value()?)?;
+            if count < 1 {
+                return Err(CommandError::SYNTAX);
+            }
+            asked.count = usize::try_from(count).map_or(MAX_SCAN_COUNT, |count| count.min(MAX_SCAN_COUNT));
+        } else if args::is(word, "MATCH") {
+            asked.pattern = Some(options.value()?);
+        } else if args::is(word, "TYPE") {
+            asked.kind = Some(options.value()?);
+        } else {
+            return Err(CommandError::SYNTAX);
+        }
+    }
+    Ok(asked)
+}
+
+fn expire(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    expire_by(ctx, request, ExpireUnit::SECONDS, "expire")
+}
+
+fn pexpire(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    expire_by(ctx, request, ExpireUnit::MILLISECONDS, "pexpire")
+}
+
+fn expireat(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    expire_by(ctx, request, ExpireUnit::UNIX_SECONDS, "expireat")
+}
+
+fn pexpireat(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    expire_by(ctx, request, ExpireUnit::UNIX_MILLISECONDS, "pexpireat")
+}
+
+/// Which deadlines an EXPIRE may replace.
+#[derive(Default)]
+struct ExpireRule {
+    only_new: bool,
+    only_existing: bool,
+    later: bool,
+    earlier: bool,
+}
+
+impl ExpireRule {
+    fn read(request: &Request) -> Result<ExpireRule, CommandError> {
+        let mut rule = ExpireRule::default();
+        for word in request.iter().skip(3) {
+            let options: [(&str, &mut bool); 4] = [
+                ("NX", &mut rule.only_new),
+                ("XX", &mut rule.only_existing),
+                ("GT", &mut rule.later),
+                ("LT", &mut rule.earlier),
+            ];
+            let Some((_, option)) = options.into_iter().find(|(name, _)| args::is(word, name)) else {
+                let word = String::from_utf8_lossy(&word[..word.len().min(128)]);
+                return Err(CommandError::new(format!("ERR Unsupported option {word}")));
+            };
+            *option = true;
+        }
+        if rule.only_new && (rule.only_existing || rule.later || rule.earlier) {
+            return Err(CommandError::new("ERR NX and XX, GT or LT options at the same time are not compatible"));
+        }
+        if rule.later && rule.earlier {
+            return Err(CommandError::new("ERR GT and LT options at the same time are not compatible"));
+        }
+        Ok(rule)
+    }
+
+    /// A key without a deadline counts as one that never expires.
+    fn allows(&self, old: Option<Millis>, new: Millis) -> bool {
+        !(self.only_new && old.is_some()
+            || self.only_existing && old.is_none()
+            || self.later && old.is_none_or(|old| new <= old)
+            || self.earlier && old.is_some_and(|old| new >= old))
+    }
+}
+
+fn expire_by(ctx: &mut Context<'_, '_>, request: &Request, unit: ExpireUnit, command: &str) -> Outcome {
+    let rule = ExpireRule::read(request)?;
+    let value = args::integer(request.arg(2))?;
+    let invalid = || CommandError::new(format!("ERR invalid expire time in '{command}' command"));
+    let at = unit.moment(value, ctx.now).ok_or_else(invalid)?;
+    let name = request.arg(1);
+    let mut edit = ctx.edit();
+    let Some(record) = edit.record(name)? else { return Ok(Reply::int(0)) };
+    if !rule.allows(record.deadline, at) {
+        return Ok(Reply::int(0));
+    }
+    if at <= edit.now {
+        edit.delete(name, &record)?;
+    } else {
+        edit.set_deadline(name, record, Some(at))?;
+    }
+    Ok(Reply::int(1))
+}
+
+fn persist(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let mut edit = ctx.edit();
+    match edit.record(request.arg(1))? {
+        Some(record) if record.deadline.is_some() => {
+            edit.set_deadline(request.arg(1), record, None)?;
+            Ok(Reply::int(1))
+        }
+        _ => Ok(Reply::int(0)),
+    }
+}
+
+fn ttl(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    // Rounded to the nearest second, as in Redis.
+    left(ctx, request, |ms| (ms.saturating_add(500)) / 1000)
+}
+
+fn pttl(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    left(ctx, request, |ms| ms)
+}
+
+fn left(ctx: &ReadContext<'_>, request: &Request, of_ms: impl Fn(u64) -> u64) -> Outcome {
+    Ok(Reply::int(match ctx.view.record(request.arg(1))? {
+        None => -2,
+        Some(record) => record.deadline.map_or(-1, |at| of_ms(at.since(ctx.view.now)).cast_signed()),
+    }))
 }

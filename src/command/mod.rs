@@ -10,7 +10,6 @@ mod connection;
 mod context;
 pub mod cursors;
 mod error;
-pub mod glob;
 mod hashes;
 mod info;
 mod keys;

@@ -3,9 +3,9 @@
 use agq_resp::{Reply, Request};
 
 use crate::command::{
-    Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, Wait, args, glob, subcommand,
+    Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, Wait, args, subcommand,
 };
-use crate::data::{Touch, View, keyspaces};
+use crate::data::{Touch, View, glob, keyspaces};
 
 const ADMIN: Flags = Flags::ADMIN;
 

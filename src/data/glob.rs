@@ -25,6 +25,19 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     pattern.get(at..).is_some_and(|rest| rest.iter().all(|&byte| byte == b'*'))
 }
 
+/// The bytes that every match begins with.
+#[must_use]
+pub fn literal_prefix(pattern: &[u8]) -> &[u8] {
+    let end = pattern.iter().position(|byte| b"*?[\\".contains(byte));
+    &pattern[..end.unwrap_or(pattern.len())]
+}
+
+/// True when the pattern has no special byte, so that only its own bytes match it.
+#[must_use]
+pub fn is_literal(pattern: &[u8]) -> bool {
+    literal_prefix(pattern).len() == pattern.len()
+}
+
 /// Where the pattern goes on if its piece at `at` matches `byte`.
 fn match_one(pattern: &[u8], at: usize, byte: u8) -> Option<usize> {
     match *pattern.get(at)? {
@@ -55,7 +68,9 @@ fn match_class(pattern: &[u8], mut at: usize, byte: u8) -> (bool, usize) {
                 break;
             }
             [start, b'-', end, ..] => {
-                found |= (*start.min(end)..=*start.max(end)).contains(&byte);
+                // Redis compares C's chars, which are signed where it is at home.
+                let (start, end) = (start.cast_signed(), end.cast_signed());
+                found |= (start.min(end)..=start.max(end)).contains(&byte.cast_signed());
                 at += 3;
             }
             [literal, ..] => {
@@ -95,6 +110,13 @@ mod tests {
         for (pattern, text) in no {
             assert!(!matches(pattern.as_bytes(), text.as_bytes()), "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn the_prefix_ends_at_the_first_special_byte() {
+        assert_eq!(literal_prefix(b"user:*"), b"user:");
+        assert_eq!(literal_prefix(b"a\\*"), b"a");
+        assert!(is_literal(b"abc") && !is_literal(b"a?c"));
     }
 
     #[test]

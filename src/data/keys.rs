@@ -5,8 +5,9 @@ use std::ops::{Bound, ControlFlow};
 use bytes::Bytes;
 
 use crate::clock::Millis;
+use crate::data::record::Head;
 use crate::data::{Edit, Error, Keyspace, Kind, Record, Result, View, trash};
-use crate::storage::{self, Batch, Rows, Table};
+use crate::storage::{self, Batch, Rows, Table, tables};
 
 /// The key of a record: keyspace, then name.
 #[must_use]
@@ -81,24 +82,31 @@ impl View<'_> {
         Ok(meta_number(self.rows, &count_key(self.keyspace))?)
     }
 
-    /// Visits the live keys from `from` on (inclusive), in the order of their names.
+    /// Visits the keys from `from` on in the order of their names, expired ones that still stand there included.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn scan_keys(&self, from: &[u8], visit: &mut dyn FnMut(&[u8], Record) -> ControlFlow<()>) -> Result<()> {
-        let start = record_key(self.keyspace, from);
-        let end = record_key(self.keyspace + 1, b"");
+    pub fn walk(&self, from: Bound<&[u8]>, visit: &mut dyn FnMut(&[u8], Head) -> ControlFlow<()>) -> Result<()> {
+        let from = match from.map(|name| record_key(self.keyspace, name)) {
+            Bound::Unbounded => Bound::Included(record_key(self.keyspace, b"")),
+            bound => bound,
+        };
+        let to = tables::prefix_end(&self.keyspace.to_be_bytes());
+        let to = to.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut failed = None;
-        self.rows.scan(Table::Keys, Bound::Included(&start), Bound::Excluded(&end), false, &mut |key, row| {
-            match Record::decode(&Bytes::copy_from_slice(row)) {
-                Ok(record) if record.is_live(self.now) => visit(&key[4..], record),
-                Ok(_) => ControlFlow::Continue(()),
+        self.rows.scan(
+            Table::Keys,
+            from.as_ref().map(|key| &key[..]),
+            to,
+            false,
+            &mut |key, row| match Head::read(row) {
+                Ok(head) => visit(key.get(4..).unwrap_or_default(), head),
                 Err(error) => {
                     failed = Some(error);
                     ControlFlow::Break(())
                 }
-            }
-        })?;
+            },
+        )?;
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
 }
@@ -178,6 +186,15 @@ impl Edit<'_, '_> {
         self.batch.remove(Table::Keys, record_key(self.keyspace, name))?;
         self.touch(name);
         Ok(())
+    }
+
+    /// Lets a key expire at another moment, or never; `record` is what stands there.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn set_deadline(&mut self, name: &[u8], record: Record, deadline: Option<Millis>) -> Result<()> {
+        let new = Record { deadline, ..record.clone() };
+        self.store(name, Some(&record), &new)
     }
 
     fn move_deadline(&mut self, name: &[u8], from: Option<Millis>, to: Option<Millis>) -> Result<()> {

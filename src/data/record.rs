@@ -92,6 +92,38 @@ impl Record {
     /// # Errors
     /// `Corrupt` when it is not a record of this version.
     pub fn decode(row: &Bytes) -> Result<Record> {
+        let (head, body) = Head::split(row)?;
+        let Head { kind, deadline, in_blobs } = head;
+        Ok(Record { kind, deadline, in_blobs, body: row.slice_ref(body) })
+    }
+}
+
+/// What stands in front of a record's body; read from a row without copying it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The type.
+    pub kind: Kind,
+    /// When the key ceases to exist.
+    pub deadline: Option<Millis>,
+    in_blobs: bool,
+}
+
+impl Head {
+    /// True when the key exists at `now`.
+    #[must_use]
+    pub fn is_live(&self, now: Millis) -> bool {
+        self.deadline.is_none_or(|deadline| deadline > now)
+    }
+
+    /// Reads the front of a row.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is not a record of this version.
+    pub fn read(row: &[u8]) -> Result<Head> {
+        Ok(Head::split(row)?.0)
+    }
+
+    fn split(row: &[u8]) -> Result<(Head, &[u8])> {
         let (&[kind, flags], rest) = row.split_first_chunk().ok_or_else(|| corrupt(row))?;
         let kind = Kind::from_number(kind).ok_or_else(|| corrupt(row))?;
         if flags & !(HAS_DEADLINE | IN_BLOBS) != 0 || (flags & IN_BLOBS != 0 && kind != Kind::String) {
@@ -103,7 +135,7 @@ impl Record {
             let (deadline, body) = rest.split_first_chunk().ok_or_else(|| corrupt(row))?;
             (Some(Millis(u64::from_be_bytes(*deadline))), body)
         };
-        Ok(Record { kind, deadline, in_blobs: flags & IN_BLOBS != 0, body: row.slice_ref(body) })
+        Ok((Head { kind, deadline, in_blobs: flags & IN_BLOBS != 0 }, body))
     }
 }
 
