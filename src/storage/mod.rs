@@ -6,8 +6,11 @@
 //! come in as arguments.
 
 pub mod batch;
+#[cfg(test)]
+mod batch_tests;
 mod checkpoint;
 pub mod db;
+mod discard;
 mod error;
 pub mod files;
 mod log;
@@ -31,6 +34,7 @@ mod write_behind;
 pub use batch::{Batch, Mark, Rows, Visit, WriteSet};
 pub use checkpoint::Pace;
 pub use db::Db;
+pub use discard::{Discarded, discard_log, discard_log_on};
 pub use error::{Error, Result};
 pub use options::{DurabilityMode, Options, Refusal, Stats};
 pub use snapshot::Snapshot;

@@ -136,7 +136,7 @@ fn create(disk: &dyn Disk, options: &Options) -> Result<Arc<dyn DiskFile>> {
 }
 
 /// Begins a transaction in which every table exists.
-fn begin(database: &Database) -> Result<WriteTransaction> {
+pub(super) fn begin(database: &Database) -> Result<WriteTransaction> {
     let txn = database.begin_write()?;
     for table in Table::ALL {
         txn.open_table(definition(table))?;
@@ -287,6 +287,16 @@ impl Records {
     fn promised_beyond(&self, seq: u64) -> Option<u64> {
         let later = self.found.range(seq + 1..);
         later.into_iter().find(|(_, (_, found))| found.head.synced_seq > seq).map(|(later, _)| *later)
+    }
+
+    /// Adds the rows of every record after `seq` to `rows`: the sequence numbers of those records.
+    pub(super) fn beyond(&self, seq: u64, rows: &mut WriteSet) -> Result<Vec<u64>> {
+        let mut numbers = Vec::new();
+        for (number, (segment, found)) in self.found.range(seq + 1..) {
+            decode_into(rows, &self.segments[*segment], found.offset)?;
+            numbers.push(*number);
+        }
+        Ok(numbers)
     }
 }
 

@@ -17,7 +17,7 @@ const SECTOR: usize = 512;
 const BLOCK: u64 = 4096;
 
 /// What is to go wrong. An I/O is anything but a read; the first after [`SimDisk::set_faults`] has number 0.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults {
     /// At this I/O the power goes: it may still happen, in part or whole, and everything after it fails.
     pub power_off_at: Option<u64>,
@@ -101,12 +101,6 @@ impl SimDisk {
         let mut world = self.world();
         world.faults = faults;
         world.ios = 0;
-    }
-
-    /// I/Os since [`SimDisk::set_faults`].
-    #[must_use]
-    pub fn ios(&self) -> u64 {
-        self.world().ios
     }
 
     /// Bytes that are allocated, in blocks.

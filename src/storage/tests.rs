@@ -298,3 +298,95 @@ fn files_are_the_owners_alone() {
     }
     db.close().unwrap();
 }
+
+#[test]
+fn a_discarded_log_is_copied_and_what_is_lost_is_told() {
+    let dir = killed();
+    let path = dir.path().join("data.redb-log-0");
+    let mut damaged = std::fs::read(&path).unwrap();
+    damaged[8192 + 56 + 50] ^= 1;
+    std::fs::write(&path, &damaged).unwrap();
+    assert!(refused(dir.path()).contains("record 2 "));
+    let told = discard_log(&options(dir.path()), "2026-07-01").unwrap();
+    assert_eq!((told.replayed, told.last_kept, &told.lost[..]), (1, 1, &[3][..]));
+    assert_eq!(told.lost_rows, [(Table::Keys, 1)]);
+    assert_eq!(std::fs::read(dir.path().join("data.redb-log-0.discarded-2026-07-01")).unwrap(), damaged);
+    let db = Db::open(&options(dir.path())).unwrap();
+    assert!(get(&db, "a").is_some() && get(&db, "b").is_none() && get(&db, "c").is_none());
+}
+
+#[test]
+fn the_log_of_a_later_generation_can_be_discarded() {
+    let dir = killed();
+    let old = std::fs::read(dir.path().join("data.redb")).unwrap();
+    let mut db = Db::open(&options(dir.path())).unwrap();
+    put(&mut db, "d", b"value");
+    drop(db);
+    std::fs::write(dir.path().join("data.redb"), old).unwrap();
+    let told = discard_log(&options(dir.path()), "now").unwrap();
+    assert_eq!((told.last_kept, &told.lost[..]), (0, &[4][..]));
+    assert!(told.to_string().contains("later than data.redb"), "{told}");
+    assert_eq!(get(&Db::open(&options(dir.path())).unwrap(), "d"), None);
+}
+
+#[test]
+fn without_a_store_there_is_nothing_to_discard() {
+    assert!(matches!(discard_log(&options(folder().path()), "now"), Err(Error::Refused { .. })));
+}
+
+#[test]
+fn a_full_disk_takes_the_batch_back_and_the_store_goes_on() {
+    let disk = sim_disk::SimDisk::new(1);
+    let shared: std::sync::Arc<dyn files::Disk> = std::sync::Arc::new(disk.clone());
+    let mut db = Db::open_stepped(&shared, &options(Path::new("simulated"))).unwrap();
+    put(&mut db, "small", b"1");
+    disk.set_faults(sim_disk::Faults { capacity: Some(disk.allocated()), ..Default::default() });
+    let mut rows = WriteSet::default();
+    rows.insert(Table::Keys, Bytes::from_static(b"large"), Some(vec![7; 1 << 20].into()));
+    let error = db.append(&rows, Millis(2)).unwrap_err();
+    assert!(error.is_refusal() && error.to_string().contains("no space"), "{error}");
+    put(&mut db, "next", b"2");
+    assert_eq!((get(&db, "large"), get(&db, "next").as_deref()), (None, Some(&b"2"[..])));
+
+    // Pages that find no space wait for it; writes are refused meanwhile, nothing is lost.
+    for n in 0..40 {
+        put(&mut db, &format!("key {n}"), &[n; 900]);
+    }
+    let mut rows = WriteSet::default();
+    for n in 0..3000u32 {
+        rows.insert(Table::Jobs, Bytes::copy_from_slice(&n.to_be_bytes()), Some(vec![1; 500].into()));
+    }
+    disk.set_faults(sim_disk::Faults::default());
+    db.append(&rows, Millis(3)).unwrap();
+    db.apply(&rows).unwrap();
+    disk.set_faults(sim_disk::Faults { capacity: Some(disk.allocated()), ..Default::default() });
+    db.checkpoint().unwrap();
+    while db.refusal().is_none() {
+        assert!(db.step().unwrap());
+    }
+    assert!(!db.checkpoint_due(5000) && db.checkpoint().unwrap_err().is_refusal());
+    disk.set_faults(sim_disk::Faults::default());
+    while db.step().unwrap() {}
+    assert_eq!(db.refusal(), None);
+    assert!(db.stats().checkpoint_seq == db.stats().seq && !db.stats().checkpoint_draining);
+    db.close().unwrap();
+}
+
+#[test]
+fn a_failed_sync_is_never_acknowledged_again() {
+    let disk = sim_disk::SimDisk::new(1);
+    let shared: std::sync::Arc<dyn files::Disk> = std::sync::Arc::new(disk.clone());
+    let mut db = Db::open_on(&shared, &options(Path::new("simulated"))).unwrap();
+    put(&mut db, "a", b"1");
+    disk.set_faults(sim_disk::Faults { fail_sync_at: Some(0), ..Default::default() });
+    let mut rows = WriteSet::default();
+    rows.insert(Table::Keys, Bytes::from_static(b"b"), Some(Bytes::new()));
+    db.append(&rows, Millis(2)).unwrap();
+    assert!(!db.flush().unwrap_err().is_refusal());
+    for result in [db.flush(), db.append(&rows, Millis(2)), db.apply(&rows), db.checkpoint()] {
+        assert!(matches!(result, Err(Error::Stopped { .. })), "{result:?}");
+    }
+    let before = disk.contents("data.redb");
+    drop(db);
+    assert_eq!(disk.contents("data.redb"), before, "a stopped store writes nothing, its destructors included");
+}
