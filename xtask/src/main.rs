@@ -5,6 +5,7 @@
 mod docs;
 mod layers;
 mod length;
+mod scripts;
 mod sim;
 mod source;
 mod texts;
@@ -22,6 +23,7 @@ cargo xtask <task>
   long           lists long files and functions; fails past the hard bounds
   docs           writes docs/commands.md and COMPAT.md from the command table
   docs --check   fails when they are not what the table says
+  scripts        every command is sent by some script under tests/it/scripts
   texts          README, .ci/run and the workflow agree; links in the pages lead somewhere; docs/operations.md
                  names the variables that the program reads
   sim [first seed] [count]
@@ -73,6 +75,7 @@ fn run(arguments: &[&str]) -> anyhow::Result<Vec<Finding>> {
         ["long"] => length::check(&root, true),
         ["docs"] => docs::write(&root).map(|()| Vec::new()),
         ["docs", "--check"] => docs::check(&root),
+        ["scripts"] => scripts::check(&root),
         ["texts"] => texts::check(&root),
         ["sim", seeds @ ..] => sim::run(seeds).map(|()| Vec::new()),
         ["help" | "--help" | "-h"] => {
@@ -87,8 +90,9 @@ fn check(root: &Path) -> anyhow::Result<Vec<Finding>> {
     let mut findings = layers::check(root)?;
     findings.extend(length::check(root, false)?);
     findings.extend(docs::check(root)?);
+    findings.extend(scripts::check(root)?);
     findings.extend(texts::check(root)?);
-    println!("xtask: layers, lengths, generated pages and texts looked at");
+    println!("xtask: layers, lengths, generated pages, scripts and texts looked at");
     Ok(findings)
 }
 
