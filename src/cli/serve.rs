@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
+use crate::jobs::Settings;
 use crate::server::{self, key, lock::Lock};
 use crate::storage::{self, DurabilityMode};
 
@@ -42,6 +43,18 @@ pub(super) struct ServeArgs {
     /// Most seconds between two sweeps of expired keys
     #[arg(long, env = "AGQ_SWEEP_INTERVAL", value_name = "SECONDS", default_value_t = 30)]
     sweep_interval: u64,
+    /// Seconds that a claimed job is its worker's unless the claim says otherwise
+    #[arg(long, env = "AGQ_LEASE", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=43_200))]
+    lease: u64,
+    /// Seconds between two heartbeats of a worker
+    #[arg(long, env = "AGQ_HEARTBEAT", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    heartbeat: u64,
+    /// Output kept of each stream of a job; of more, head and tail are kept
+    #[arg(long, env = "AGQ_MAX_OUTPUT", value_name = "BYTES", default_value = "16MiB", value_parser = parse_size)]
+    max_output: u64,
+    /// Seconds that a connection which claimed a job through a list may be silent before its lease runs out
+    #[arg(long, env = "AGQ_LIST_CLAIM_SILENCE", value_name = "SECONDS", default_value_t = 600)]
+    list_claim_silence: u64,
     /// Start although the system's clock stands more than an hour behind the last time in the store
     #[arg(long, env = "AGQ_ACCEPT_CLOCK")]
     accept_clock: bool,
@@ -135,6 +148,10 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         ("checkpoint-size", args.checkpoint_size.to_string()),
         ("checkpoint-stall", args.checkpoint_stall.to_string()),
         ("sweep-interval", args.sweep_interval.to_string()),
+        ("lease", args.lease.to_string()),
+        ("heartbeat", args.heartbeat.to_string()),
+        ("max-output", args.max_output.to_string()),
+        ("list-claim-silence", args.list_claim_silence.to_string()),
     ];
     server::Options {
         storage: storage::Options {
@@ -150,6 +167,13 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         max_clients: args.max_clients,
         accept_clock: args.accept_clock,
         sweep_interval_ms: args.sweep_interval.saturating_mul(1000),
+        jobs: Settings {
+            lease_ms: args.lease * 1000,
+            heartbeat_ms: args.heartbeat * 1000,
+            max_output: args.max_output,
+            list_claim_silence_ms: args.list_claim_silence.saturating_mul(1000),
+            ..Settings::default()
+        },
         parameters: parameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     }
 }

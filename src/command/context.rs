@@ -10,6 +10,7 @@ use crate::command::cursors::Cursors;
 use crate::command::{Halt, ReadContext, Session};
 use crate::data::keyspaces::DATABASES;
 use crate::data::{Edit, Keyspace, Touch, Touched, View};
+use crate::jobs::{Jobs, Settings};
 use crate::storage::Batch;
 
 /// What the operator chose; does not change while the server runs.
@@ -21,6 +22,8 @@ pub struct Config {
     pub parameters: Vec<(String, String)>,
     /// Most milliseconds between two sweeps of expired keys.
     pub sweep_interval_ms: u64,
+    /// Leases, heartbeats, output; the engine adds the grace that leases have after its start.
+    pub jobs: Settings,
 }
 
 /// What commands know and change of the server itself.
@@ -164,6 +167,12 @@ impl<'txn> Context<'_, 'txn> {
             drained,
             yields: false,
         })
+    }
+
+    /// The jobs, to be changed.
+    pub fn jobs(&mut self) -> Jobs<'_, 'txn> {
+        let (settings, database_0) = (self.server.config.jobs, self.server.keyspaces[0]);
+        Jobs { batch: self.batch, now: self.now, touched: self.touched, random: self.random, settings, database_0 }
     }
 
     /// What a reading command of the same connection is given.

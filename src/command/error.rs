@@ -44,6 +44,8 @@ pub enum Halt {
     Error(CommandError),
     /// There is nothing for it yet: it is parked and run again when one of its things is touched.
     Block(Wait),
+    /// The same, but what it wrote stays: a claim that waits has registered its worker, a heartbeat lengthened leases.
+    KeepAndBlock(Wait),
     /// The store failed: nothing may be acknowledged any more.
     Fatal(storage::Error),
 }

@@ -4,6 +4,7 @@
 //! and the generated pages all read it. A function parses arguments, calls `data` or `jobs`, and builds a reply: it
 //! validates everything before it changes anything. Nothing here knows redb, sockets or a runtime.
 
+mod actions;
 pub mod args;
 mod catalog;
 mod connection;
@@ -12,14 +13,18 @@ pub mod cursors;
 mod error;
 mod hashes;
 mod info;
+mod jobs;
 mod keys;
 mod lists;
 mod plans;
+mod queues;
 mod server;
 mod session;
 mod strings;
 mod subcommand;
 pub mod table;
+mod work;
+mod workers;
 mod zsets;
 
 pub use context::{Config, Context, Facts, ProcessFacts, Server, Wait};
@@ -30,6 +35,7 @@ pub use table::{Command, Flags, Group, KeySpec, Run, lookup};
 use agq_resp::Protocol;
 
 use crate::data::View;
+use crate::jobs::JobsView;
 
 /// The Redis whose commands, replies and errors these are.
 const REDIS_VERSION: &str = "7.0.15";
@@ -41,4 +47,12 @@ pub struct ReadContext<'a> {
     pub view: View<'a>,
     /// How the reply will be encoded, for commands whose shape depends on it.
     pub protocol: Protocol,
+}
+
+impl<'a> ReadContext<'a> {
+    /// The jobs, which are the same in every database.
+    #[must_use]
+    pub fn jobs(&self) -> JobsView<'a> {
+        JobsView { rows: self.view.rows, now: self.view.now }
+    }
 }

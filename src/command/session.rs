@@ -24,6 +24,8 @@ pub struct Session {
     pub library_version: Bytes,
     /// Set by QUIT and the like: the connection closes once its replies are out.
     pub closing: bool,
+    /// What the list contract remembers of it.
+    pub jobs: crate::jobs::Connection,
 }
 
 impl Session {
@@ -40,6 +42,7 @@ impl Session {
             library_name: Bytes::new(),
             library_version: Bytes::new(),
             closing: false,
+            jobs: crate::jobs::Connection::default(),
         }
     }
 

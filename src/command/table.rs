@@ -274,6 +274,11 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::lists::COMMANDS,
         super::hashes::COMMANDS,
         super::plans::COMMANDS,
+        super::jobs::COMMANDS,
+        super::work::COMMANDS,
+        super::actions::COMMANDS,
+        super::workers::COMMANDS,
+        super::queues::COMMANDS,
     ];
     GROUPS.iter().copied().flatten()
 }

@@ -4,6 +4,7 @@
 use crate::clock::Millis;
 use crate::data::{Edit, keys, trash};
 use crate::engine::Engine;
+use crate::jobs::{self, Job, Jobs, JobsView, timers};
 use crate::storage::{self, Batch, Table};
 
 /// Rows that one slice removes at most; well under a millisecond.
@@ -17,12 +18,13 @@ pub(super) struct Background {
     last_sweep: Millis,
     next_sweep: Option<Millis>,
     next_trash: Option<Millis>,
+    next_job: Option<Millis>,
 }
 
 impl Background {
     /// When there is something to do next.
     pub(super) fn next(&self) -> Option<Millis> {
-        [self.next_sweep, self.next_trash].into_iter().flatten().min()
+        [self.next_sweep, self.next_trash, self.next_job].into_iter().flatten().min()
     }
 }
 
@@ -31,6 +33,7 @@ impl Engine {
     pub(super) fn run_background(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<()> {
         let is_due = |at: Option<Millis>| at.is_some_and(|at| at <= now);
         let (sweep_due, trash_due) = (is_due(self.background.next_sweep), is_due(self.background.next_trash));
+        let jobs_due = is_due(self.background.next_job);
         if sweep_due {
             let mut edit = Edit { batch, keyspace: 0, now, touched: &mut self.touched };
             let (_, more) = keys::sweep(&mut edit, SLICE_ROWS).map_err(storage_error)?;
@@ -43,8 +46,11 @@ impl Engine {
             trash::slice(batch, SLICE_ROWS)?;
             batch.release();
         }
-        let changed = batch.has_changed(Table::Deadlines) || batch.has_changed(Table::Trash);
-        if changed || sweep_due || trash_due || !self.background.planned {
+        if jobs_due {
+            self.run_job_timers(batch, now)?;
+        }
+        let changed = PLANNED_FROM.into_iter().any(|table| batch.has_changed(table));
+        if changed || sweep_due || trash_due || jobs_due || !self.background.planned {
             self.plan_background(batch, now)?;
         }
         Ok(())
@@ -56,7 +62,35 @@ impl Engine {
         self.background.next_sweep = keys::next_expiry(batch)?.map(|at| at.max(earliest));
         self.background.planned = true;
         self.background.next_trash = trash::is_waiting(batch)?.then_some(now);
+        let view = JobsView { rows: batch, now };
+        self.background.next_job = timers::next(&view, &self.server.config.jobs).map_err(job_error)?;
         Ok(())
+    }
+
+    /// Runs what is due of the job system. A list claim lives on while its connection does.
+    fn run_job_timers(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<()> {
+        self.touched.wanted = !self.waiters.is_empty();
+        let settings = self.server.config.jobs;
+        let sessions = &self.sessions;
+        let holds = |conn: u64, job: &Job| {
+            sessions.get(&conn).is_some_and(|session| session.jobs.holds(job, now, settings.list_claim_silence_ms))
+        };
+        let (touched, random) = (&mut self.touched, &mut self.random);
+        let mut jobs =
+            Jobs { batch: &mut *batch, now, touched, random, settings, database_0: self.server.keyspaces[0] };
+        jobs.run_timers(SLICE_ROWS, &holds).map_err(job_error)?;
+        batch.release();
+        Ok(())
+    }
+}
+
+/// Where a change may bring background work forward.
+const PLANNED_FROM: [Table; 4] = [Table::Deadlines, Table::Trash, Table::Timers, Table::Events];
+
+fn job_error(error: jobs::Error) -> storage::Error {
+    match error {
+        jobs::Error::Storage(error) => error,
+        refused => storage::Error::corrupt(Table::Timers, format!("a timer was refused: {refused}")),
     }
 }
 

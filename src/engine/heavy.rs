@@ -32,7 +32,7 @@ impl HeavyRead {
         match catch_unwind(AssertUnwindSafe(|| (self.run)(&ctx, &self.request))) {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(Halt::Error(error))) => Ok(error.reply()),
-            Ok(Err(Halt::Block(wait))) => Ok(wait.timeout_reply),
+            Ok(Err(Halt::Block(wait) | Halt::KeepAndBlock(wait))) => Ok(wait.timeout_reply),
             Ok(Err(Halt::Fatal(error))) => Err(error),
             Err(_panic) => Ok(panicked(&String::from_utf8_lossy(self.request.arg(0)))),
         }

@@ -122,7 +122,8 @@ impl Engine {
     ///
     /// # Errors
     /// When the store fails.
-    pub fn new(batch: &mut Batch<'_>, config: Config, seed: u64, now: Millis) -> storage::Result<Engine> {
+    pub fn new(batch: &mut Batch<'_>, mut config: Config, seed: u64, now: Millis) -> storage::Result<Engine> {
+        config.jobs = config.jobs.started(batch, now)?;
         let facts = crate::command::Facts { started: now, last_save: now, ..Default::default() };
         let server = Server {
             config,
@@ -311,6 +312,7 @@ impl Engine {
         self.server.facts.blocked = self.waiters.len();
         let keyspaces_before = self.server.keyspaces;
         let Some(session) = self.sessions.get_mut(&unit.conn) else { return Ok(Step::Reply(Reply::Null)) };
+        session.jobs.heard = now;
         let mark = batch.mark();
         let touched_before = self.touched.things.len();
         self.touched.wanted = !self.waiters.is_empty();
@@ -337,6 +339,10 @@ impl Engine {
                 return Ok(step);
             }
             Ok(Err(Halt::Fatal(error))) => return Err(error),
+            Ok(Err(Halt::KeepAndBlock(wait))) => {
+                batch.release();
+                return Ok(Step::Parked(wait));
+            }
             Ok(Err(Halt::Block(wait))) => Step::Parked(wait),
             Ok(Err(Halt::Error(error))) => Step::Reply(error.reply()),
             Err(_panic) => Step::Reply(panicked(command.name)),

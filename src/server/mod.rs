@@ -21,6 +21,7 @@ use tokio::task::LocalSet;
 
 use crate::command::Config;
 use crate::engine::Engine;
+use crate::jobs::Settings;
 use crate::storage::{self, Db};
 use crate::wall_clock::WallClock;
 use inbox::Inbox;
@@ -44,6 +45,8 @@ pub struct Options {
     pub max_clients: usize,
     /// Most milliseconds between two sweeps of expired keys.
     pub sweep_interval_ms: u64,
+    /// Leases, heartbeats, output.
+    pub jobs: Settings,
     /// Go on from the system's clock even when it stands far behind the store's.
     pub accept_clock: bool,
     /// Names and values that CONFIG GET shows.
@@ -84,6 +87,7 @@ async fn serve(
         key: options.key.clone(),
         parameters: options.parameters.clone(),
         sweep_interval_ms: options.sweep_interval_ms,
+        jobs: options.jobs,
     };
     let core = core::Core::new(db, config, clock)?;
     let inbox = Inbox::default();

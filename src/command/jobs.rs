@@ -1,0 +1,164 @@
+//! Commands that submit, show and control jobs. The commands of their workers stand in `work`.
+
+use agq_resp::{Reply, Request};
+use bytes::Bytes;
+
+use crate::command::work::{bounded, unknown_option};
+use crate::command::{Command, Context, Flags, Group, Halt, Outcome, ReadContext, Run, Wait, args};
+use crate::data::Touch;
+use crate::jobs::show::{self, Detail};
+use crate::jobs::{Filter, Id, Status, Submit};
+
+const WRITE: Flags = Flags::WRITE.and(Flags::AGQ);
+const ADD: Flags = WRITE.and(Flags::DENYOOM);
+const READ: Flags = Flags::READONLY.and(Flags::AGQ);
+
+/// Jobs that a list answers with unless told otherwise, and at most.
+const LIST_LIMIT: u64 = 1_000;
+const MAX_LIST_LIMIT: u64 = 100_000;
+/// The longest wait; 0 waits for ever.
+const MAX_WAIT_MS: u64 = 86_400_000;
+
+/// The rows of this file.
+pub(super) const COMMANDS: &[Command] = &[
+    job("JOB.SUBMIT", 2, ADD, Run::Write(submit)).doc(
+        "1.0.0",
+        "json",
+        "Submits a job, a run of a plan or of a kind of work, and answers its id; the same job_id again is the same job.",
+    ),
+    job("JOB.MSUBMIT", -2, ADD, Run::Write(msubmit)).doc(
+        "1.0.0",
+        "json [json ...]",
+        "Submits several jobs, all of them or none, and answers their ids.",
+    ),
+    job("JOB.GET", 2, READ, Run::Read(get)).doc("1.0.0", "job-id", "A job as JSON."),
+    job("JOB.STATUS", 2, READ, Run::Read(get)).doc("1.0.0", "job-id", "The same as JOB.GET."),
+    job("JOB.LIST", -1, READ, Run::Read(list)).doc(
+        "1.0.0",
+        "[ACTION id] [STATUS status] [QUEUE queue] [PLAN id] [KIND kind] [KEY key] [LABEL label] [CURSOR cursor] \
+         [LIMIT count]",
+        "The jobs that meet every condition, in pages: the next cursor, 0 at the end, and jobs as JSON.",
+    ),
+    job("JOBS.LIST", -1, READ, Run::Read(newest)).doc(
+        "1.0.0",
+        "[LIMIT count] [OFFSET count]",
+        "All jobs as JSON, newest first.",
+    ),
+    job("JOB.RESULT", 2, READ, Run::Read(result)).doc(
+        "1.0.0",
+        "job-id",
+        "What a job gave so far: result or error, and its output as text.",
+    ),
+    job("JOB.WAIT", 3, WRITE.and(Flags::BLOCKING), Run::Write(wait)).doc(
+        "1.0.0",
+        "job-id milliseconds",
+        "Waits until a job has ended and answers it as JSON; null when it has not in time. 0 waits for ever.",
+    ),
+    job("JOB.CANCEL", 2, WRITE, Run::Write(cancel)).doc(
+        "1.0.0",
+        "job-id",
+        "Cancels a job at once, or tells the worker that runs it to stop.",
+    ),
+];
+
+const fn job(name: &'static str, arity: i32, flags: Flags, run: Run) -> Command {
+    Command::new(name, arity, Group::Job, flags, run)
+}
+
+fn submit(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let submit = Submit::parse(request.arg(1))?;
+    Ok(Reply::bulk(ctx.jobs().submit(&submit)?.id.to_string()))
+}
+
+fn msubmit(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let submits = request.iter().skip(1).map(Submit::parse).collect::<Result<Vec<_>, _>>()?;
+    let mut ids = Vec::with_capacity(submits.len());
+    for submit in &submits {
+        ids.push(Reply::bulk(ctx.jobs().submit(submit)?.id.to_string()));
+    }
+    Ok(Reply::array(ids))
+}
+
+fn get(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    let view = ctx.jobs();
+    let job = view.need_job(request.arg(1))?;
+    Ok(Reply::bulk(view.job_json(&job, Detail::Whole)?))
+}
+
+fn result(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    let view = ctx.jobs();
+    let job = view.need_job(request.arg(1))?;
+    Ok(Reply::bulk(view.result_json(&job)?))
+}
+
+fn list(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    let mut options = args::Options::new(request, 1);
+    let (mut filter, mut cursor, mut limit) = (Filter::default(), &b"0"[..], LIST_LIMIT);
+    while let Some(word) = options.word() {
+        let text = |value: &[u8]| Some(String::from_utf8_lossy(value).into_owned());
+        let value = options.value()?;
+        match word.to_ascii_uppercase().as_slice() {
+            b"ACTION" => filter.action = Some(Id::parse("ACTION", value)?),
+            b"QUEUE" => filter.queue = Some(Id::parse("QUEUE", value)?),
+            b"PLAN" => filter.plan = Some(Id::parse("PLAN", value)?),
+            b"KIND" => filter.kind = text(value),
+            b"KEY" => filter.key = text(value),
+            b"LABEL" => filter.label = text(value),
+            b"STATUS" => filter.status = Some(status(value)?),
+            b"CURSOR" => cursor = value,
+            b"LIMIT" => limit = bounded("LIMIT", value, 1..=MAX_LIST_LIMIT)?,
+            _ => return Err(unknown_option(word, "ACTION, STATUS, QUEUE, PLAN, KIND, KEY, LABEL, CURSOR or LIMIT")),
+        }
+    }
+    let view = ctx.jobs();
+    let page = view.list(&filter, cursor, usize::try_from(limit).unwrap_or(usize::MAX))?;
+    let jobs = page.jobs.iter().map(|job| Ok(Reply::bulk(view.job_json(job, Detail::Row)?)));
+    let jobs = jobs.collect::<Result<Vec<_>, Halt>>()?;
+    Ok(Reply::array([Reply::bulk(page.next.unwrap_or_else(|| "0".to_owned())), Reply::array(jobs)]))
+}
+
+fn status(text: &[u8]) -> Result<Status, Halt> {
+    Status::of(text).ok_or_else(|| {
+        let known = Status::ALL.map(Status::name).join(", ");
+        let found = crate::jobs::error::shown(text);
+        crate::jobs::Error::refused(format!("STATUS must be one of {known}, not '{found}'")).into()
+    })
+}
+
+fn newest(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    let mut options = args::Options::new(request, 1);
+    let (mut limit, mut offset) = (LIST_LIMIT, 0);
+    while let Some(word) = options.word() {
+        match word.to_ascii_uppercase().as_slice() {
+            b"LIMIT" => limit = bounded("LIMIT", options.value()?, 0..=MAX_LIST_LIMIT)?,
+            b"OFFSET" => offset = bounded("OFFSET", options.value()?, 0..=u64::from(u32::MAX))?,
+            _ => return Err(unknown_option(word, "LIMIT or OFFSET")),
+        }
+    }
+    let view = ctx.jobs();
+    let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    let jobs = view.newest(size(offset), size(limit))?;
+    let jobs = jobs.iter().map(|job| Ok(Reply::bulk(view.job_json(job, Detail::Row)?)));
+    Ok(Reply::array(jobs.collect::<Result<Vec<_>, Halt>>()?))
+}
+
+fn wait(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let ms = bounded("milliseconds", request.arg(2), 0..=MAX_WAIT_MS)?;
+    let jobs = ctx.jobs();
+    let view = jobs.view();
+    let job = view.need_job(request.arg(1))?;
+    if job.status.is_terminal() {
+        return Ok(Reply::bulk(view.job_json(&job, Detail::Whole)?));
+    }
+    Err(Halt::Block(Wait {
+        on: vec![Touch::Job(Bytes::copy_from_slice(job.id.as_bytes()))],
+        deadline: (ms > 0).then(|| ctx.now.plus(ms)),
+        timeout_reply: Reply::Null,
+        drained: false,
+        yields: false,
+    }))
+}
+
+fn cancel(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    Ok(Reply::bulk(show::cancelled_json(&ctx.jobs().cancel(request.arg(1))?)))
+}

@@ -1,0 +1,198 @@
+//! Lists of jobs: newest first, by status, by action; with a cursor, in bounded slices.
+
+use std::ops::{Bound, ControlFlow};
+
+use bytes::Bytes;
+
+use crate::jobs::claim::pending_id;
+use crate::jobs::error::{Error, Result, shown};
+use crate::jobs::job::{Job, Status, Work};
+use crate::jobs::rows::{Timer, action_prefix, id_of, pending_prefix};
+use crate::jobs::{Id, JobsView};
+use crate::storage::{self, Table, tables};
+
+/// Jobs that one call looks at; what is left is found from the cursor on.
+const LOOKED_AT: usize = 10_000;
+
+/// Which jobs are wanted; every condition that is given must hold.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Jobs of this action.
+    pub action: Option<Id>,
+    /// Jobs with this status.
+    pub status: Option<Status>,
+    /// Jobs of this queue.
+    pub queue: Option<Id>,
+    /// Jobs of this plan.
+    pub plan: Option<Id>,
+    /// Jobs of this kind.
+    pub kind: Option<String>,
+    /// Jobs of this key.
+    pub key: Option<String>,
+    /// Jobs with this label.
+    pub label: Option<String>,
+}
+
+/// Some jobs of a list.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The jobs.
+    pub jobs: Vec<Job>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<String>,
+}
+
+impl Filter {
+    fn admits(&self, job: &Job) -> bool {
+        let action = self.action.as_ref().is_none_or(|wanted| job.action.as_ref().is_some_and(|(id, _)| id == wanted));
+        let kind = match (&self.kind, &job.work) {
+            (None, _) => true,
+            (Some(wanted), Work::Kind(kind)) => wanted == kind,
+            (Some(_), Work::Plan(_)) => false,
+        };
+        action
+            && kind
+            && self.status.is_none_or(|wanted| job.status == wanted)
+            && self.queue.as_ref().is_none_or(|wanted| job.queue == *wanted)
+            && self.plan.as_ref().is_none_or(|wanted| job.plan() == Some(wanted))
+            && self.key.as_ref().is_none_or(|wanted| job.key.as_ref() == Some(wanted))
+            && self.label.as_ref().is_none_or(|wanted| job.labels.contains(wanted))
+    }
+
+    /// The narrowest index that holds every wanted job: its table, prefix, and whether it is read backwards.
+    fn index(&self) -> (Table, Vec<u8>, bool) {
+        let timers = |kind: Timer, reverse| (Table::Timers, vec![kind as u8], reverse);
+        match (&self.action, self.status) {
+            (Some(action), _) => (Table::JobIndex, action_prefix(action), false),
+            (None, Some(Status::Waiting)) => (Table::JobIndex, b"h".to_vec(), false),
+            (None, Some(Status::Scheduled)) => timers(Timer::Due, false),
+            (None, Some(Status::Pending)) => {
+                (Table::Pending, self.queue.as_ref().map(pending_prefix).unwrap_or_default(), false)
+            }
+            (None, Some(Status::Running)) => timers(Timer::Lease, false),
+            (None, Some(Status::Completed)) => timers(Timer::RemoveCompleted, true),
+            (None, Some(Status::Failed)) => timers(Timer::RemoveFailed, true),
+            (None, Some(Status::Cancelled)) => timers(Timer::RemoveCancelled, true),
+            (None, None) => (Table::JobIndex, b"n".to_vec(), true),
+        }
+    }
+}
+
+/// The id in a row of an index.
+fn indexed_id(table: Table, value: &[u8]) -> storage::Result<Bytes> {
+    match table {
+        Table::Pending => pending_id(value),
+        _ => Ok(Bytes::copy_from_slice(id_of(table, value)?.as_bytes())),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
+    let digits = std::str::from_utf8(text).ok().filter(|text| text.is_ascii() && text.len() % 2 == 0)?;
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok()).collect()
+}
+
+impl JobsView<'_> {
+    /// Jobs that a filter admits, from a cursor on (`0`: from the beginning), up to `limit`. A page may be short, or
+    /// empty, and yet have a next one: a call looks at a bounded number of jobs.
+    ///
+    /// # Errors
+    /// When the cursor is not one that a page gave.
+    pub fn list(&self, filter: &Filter, cursor: &[u8], limit: usize) -> Result<Page> {
+        let (table, prefix, reverse) = filter.index();
+        let after = match cursor {
+            b"0" | b"" => None,
+            text => Some(from_hex(text).filter(|key| key.starts_with(&prefix)).ok_or_else(|| {
+                Error::refused(format!("CURSOR must be 0 or what the page before answered, not '{}'", shown(text)))
+            })?),
+        };
+        let mut page = Page::default();
+        let mut last: Vec<u8> = Vec::new();
+        let mut looked_at = 0;
+        for (key, value) in self.index_rows_after(table, &prefix, reverse, after.as_deref(), LOOKED_AT)? {
+            let job = self.indexed_job(&indexed_id(table, &value)?)?;
+            looked_at += 1;
+            last = key.to_vec();
+            if filter.admits(&job) {
+                page.jobs.push(job);
+            }
+            if page.jobs.len() >= limit {
+                break;
+            }
+        }
+        if page.jobs.len() >= limit || looked_at == LOOKED_AT {
+            page.next = Some(hex(&last));
+        }
+        Ok(page)
+    }
+
+    fn index_rows_after(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        reverse: bool,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>> {
+        let end = tables::prefix_end(prefix);
+        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let (from, to) = match (after, reverse) {
+            (None, _) => (Bound::Included(prefix), end),
+            (Some(after), false) => (Bound::Excluded(after), end),
+            (Some(after), true) => (Bound::Included(prefix), Bound::Excluded(after)),
+        };
+        let mut found = Vec::new();
+        self.rows.scan(table, from, to, reverse, &mut |key, value| {
+            found.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+            if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(found)
+    }
+
+    /// All jobs, newest first, without the first `offset`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn newest(&self, offset: usize, limit: usize) -> Result<Vec<Job>> {
+        let rows = self.index_rows_after(Table::JobIndex, b"n", true, None, offset.saturating_add(limit))?;
+        rows.iter().skip(offset).map(|(_, id)| self.indexed_job(id)).collect()
+    }
+
+    /// The pending jobs of a queue, the next to be claimed first, without the first `offset`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn pending(&self, queue: &Id, offset: usize, limit: usize) -> Result<Vec<Id>> {
+        let prefix = pending_prefix(queue);
+        let rows = self.index_rows_after(Table::Pending, &prefix, false, None, offset.saturating_add(limit))?;
+        rows.iter().skip(offset).map(|(_, value)| Ok(id_of(Table::Pending, &pending_id(value)?)?)).collect()
+    }
+
+    /// The running jobs in the order of their claims, oldest first, with the claim's number.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn running(&self) -> Result<Vec<(u64, Id)>> {
+        let rows = self.index_rows_after(Table::Timers, &[Timer::Lease as u8], false, None, usize::MAX)?;
+        let mut running = Vec::with_capacity(rows.len());
+        for (key, id) in rows {
+            running.push((crate::jobs::rows::split_timer_key(&key)?.1, id_of(Table::Timers, &id)?));
+        }
+        running.sort_unstable();
+        Ok(running)
+    }
+
+    /// The scheduled jobs with their due times, earliest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn scheduled(&self) -> Result<Vec<(crate::clock::Millis, Id)>> {
+        let rows = self.index_rows_after(Table::Timers, &[Timer::Due as u8], false, None, usize::MAX)?;
+        rows.iter()
+            .map(|(key, id)| Ok((crate::jobs::rows::split_timer_key(key)?.0, id_of(Table::Timers, id)?)))
+            .collect()
+    }
+}

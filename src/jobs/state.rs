@@ -1,0 +1,226 @@
+//! The state machine: what may become of a job, and every row that follows from what it is.
+//!
+//! A verb builds the job as it shall be and hands it over with the job as it was. The rows beside the record (its one
+//! place in the index of its status, its timers, its place among its worker's and its action's jobs) are functions of
+//! the record, so they cannot disagree with it; counters, totals, the event and the waking of those who wait follow
+//! from the change of status. Nothing else writes these rows.
+
+use bytes::Bytes;
+
+use crate::data::Touch;
+use crate::jobs::error::{Error, Result};
+use crate::jobs::job::{Job, Status};
+use crate::jobs::rows::{self, Timer};
+use crate::jobs::{Id, Jobs, JobsView, job_row, plan_store};
+use crate::storage::{self, Table};
+
+/// Completed and cancelled jobs are kept so long,
+const KEPT_MS: u64 = 7 * 86_400_000;
+/// failed ones so long.
+const FAILED_KEPT_MS: u64 = 180 * 86_400_000;
+
+/// True when a job may go from one status to the other; `None` is a job that is being submitted.
+#[must_use]
+pub(super) fn may_follow(from: Option<Status>, to: Status) -> bool {
+    use Status::{Cancelled, Completed, Failed, Pending, Running, Scheduled, Waiting};
+    match (from, to) {
+        (None, Waiting | Scheduled | Pending)
+        | (Some(Waiting), Pending | Scheduled)
+        | (Some(Scheduled | Failed | Cancelled), Pending)
+        | (Some(Pending), Running)
+        | (Some(Running), Completed | Scheduled | Pending)
+        | (Some(Waiting | Scheduled | Pending | Running), Failed | Cancelled) => true,
+        (from, to) => from == Some(to) && !to.is_terminal(),
+    }
+}
+
+/// A row of an index: its table, key and value.
+pub(super) type IndexRow = (Table, Vec<u8>, Bytes);
+
+/// The one row that lists a job under its status.
+fn status_row(job: &Job) -> storage::Result<(Table, Vec<u8>)> {
+    let lacks = |what: &str| {
+        let status = job.status.name();
+        storage::Error::corrupt(Table::Jobs, format!("job {} is {status} without {what}", job.id))
+    };
+    let removal =
+        |kind| Ok((Table::Timers, rows::timer_key(kind, job.remove_at.ok_or_else(|| lacks("an end"))?, job.number)));
+    match job.status {
+        Status::Waiting => Ok((Table::JobIndex, rows::waiting_key(job.number))),
+        Status::Scheduled => {
+            let due = job.run_at.ok_or_else(|| lacks("a time"))?;
+            Ok((Table::Timers, rows::timer_key(Timer::Due, due, job.place)))
+        }
+        Status::Pending => Ok((Table::Pending, rows::pending_key(&job.queue, job.priority, job.place))),
+        Status::Running => {
+            let lease = job.lease.as_ref().ok_or_else(|| lacks("a lease"))?;
+            Ok((Table::Timers, rows::timer_key(Timer::Lease, lease.deadline, lease.claim)))
+        }
+        Status::Completed => removal(Timer::RemoveCompleted),
+        Status::Failed => removal(Timer::RemoveFailed),
+        Status::Cancelled => removal(Timer::RemoveCancelled),
+    }
+}
+
+/// Every row that a job has in the indexes.
+pub(super) fn index_rows(job: &Job) -> storage::Result<Vec<IndexRow>> {
+    let id = Bytes::copy_from_slice(job.id.as_bytes());
+    let (table, key) = status_row(job)?;
+    // A claim through a list sees in the row whether it may take the job.
+    let value = if table == Table::Pending { [&[u8::from(job.is_plain)], &id[..]].concat().into() } else { id.clone() };
+    let mut index = vec![(table, key, value), (Table::JobIndex, rows::number_key(job.number), id.clone())];
+    if let (Status::Running, Some(lease), Some(worker)) = (job.status, &job.lease, &job.worker) {
+        index.push((Table::JobIndex, rows::worker_key(worker, lease.claim), id.clone()));
+    }
+    if let (Status::Waiting | Status::Scheduled | Status::Pending, Some(at)) = (job.status, job.expires_at) {
+        index.push((Table::Timers, rows::timer_key(Timer::Expire, at, job.number), id.clone()));
+    }
+    if let Some((action, place)) = &job.action {
+        index.push((Table::JobIndex, rows::action_key(action, *place), id));
+    }
+    Ok(index)
+}
+
+impl JobsView<'_> {
+    /// A job.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn job(&self, id: &[u8]) -> Result<Option<Job>> {
+        let Some(row) = self.rows.get(Table::Jobs, id)? else { return Ok(None) };
+        Ok(Some(job_row::decode(Id::stored(Table::Jobs, id)?, &row)?))
+    }
+
+    /// A job that must be there.
+    ///
+    /// # Errors
+    /// `Job not found` when it is not.
+    pub fn need_job(&self, id: &[u8]) -> Result<Job> {
+        self.job(id)?.ok_or_else(|| Error::not_found("Job", id))
+    }
+
+    /// The job that an index row names.
+    pub(super) fn indexed_job(&self, id: &[u8]) -> Result<Job> {
+        let missing = || storage::Error::corrupt(Table::JobIndex, format!("there is no job {}", id.escape_ascii()));
+        Ok(self.job(id)?.ok_or_else(missing)?)
+    }
+}
+
+impl Jobs<'_, '_> {
+    /// Writes a job in place of `old`, which must be what is stored, and all that follows from the change.
+    pub(super) fn write(&mut self, old: Option<&Job>, new: &Job) -> Result<()> {
+        let from = old.map(|job| job.status);
+        debug_assert!(may_follow(from, new.status), "{from:?} to {:?}: {}", new.status, new.id);
+        debug_assert!((new.status == Status::Running) == new.lease.is_some(), "{new:?}");
+        debug_assert!(new.status.is_terminal() == new.remove_at.is_some(), "{new:?}");
+        debug_assert!(old.is_none_or(|old| old.epoch <= new.epoch && old.losses <= new.losses));
+        self.replace_index(old, Some(new))?;
+        self.batch.put(Table::Jobs, Bytes::copy_from_slice(new.id.as_bytes()), job_row::encode(new))?;
+        if from != Some(new.status) {
+            self.changed_status(from, new)?;
+        }
+        if new.cancelling && !old.is_some_and(|old| old.cancelling) {
+            self.touch_worker(new);
+        }
+        Ok(())
+    }
+
+    /// Removes a job's record and its index rows; what stands beside it is gone already.
+    pub(super) fn erase(&mut self, job: &Job) -> Result<()> {
+        debug_assert!(job.status.is_terminal(), "{job:?}");
+        self.replace_index(Some(job), None)?;
+        self.batch.remove(Table::Jobs, Bytes::copy_from_slice(job.id.as_bytes()))?;
+        self.count(&job.queue, Some(job.status), None)?;
+        if let Some(plan) = job.plan() {
+            plan_store::count(self.batch, plan, 0, -1)?;
+        }
+        if let Some((action, _)) = &job.action {
+            self.forget_action_job(action)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the rows that a job has and takes away those it had.
+    fn replace_index(&mut self, old: Option<&Job>, new: Option<&Job>) -> Result<()> {
+        let before = old.map(index_rows).transpose()?.unwrap_or_default();
+        let after = new.map(index_rows).transpose()?.unwrap_or_default();
+        for (table, key, _) in before.iter().filter(|row| !after.contains(row)) {
+            self.batch.remove(*table, key.clone())?;
+        }
+        for (table, key, value) in after.iter().filter(|row| !before.contains(row)) {
+            self.batch.put(*table, key.clone(), value.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Counters, totals, the event, and those who wait.
+    fn changed_status(&mut self, from: Option<Status>, job: &Job) -> Result<()> {
+        self.count(&job.queue, from, Some(job.status))?;
+        if let Some(plan) = job.plan() {
+            let open = |status: Status| i64::from(!status.is_terminal());
+            let change = open(job.status) - from.map_or(0, open);
+            let added = i64::from(from.is_none());
+            if change != 0 || added != 0 {
+                plan_store::count(self.batch, plan, change, added)?;
+            }
+        }
+        if let Some((action, _)) = &job.action {
+            self.count_action(action, from, job.status)?;
+        }
+        self.write_event(from, job)?;
+        if job.status == Status::Pending {
+            self.touched.add(|| Touch::Queue(Bytes::copy_from_slice(job.queue.as_bytes())));
+        }
+        if from == Some(Status::Running) && job.status == Status::Cancelled {
+            self.touch_worker(job);
+        }
+        self.touched.add(|| Touch::Job(Bytes::copy_from_slice(job.id.as_bytes())));
+        Ok(())
+    }
+
+    fn touch_worker(&mut self, job: &Job) {
+        if let Some(worker) = &job.worker {
+            self.touched.add(|| Touch::Worker(Bytes::copy_from_slice(worker.as_bytes())));
+        }
+    }
+
+    /// Ends a job: when it goes follows from how it ended.
+    pub(super) fn end(&mut self, old: &Job, mut job: Job, status: Status) -> Result<Job> {
+        debug_assert!(status.is_terminal());
+        let default = if status == Status::Failed { FAILED_KEPT_MS } else { KEPT_MS };
+        job.status = status;
+        job.cancelling = false;
+        job.lease = None;
+        job.ended_at = Some(self.now);
+        job.remove_at = Some(self.now.plus(job.retention_ms.unwrap_or(default)));
+        self.write(Some(old), &job)?;
+        Ok(job)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of jobs.md, one line a status.
+    #[test]
+    fn the_table_of_transitions_holds() {
+        use Status::{Cancelled, Completed, Failed, Pending, Running, Scheduled, Waiting};
+        let table: [(Option<Status>, &[Status]); 8] = [
+            (None, &[Waiting, Scheduled, Pending]),
+            (Some(Waiting), &[Pending, Scheduled, Cancelled, Failed]),
+            (Some(Scheduled), &[Pending, Cancelled, Failed]),
+            (Some(Pending), &[Running, Cancelled, Failed]),
+            (Some(Running), &[Completed, Scheduled, Pending, Failed, Cancelled]),
+            (Some(Completed), &[]),
+            (Some(Failed), &[Pending]),
+            (Some(Cancelled), &[Pending]),
+        ];
+        for (from, allowed) in table {
+            for to in Status::ALL {
+                let stays = from == Some(to) && !to.is_terminal();
+                assert_eq!(may_follow(from, to), allowed.contains(&to) || stays, "{from:?} to {to:?}");
+            }
+        }
+    }
+}
