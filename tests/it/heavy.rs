@@ -1,0 +1,77 @@
+//! Reads so large that they leave the core thread: their replies are whole and in their place.
+
+use crate::support::server::Server;
+use crate::support::wire::{Frame, Wire};
+
+const ELEMENTS: usize = 25_000;
+
+fn send(wire: &mut Wire, commands: &[&str]) {
+    let words = |command: &&str| command.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+    wire.send(&commands.iter().map(words).collect::<Vec<_>>()).unwrap();
+}
+
+fn numbers(wire: &mut Wire) -> Vec<usize> {
+    let Frame::Many(_, items) = wire.read().unwrap() else { panic!("not an array") };
+    let number = |item: &Frame| match item {
+        Frame::Blob(_, bytes) => std::str::from_utf8(bytes).unwrap().parse().unwrap(),
+        other => panic!("not a string: {other}"),
+    };
+    items.iter().map(number).collect()
+}
+
+fn joined(from: usize, to: usize) -> String {
+    (from..to).map(|number| number.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_heavy_read_answers_in_its_place_in_the_pipeline() {
+    let server = Server::agq(&[]);
+    let mut wire = server.connect();
+    assert_eq!(wire.call(&format!("RPUSH l {}", joined(0, ELEMENTS))).unwrap().to_string(), format!(":{ELEMENTS}"));
+    send(&mut wire, &["LPUSH before 1", "LRANGE l 0 -1", "RPOP l", "LRANGE l 5 20004", "LLEN l", "LPOS l 24000"]);
+    assert_eq!(wire.read().unwrap().to_string(), ":1");
+    assert_eq!(numbers(&mut wire), (0..ELEMENTS).collect::<Vec<_>>());
+    assert_eq!(wire.read().unwrap().to_string(), "\"24999\"");
+    assert_eq!(numbers(&mut wire), (5..20_005).collect::<Vec<_>>());
+    assert_eq!(wire.read().unwrap().to_string(), ":24999");
+    assert_eq!(wire.read().unwrap().to_string(), ":24000");
+
+    // With a hole, positions are found by walking; from the nearer end.
+    send(&mut wire, &["LREM l 1 100", "LINDEX l 12000", "LINDEX l -12000", "LRANGE l -3 -1", "LRANGE l 99 100"]);
+    assert_eq!(wire.read().unwrap().to_string(), ":1");
+    assert_eq!(wire.read().unwrap().to_string(), "\"12001\"");
+    assert_eq!(wire.read().unwrap().to_string(), "\"12999\"");
+    assert_eq!(numbers(&mut wire), [24_996, 24_997, 24_998]);
+    assert_eq!(numbers(&mut wire), [99, 101]);
+}
+
+#[test]
+fn a_list_may_be_popped_whole() {
+    let server = Server::agq(&[]);
+    let mut wire = server.connect();
+    send(
+        &mut wire,
+        &[&format!("RPUSH l {}", joined(0, ELEMENTS)), "RPOP l 1000000", "EXISTS l", "RPUSH l 7", "LPOP l"],
+    );
+    assert_eq!(wire.read().unwrap().to_string(), format!(":{ELEMENTS}"));
+    assert_eq!(numbers(&mut wire), (0..ELEMENTS).rev().collect::<Vec<_>>());
+    assert_eq!(wire.read().unwrap().to_string(), ":0");
+    assert_eq!(wire.read().unwrap().to_string(), ":1");
+    assert_eq!(wire.read().unwrap().to_string(), "\"7\"");
+}
+
+#[test]
+fn all_fields_of_a_large_hash_are_read() {
+    let server = Server::agq(&[]);
+    let mut wire = server.connect();
+    let entries = (0..ELEMENTS).map(|number| format!("{number} {number}")).collect::<Vec<_>>().join(" ");
+    send(&mut wire, &[&format!("HSET h {entries}"), "HKEYS h", "HGETALL h", "HLEN h"]);
+    assert_eq!(wire.read().unwrap().to_string(), format!(":{ELEMENTS}"));
+    let mut keys = numbers(&mut wire);
+    keys.sort_unstable();
+    assert_eq!(keys, (0..ELEMENTS).collect::<Vec<_>>());
+    let entries = numbers(&mut wire);
+    assert_eq!(entries.len(), 2 * ELEMENTS);
+    assert!(entries.chunks(2).all(|pair| pair[0] == pair[1]));
+    assert_eq!(wire.read().unwrap().to_string(), format!(":{ELEMENTS}"));
+}
