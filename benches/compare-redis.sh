@@ -20,7 +20,7 @@ while [ $# -gt 0 ]; do
     esac
     shift 2
 done
-work=$(mktemp -d "${dir:-.}/compare-XXXXXX")
+work=$(cd "${dir:-.}" && mktemp -d "$PWD/compare-XXXXXX")
 servers=()
 stop_servers() {
     for pid in "${servers[@]}"; do kill "$pid" 2>/dev/null || true; done
@@ -28,7 +28,8 @@ stop_servers() {
     servers=()
 }
 trap 'stop_servers; rm -rf "$work"' EXIT
-ports=(7391 7392)
+base=$((20000 + RANDOM % 20000))
+ports=("$base" "$((base + 1))")
 
 await() { # await PORT: until the server answers
     for _ in $(seq 200); do
