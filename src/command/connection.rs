@@ -3,7 +3,7 @@
 use agq_resp::{Protocol, Reply, Request};
 use subtle::ConstantTimeEq;
 
-use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, Run, args, subcommand};
+use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, Run, args, subcommand, views};
 use crate::data::keyspaces::DATABASES;
 
 const FAST: Flags = Flags::FAST;
@@ -50,10 +50,13 @@ pub(super) const COMMANDS: &[Command] = &[
         .differs("Knows these subcommands only; SETINFO is that of Redis 7.2."),
 ];
 
-fn ping(_: &mut Context<'_, '_>, request: &Request) -> Outcome {
+fn ping(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     match request.len() {
         1 => Ok(Reply::simple("PONG")),
-        2 => Ok(Reply::bulk(request.bytes(1))),
+        2 => {
+            views::ping(ctx, request.arg(1))?;
+            Ok(Reply::bulk(request.bytes(1)))
+        }
         _ => Err(CommandError::arity("ping").into()),
     }
 }

@@ -10,7 +10,7 @@ use crate::command::cursors::Cursors;
 use crate::command::{Halt, ReadContext, Session};
 use crate::data::keyspaces::DATABASES;
 use crate::data::{Edit, Keyspace, Touch, Touched, View};
-use crate::jobs::{Jobs, Settings};
+use crate::jobs::{Jobs, Reported, Settings};
 use crate::storage::Batch;
 
 /// What the operator chose; does not change while the server runs.
@@ -38,6 +38,8 @@ pub struct Server {
     pub refusal: Option<String>,
     /// Set by SAVE: a checkpoint is made before the batch's replies leave.
     pub save_requested: bool,
+    /// Jobs that were reported through lists.
+    pub reported: Reported,
     /// Set by SHUTDOWN.
     pub shutdown_requested: bool,
     /// Where SCANs stand.

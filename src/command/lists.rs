@@ -168,7 +168,7 @@ fn lrem(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 }
 
 /// What LPOS was asked: the search, and whether the answer is an array.
-fn lpos_search(request: &Request) -> Result<(Search<'_>, bool), CommandError> {
+pub(super) fn lpos_search(request: &Request) -> Result<(Search<'_>, bool), CommandError> {
     let mut options = args::Options::new(request, 3);
     let (mut rank, mut count, mut compare) = (1, None, 0);
     while let Some(word) = options.word() {
@@ -279,7 +279,7 @@ fn blocking_move(ctx: &mut Context<'_, '_>, request: &Request, from: End, to: En
 }
 
 /// The end that LEFT or RIGHT names.
-fn end_of(word: &[u8]) -> Result<End, CommandError> {
+pub(super) fn end_of(word: &[u8]) -> Result<End, CommandError> {
     if args::is(word, "LEFT") {
         Ok(End::Left)
     } else if args::is(word, "RIGHT") {

@@ -23,6 +23,7 @@ mod session;
 mod strings;
 mod subcommand;
 pub mod table;
+pub(crate) mod views;
 mod work;
 mod workers;
 mod zsets;

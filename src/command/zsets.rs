@@ -156,14 +156,14 @@ fn zcount(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
 }
 
 /// A range as ZRANGE and ZRANGEBYSCORE know it.
-struct Range {
-    span: Span,
-    window: Window,
-    with_scores: bool,
+pub(super) struct Range {
+    pub(super) span: Span,
+    pub(super) window: Window,
+    pub(super) with_scores: bool,
 }
 
 /// What a range is counted in.
-enum Span {
+pub(super) enum Span {
     /// Places, negative ones from the end.
     Places(i64, i64),
     Scores(ScoreRange),
@@ -200,7 +200,7 @@ impl Range {
 }
 
 /// The places of a range in a set of `len` members; `None` when there are none.
-fn places(start: i64, stop: i64, len: u64) -> Option<(u64, u64)> {
+pub(super) fn places(start: i64, stop: i64, len: u64) -> Option<(u64, u64)> {
     let place = |index: i64| {
         if index < 0 { len.checked_sub(index.unsigned_abs()) } else { Some(index.unsigned_abs()) }
     };
@@ -216,7 +216,7 @@ fn zrangebyscore(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     parse_zrangebyscore(request)?.read(ctx, request.arg(1))
 }
 
-fn parse_zrange(request: &Request) -> Result<Range, CommandError> {
+pub(super) fn parse_zrange(request: &Request) -> Result<Range, CommandError> {
     let (mut by_score, mut by_member, mut reverse, mut with_scores) = (false, false, false, false);
     let mut limit = None;
     let mut options = args::Options::new(request, 4);
@@ -259,7 +259,7 @@ fn parse_zrange(request: &Request) -> Result<Range, CommandError> {
     Ok(Range { span, window, with_scores })
 }
 
-fn parse_zrangebyscore(request: &Request) -> Result<Range, CommandError> {
+pub(super) fn parse_zrangebyscore(request: &Request) -> Result<Range, CommandError> {
     let (mut limit, mut with_scores) = (None, false);
     let mut options = args::Options::new(request, 4);
     while let Some(word) = options.word() {
@@ -287,7 +287,7 @@ fn window(limit: Option<(i64, i64)>, reverse: bool) -> Window {
 }
 
 /// Two scores, each inclusive or after `(` exclusive.
-fn score_range(min: &[u8], max: &[u8]) -> Result<ScoreRange, CommandError> {
+pub(super) fn score_range(min: &[u8], max: &[u8]) -> Result<ScoreRange, CommandError> {
     let bound = |text: &[u8]| {
         let exclusive = text.strip_prefix(b"(");
         let number = match exclusive.unwrap_or(text) {
@@ -382,7 +382,7 @@ fn member((member, _): Scored) -> Reply {
 }
 
 /// Members with their scores: pairs in RESP3, one after the other in RESP2.
-fn scored(found: Vec<Scored>, protocol: Protocol) -> Reply {
+pub(super) fn scored(found: Vec<Scored>, protocol: Protocol) -> Reply {
     let pairs = found.into_iter().map(|(member, score)| [Reply::Bulk(member), Reply::Double(score)]);
     match protocol {
         Protocol::Resp3 => Reply::array(pairs.map(Reply::array)),

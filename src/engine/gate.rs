@@ -3,7 +3,7 @@
 
 use agq_resp::Request;
 
-use crate::command::{Command, CommandError, Flags, Server, Session, lookup};
+use crate::command::{Command, CommandError, Flags, Server, Session, lookup, views};
 
 /// The longest part of a client's words that an error repeats.
 const QUOTED_BYTES: usize = 128;
@@ -21,6 +21,7 @@ pub(super) fn admit(request: &Request, session: &Session, server: &Server) -> Re
     }
     if let Some(refusal) = &server.refusal
         && command.flags.has(Flags::WRITE)
+        && !views::gives_nil(session, request)
     {
         return Err(CommandError::new(format!("MISCONF {refusal}")));
     }

@@ -20,8 +20,9 @@ use bytes::BytesMut;
 
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
-use crate::command::{Command, Config, Context, Flags, Halt, ReadContext, Run, Server, Session, Wait, lookup};
+use crate::command::{Command, Config, Context, Flags, Halt, ReadContext, Run, Server, Session, Wait, lookup, views};
 use crate::data::{Keyspace, Touch, Touched, keyspaces};
+use crate::jobs::Reported;
 use crate::storage::{self, Batch};
 use heavy::panicked;
 use waiters::{Parked, Waiters};
@@ -131,6 +132,7 @@ impl Engine {
             facts,
             refusal: None,
             save_requested: false,
+            reported: Reported::default(),
             shutdown_requested: false,
             cursors: Cursors::default(),
         };
@@ -157,7 +159,12 @@ impl Engine {
                 self.server.facts.connections_received += 1;
                 self.sessions.insert(session.id, session);
             }
-            Input::Unit(unit) => self.ready.push_back(unit),
+            Input::Unit(unit) => {
+                if let Some(session) = self.sessions.get_mut(&unit.conn) {
+                    session.jobs.heard = now;
+                }
+                self.ready.push_back(unit);
+            }
             Input::Resume(mut unit, reply) => {
                 self.answer(&mut unit, &reply);
                 self.ready.push_back(unit);
@@ -312,7 +319,6 @@ impl Engine {
         self.server.facts.blocked = self.waiters.len();
         let keyspaces_before = self.server.keyspaces;
         let Some(session) = self.sessions.get_mut(&unit.conn) else { return Ok(Step::Reply(Reply::Null)) };
-        session.jobs.heard = now;
         let mark = batch.mark();
         let touched_before = self.touched.things.len();
         self.touched.wanted = !self.waiters.is_empty();
@@ -320,18 +326,7 @@ impl Engine {
         let more_behind = !unit.requests.is_empty();
         let result = catch_unwind(AssertUnwindSafe(|| {
             let mut ctx = Context { batch: &mut *batch, touched, session, server, random, now, more_behind, woken_by };
-            match command.run {
-                Run::Write(run) => run(&mut ctx, request).map(Step::Reply),
-                Run::Read(run) => {
-                    let ctx = ctx.reading();
-                    if let Some(is_heavy) = command.heavy
-                        && is_heavy(&ctx, request)?
-                    {
-                        return Ok(Step::Heavy(run));
-                    }
-                    run(&ctx, request).map(Step::Reply)
-                }
-            }
+            dispatch(&mut ctx, command, request)
         }));
         let failed = match result {
             Ok(Ok(step)) => {
@@ -409,6 +404,32 @@ impl Engine {
             Step::Heavy(_) => self.unpark(parked),
         }
         Ok(Retried::Open)
+    }
+}
+
+/// Runs a command's function, or has the views answer it.
+fn dispatch(ctx: &mut Context<'_, '_>, command: &Command, request: &Request) -> Result<Step, Halt> {
+    let concerns_views = views::concern(ctx.session, command, request);
+    if concerns_views {
+        match views::answer(ctx, command, request)? {
+            views::Answer::Ordinary => {}
+            views::Answer::Reply(reply) => return Ok(Step::Reply(reply)),
+            views::Answer::Heavy(run) => return Ok(Step::Heavy(run)),
+        }
+    }
+    match command.run {
+        Run::Write(run) => match run(ctx, request) {
+            Err(Halt::Block(mut wait)) if concerns_views => {
+                views::wait_for_queues(&mut wait, command, request);
+                Err(Halt::Block(wait))
+            }
+            outcome => outcome.map(Step::Reply),
+        },
+        Run::Read(run) => {
+            let ctx = ctx.reading();
+            let is_heavy = command.heavy.map_or(Ok(false), |is_heavy| is_heavy(&ctx, request))?;
+            if is_heavy { Ok(Step::Heavy(run)) } else { run(&ctx, request).map(Step::Reply) }
+        }
     }
 }
 

@@ -1,26 +1,42 @@
-//! What a connection of the list contract is remembered by, and the claims and reports it makes without an epoch.
+//! What a connection of the list contract is remembered by, and what its worker does to jobs without naming an epoch.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
 
 use crate::clock::Millis;
-use crate::jobs::error::{Error, Result};
+use crate::data::Touch;
+use crate::jobs::browse::Lane;
+use crate::jobs::error::Result;
 use crate::jobs::job::{Job, Status};
-use crate::jobs::{Id, Jobs};
+use crate::jobs::{Id, Jobs, Stream};
 
 /// From this time in a row, each abandoned list claim of a job counts as a loss.
 const COUNTED_FROM: u32 = 3;
+/// Reported jobs that are remembered for a last look at `queue:processing`.
+const MAX_REPORTED: usize = 10_000;
+
+/// A job that a connection claimed through a list and has not reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Claim {
+    epoch: u64,
+    /// Asking again abandons it.
+    multiplexed: bool,
+}
 
 /// The jobs' part of a connection's state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Connection {
-    /// Who it says it is: the id of its last PING or registration.
+    /// Who it says it is: the id of its last PING.
     pub worker: Option<Id>,
     /// It has claimed a job or set a worker's tools: a PING of it may make a worker.
     pub works: bool,
-    /// The job it claimed through a list and has not reported, with the claim's epoch.
-    pub claim: Option<(Id, u64)>,
-    /// Reported jobs that may still be taken off `queue:processing`, once each.
-    pub reported: Vec<Id>,
+    /// It has claimed, or tried to, through a list: it is told when a job that it reports is gone.
+    pub claims: bool,
     /// When it last sent a command.
     pub heard: Millis,
+    held: BTreeMap<Id, Claim>,
 }
 
 impl Connection {
@@ -35,11 +51,63 @@ impl Connection {
         }
     }
 
+    /// It has claimed a job; `multiplexed` when asking again abandons it.
+    pub fn hold(&mut self, job: &Job, multiplexed: bool) {
+        self.held.insert(job.id.clone(), Claim { epoch: job.epoch, multiplexed });
+    }
+
+    /// It has reported a job, or given it back.
+    pub fn let_go(&mut self, job: &Id) {
+        self.held.remove(job);
+    }
+
+    /// The epoch at which it claimed a job that it has not reported.
+    #[must_use]
+    pub fn held_epoch(&self, job: &Id) -> Option<u64> {
+        self.held.get(job).map(|claim| claim.epoch)
+    }
+
+    /// The jobs that asking again abandons, each with its claim's epoch.
+    #[must_use]
+    pub fn multiplexed(&self) -> Vec<(Id, u64)> {
+        let multiplexed = self.held.iter().filter(|(_, claim)| claim.multiplexed);
+        multiplexed.map(|(id, claim)| (id.clone(), claim.epoch)).collect()
+    }
+
     /// True when this connection still holds a job that it claimed and was heard within `silence_ms`.
     #[must_use]
     pub fn holds(&self, job: &Job, now: Millis, silence_ms: u64) -> bool {
-        self.claim.as_ref().is_some_and(|(id, epoch)| *id == job.id && *epoch == job.epoch)
-            && now.since(self.heard) <= silence_ms
+        self.held_epoch(&job.id) == Some(job.epoch) && now.since(self.heard) <= silence_ms
+    }
+}
+
+/// Reported jobs that their workers have not taken off `queue:processing` yet; the oldest are forgotten.
+#[derive(Debug, Default)]
+pub struct Reported {
+    jobs: HashSet<Id>,
+    order: VecDeque<Id>,
+}
+
+impl Reported {
+    /// A job was reported.
+    pub fn add(&mut self, job: Id) {
+        if self.order.len() == MAX_REPORTED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.jobs.remove(&oldest);
+        }
+        if self.jobs.insert(job.clone()) {
+            self.order.push_back(job);
+        }
+    }
+
+    /// Takes a job off; true when it was there.
+    pub fn take(&mut self, job: &Id) -> bool {
+        let was_there = self.jobs.remove(job);
+        if was_there {
+            self.order.retain(|known| known != job);
+        }
+        was_there
     }
 }
 
@@ -63,20 +131,55 @@ impl Jobs<'_, '_> {
         self.give_back_changed(&old, job, None).map(drop)
     }
 
-    /// The running job that a worker of the list contract may report on, and its epoch.
+    /// Takes all output of a stream that a worker of the list contract has, in place of what it sent before.
     ///
     /// # Errors
-    /// `Job not found`, or `STALE` when the worker does not hold it.
-    pub fn list_claim_of(&mut self, id: &[u8], worker: &Id) -> Result<Job> {
-        let job = self.view().need_job(id)?;
-        let is_its = job.worker.as_ref() == Some(worker);
-        match job.status {
-            Status::Running if is_its => Ok(job),
-            Status::Pending if is_its => {
-                let epoch = job.epoch;
-                self.extend(id, epoch, 0)
-            }
-            _ => Err(Error::Stale { job: job.id.to_string(), epoch: job.epoch }),
+    /// `STALE` when the job is not at this epoch.
+    pub fn replace_output(&mut self, id: &[u8], epoch: u64, stream: Stream, bytes: &[u8]) -> Result<()> {
+        let mut job = self.current(id, epoch)?;
+        self.replace_stream(&mut job, stream, bytes)
+    }
+
+    /// Puts the next job of a queue, which nobody claims by that, behind all others of another queue of its priority.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn move_between_queues(&mut self, from: &Id, to: &Id) -> Result<Option<Id>> {
+        let mut next = None;
+        self.view().walk(Lane::Pending(from), false, &mut |_, id| {
+            next = Some(Bytes::copy_from_slice(id));
+            ControlFlow::Break(())
+        })?;
+        let Some(id) = next else { return Ok(None) };
+        let old = self.view().need_job(&id)?;
+        let mut job = old.clone();
+        job.queue = to.clone();
+        job.place = self.next_number()?;
+        self.write(Some(&old), &job)?;
+        self.count(from, Some(Status::Pending), None)?;
+        self.count(to, None, Some(Status::Pending))?;
+        self.touched.add(|| Touch::Queue(Bytes::copy_from_slice(to.as_bytes())));
+        Ok(Some(job.id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> Id {
+        Id::sound(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_reported_job_is_taken_off_once_and_the_oldest_are_forgotten() {
+        let mut reported = Reported::default();
+        for n in 0..=MAX_REPORTED {
+            reported.add(id(&format!("job_{n}")));
         }
+        assert!(!reported.take(&id("job_0")), "forgotten");
+        assert!(reported.take(&id("job_1")));
+        assert!(!reported.take(&id("job_1")), "once only");
+        assert_eq!((reported.jobs.len(), reported.order.len()), (MAX_REPORTED - 1, MAX_REPORTED - 1));
     }
 }

@@ -7,6 +7,7 @@
 pub mod actions;
 mod backoff;
 mod body;
+pub mod browse;
 mod cancel;
 mod claim;
 mod codec;
@@ -38,7 +39,7 @@ use crate::clock::Millis;
 use crate::data::{Keyspace, Touched};
 use crate::storage::{Batch, Rows};
 
-pub use connection::Connection;
+pub use connection::{Connection, Reported};
 pub use error::{Error, Result};
 pub use ids::Id;
 pub use job::{Job, Status, Work};

@@ -149,6 +149,28 @@ impl Jobs<'_, '_> {
         Ok(())
     }
 
+    /// Gives a running job the whole output of a stream in place of what it has; of what is too much, head and tail.
+    pub(super) fn replace_stream(&mut self, job: &mut Job, stream: Stream, bytes: &[u8]) -> Result<()> {
+        let old = self.view().output_totals(&job.id, stream)?;
+        if old.written > 0 {
+            for n in (0..old.head_end).chain(old.tail..old.next) {
+                self.batch.remove(Table::JobData, chunk_key(&job.id, stream, n))?;
+            }
+            self.batch.remove(Table::JobData, data_key(&job.id, &[stream as u8]))?;
+        }
+        let most = usize::try_from(self.settings.max_output).unwrap_or(usize::MAX);
+        if bytes.len() <= most {
+            return self.append_output(job, stream, 0, bytes);
+        }
+        // What would be dropped anyway is never written, so that one report of any size stays within a write set.
+        let half = most / 2;
+        self.append_output(job, stream, 0, &bytes[..half])?;
+        self.append_output(job, stream, 0, &bytes[bytes.len() - (most - half)..])?;
+        let mut totals = self.view().output_totals(&job.id, stream)?;
+        totals.written += (bytes.len() - most) as u64;
+        Ok(self.batch.put(Table::JobData, data_key(&job.id, &[stream as u8]), totals.encode())?)
+    }
+
     fn append_piece(&mut self, id: &Id, stream: Stream, task: u32, piece: &[u8], totals: &mut Totals) -> Result<()> {
         totals.written += piece.len() as u64;
         totals.kept += piece.len() as u64;

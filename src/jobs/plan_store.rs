@@ -116,6 +116,14 @@ pub fn load(rows: &dyn Rows, id: &[u8]) -> storage::Result<Option<Stored>> {
     rows.get(Table::Plans, id)?.as_ref().map(Stored::decode).transpose()
 }
 
+/// True when there is such a plan.
+///
+/// # Errors
+/// When the store fails.
+pub fn exists(rows: &dyn Rows, id: &[u8]) -> storage::Result<bool> {
+    Ok(id.first() != Some(&USAGE) && rows.get(Table::Plans, id)?.is_some())
+}
+
 /// A plan that must be there.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ pub struct Failure {
 impl Jobs<'_, '_> {
     /// The job that a worker may report on: it runs at this epoch. A worker whose lease ran out goes on where nobody
     /// has claimed the job since.
-    fn current(&mut self, id: &[u8], epoch: u64) -> Result<Job> {
+    pub(super) fn current(&mut self, id: &[u8], epoch: u64) -> Result<Job> {
         let job = self.view().need_job(id)?;
         match job.status {
             Status::Running if job.epoch == epoch => Ok(job),
@@ -70,6 +70,7 @@ impl Jobs<'_, '_> {
         }
         let old = self.current(id, epoch)?;
         let mut job = old.clone();
+        job.abandons = 0;
         self.set_body(&mut job, Part::Error, Some(error))?;
         let end = if how.dead { Reason::Rejected } else { Reason::Exhausted };
         self.end_badly(&old, job, end, how.retry_in_ms)

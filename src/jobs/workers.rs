@@ -120,6 +120,15 @@ impl Profile {
         from.finish()?;
         Ok(profile)
     }
+
+    /// Checks capabilities and tags that came by another way than JSON.
+    ///
+    /// # Errors
+    /// When there are too many, or one is no word.
+    pub fn check(&self) -> Result<()> {
+        check_words(self.tools.as_deref().unwrap_or_default(), "tools")?;
+        check_words(self.tags.as_deref().unwrap_or_default(), "tags")
+    }
 }
 
 fn words(from: &mut Object<'_>, field: &str) -> Result<Option<Vec<String>>> {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, its helpers too")]
 
 mod differential;
+mod contract;
 mod hashes_model;
 mod heavy;
 mod lists_model;

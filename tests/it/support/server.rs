@@ -20,7 +20,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// `agq` over an empty store, with more arguments. It asks for no key.
+    /// `agq` over an empty store, with more arguments. It asks for no key unless they give it one.
     pub(crate) fn agq(more: &[&str]) -> Server {
         let dir = tempfile::tempdir().unwrap();
         let mut server = Server::agq_in(dir.path(), more);
@@ -33,7 +33,10 @@ impl Server {
         let socket = dir.join("test.sock");
         let mut command = Command::new(env!("CARGO_BIN_EXE_agq"));
         command.arg("--data-dir").arg(dir).arg("--socket").arg(&socket);
-        command.args(["--bind", "127.0.0.1:0", "--no-auth"]).args(more);
+        command.args(["--bind", "127.0.0.1:0"]).args(more);
+        if !more.contains(&"--session-key") {
+            command.arg("--no-auth");
+        }
         command.env_remove("AGQ_SESSION_KEY").env("AGQ_LOG", "info").stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let output = BufReader::new(child.stderr.take().unwrap());

@@ -1,0 +1,117 @@
+//! Domain names in database 0: `job:<id>`, `plan:<id>`, `worker:<id>:…` and `queue:<name>` are views over the domain
+//! tables where what they name exists, and ordinary keys' names where not.
+//!
+//! The engine asks [`concern`] about every command, which is one look at the first bytes of its keys; only where that
+//! says yes does [`answer`] look whether a key is a view. Reading commands are answered from the tables. What may be
+//! written through a view is the contract with workers that know nothing but lists and strings: [`claims`] and
+//! [`reports`]. Every other command on a view is refused with the name of the command to use.
+
+mod claims;
+mod list;
+mod name;
+mod names;
+mod read;
+mod refuse;
+mod reports;
+mod scheduled;
+
+use agq_resp::{Reply, Request};
+use bytes::Bytes;
+
+use crate::command::{Command, Context, Flags, Halt, Outcome, ReadContext, Session, Wait};
+use crate::data::Touch;
+use name::Name;
+
+pub(crate) use claims::gives_nil;
+pub(super) use claims::ping;
+
+/// What becomes of a command that concerns views.
+pub(crate) enum Answer {
+    /// None of its keys is a view: it runs as it is.
+    Ordinary,
+    /// It is done.
+    Reply(Reply),
+    /// It reads so much that this function should run on a snapshot.
+    Heavy(fn(&ReadContext<'_>, &Request) -> Outcome),
+}
+
+/// True when a command may meet a view.
+pub(crate) fn concern(session: &Session, command: &Command, request: &Request) -> bool {
+    if session.database != 0 {
+        return false;
+    }
+    if command.flags.has(Flags::MOVABLE_KEYS) {
+        return request.iter().skip(1).any(name::has_prefix);
+    }
+    if command.keys.first == 0 {
+        return names::lists_names(command);
+    }
+    command.key_names(request).any(name::has_prefix)
+}
+
+/// Answers a command if one of its keys is a view.
+///
+/// # Errors
+/// When the view does not do that, or as the command itself.
+pub(crate) fn answer(ctx: &mut Context<'_, '_>, command: &Command, request: &Request) -> Result<Answer, Halt> {
+    if names::lists_names(command) {
+        return names::answer(ctx, command, request);
+    }
+    if command.name == "SET" {
+        return reports::set(ctx, request);
+    }
+    let Some((key, name)) = first_view(ctx, command, request)? else { return Ok(Answer::Ordinary) };
+    if command.flags.has(Flags::READONLY) {
+        let ctx = ctx.reading();
+        if read::is_heavy(&ctx, request)? {
+            return Ok(Answer::Heavy(read::read));
+        }
+        return read::read(&ctx, request).map(Answer::Reply);
+    }
+    let outcome = match command.name {
+        "LPOP" | "BLPOP" if matches!(name, Name::Queue(_)) => Err(refuse::left(request)),
+        "RPOP" => claims::rpop(ctx, &name, request),
+        "BRPOP" => claims::brpop(ctx, request),
+        "RPOPLPUSH" | "LMOVE" | "BRPOPLPUSH" | "BLMOVE" => claims::transfer(ctx, command.name, request),
+        "LPUSH" | "RPUSH" => reports::push(ctx, &name, request),
+        "LREM" => reports::remove(ctx, &name, request),
+        _ => Err(refuse::command(&name, key, request)),
+    };
+    outcome.map(Answer::Reply)
+}
+
+fn first_view<'r>(
+    ctx: &Context<'_, '_>,
+    command: &Command,
+    request: &'r Request,
+) -> Result<Option<(&'r [u8], Name)>, Halt> {
+    let view = ctx.view();
+    if command.flags.has(Flags::MOVABLE_KEYS) {
+        return first_of(&view, request.iter().skip(1));
+    }
+    first_of(&view, command.key_names(request))
+}
+
+fn first_of<'r>(
+    view: &crate::data::View<'_>,
+    keys: impl Iterator<Item = &'r [u8]>,
+) -> Result<Option<(&'r [u8], Name)>, Halt> {
+    for key in keys {
+        if let Some(name) = Name::resolve(view, key)? {
+            return Ok(Some((key, name)));
+        }
+    }
+    Ok(None)
+}
+
+/// A command that parks at a key which may become a queue, at the first submit, waits for that too.
+pub(crate) fn wait_for_queues(wait: &mut Wait, command: &Command, request: &Request) {
+    for key in command.key_names(request) {
+        if let Some(Name::Queue(queue)) = Name::parse(key) {
+            let touch = Touch::Queue(Bytes::copy_from_slice(queue.as_bytes()));
+            if !wait.on.contains(&touch) {
+                wait.on.push(touch);
+            }
+        }
+    }
+}
