@@ -11,7 +11,7 @@ use crate::command::{Halt, ReadContext, Session};
 use crate::data::keyspaces::DATABASES;
 use crate::data::{Edit, Keyspace, Touch, Touched, View};
 use crate::jobs::{Jobs, Reported, Settings};
-use crate::storage::Batch;
+use crate::storage::{Batch, Stats};
 
 /// What the operator chose; does not change while the server runs.
 #[derive(Clone)]
@@ -61,8 +61,8 @@ pub struct Facts {
     pub commands_processed: u64,
     /// When the last checkpoint was made.
     pub last_save: Millis,
-    /// Lines `name:value` of INFO's persistence section, from storage.
-    pub storage: Vec<(&'static str, String)>,
+    /// The store's figures.
+    pub storage: Option<Stats>,
     /// What the operating system knows of the process, where it tells.
     pub process: Option<ProcessFacts>,
 }

@@ -6,6 +6,7 @@ use agq_resp::{Reply, Request};
 
 use crate::command::{Command, Context, Flags, Group, Halt, Outcome, Run};
 use crate::data::{View, keyspaces::DATABASES};
+use crate::storage::Stats;
 
 /// The rows of this file.
 pub(super) const COMMANDS: &[Command] = &[Command::new("INFO", -1, Group::Server, Flags::NONE, Run::Write(info))
@@ -120,10 +121,28 @@ fn persistence(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
     pair(out, "aof_rewrite_in_progress", 0);
     pair(out, "aof_last_bgrewrite_status", status);
     pair(out, "aof_last_write_status", status);
-    for (name, value) in &ctx.server.facts.storage {
-        pair(out, name, value);
+    if let Some(stats) = &ctx.server.facts.storage {
+        store(stats, out);
     }
     Ok(())
+}
+
+/// The store's own figures; Redis has none of them.
+fn store(stats: &Stats, out: &mut String) {
+    pair(out, "store_id", format_args!("{:032x}", stats.store_id));
+    pair(out, "store_generation", stats.generation);
+    pair(out, "store_file_bytes", stats.file_bytes);
+    pair(out, "store_replayed_records", stats.replayed);
+    pair(out, "store_repaired", u8::from(stats.repaired));
+    pair(out, "log_bytes", stats.log_bytes);
+    pair(out, "log_last_record", stats.seq);
+    pair(out, "log_synced_record", stats.synced_seq);
+    pair(out, "checkpoints", stats.checkpoints);
+    pair(out, "checkpoint_last_record", stats.checkpoint_seq);
+    pair(out, "checkpoint_draining", u8::from(stats.checkpoint_draining));
+    pair(out, "checkpoint_last_stall_usec", stats.last_stall_us);
+    pair(out, "checkpoint_window_rows", stats.window_rows);
+    pair(out, "checkpoint_window_rows_allowed", stats.window_rows_allowed);
 }
 
 fn stats(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
