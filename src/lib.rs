@@ -14,3 +14,4 @@ pub mod jobs;
 pub mod server;
 pub mod storage;
 pub mod wall_clock;
+pub mod worker;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use agq_client::{Address, Client, ConnectOptions, Error};
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 
 use super::serve::data_dir;
@@ -119,6 +119,34 @@ fn explain(error: Error) -> anyhow::Error {
         None => "; is the server running there?",
     };
     Unreachable(format!("{error}{hint}")).into()
+}
+
+/// The text of a bulk or status reply.
+///
+/// # Errors
+/// When the reply is something else.
+pub(super) fn text(reply: &agq_client::Reply) -> anyhow::Result<&str> {
+    reply.as_str().ok_or_else(|| anyhow!("the server answered {reply:?} where a text was expected"))
+}
+
+/// The JSON of a bulk reply.
+///
+/// # Errors
+/// When the reply is no JSON.
+pub(super) fn json(reply: &agq_client::Reply) -> anyhow::Result<serde_json::Value> {
+    match serde_json::from_str(text(reply)?) {
+        Ok(value) => Ok(value),
+        Err(error) => bail!("the server's answer is no JSON: {error}"),
+    }
+}
+
+/// The JSON of each bulk string of an array.
+///
+/// # Errors
+/// When the reply is something else.
+pub(super) fn rows(reply: &agq_client::Reply) -> anyhow::Result<Vec<serde_json::Value>> {
+    let rows = reply.as_array().ok_or_else(|| anyhow!("the server answered {reply:?} where a list was expected"))?;
+    rows.iter().map(json).collect()
 }
 
 #[cfg(test)]

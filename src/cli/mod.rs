@@ -1,10 +1,25 @@
-//! The `agq` program's commands. Everything below is reached over the wire; only `serve` starts a server.
+//! The `agq` program's commands. Everything is reached over the wire: only `serve`, and `run` where there is none, start
+//! a server.
 
+mod action;
 mod bench;
 mod connect;
+mod exit;
+mod fields;
+mod inputs;
+mod job;
+mod job_output;
+mod job_submit;
+mod log;
 mod output;
+mod ping;
+mod plan;
+mod queue;
+mod run;
 mod serve;
+mod signals;
 mod table;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -17,7 +32,7 @@ use clap::{Parser, Subcommand};
     version,
     about = "A durable queue manager that speaks the Redis protocol",
     args_conflicts_with_subcommands = true,
-    after_help = EXIT_CODES
+    after_help = exit::HELP
 )]
 struct Cli {
     #[command(flatten)]
@@ -30,35 +45,49 @@ struct Cli {
 enum Command {
     /// Start the server (the default).
     Serve(serve::ServeArgs),
+    /// Run a plan over its inputs and print what comes out.
+    Run(run::RunArgs),
+    /// Run jobs for a server.
+    Worker(worker::WorkerArgs),
+    /// Store and look at plans.
+    Plan(plan::PlanArgs),
+    /// Submit and look at actions: one plan over many inputs.
+    Action(action::ActionArgs),
+    /// Submit, look at, wait for and cancel jobs.
+    Job(job::JobArgs),
+    /// Look at queues.
+    Queue(queue::QueueArgs),
+    /// Ask whether the server is there.
+    Ping(ping::PingArgs),
     /// Put load on a server and measure it.
     Bench(bench::BenchArgs),
 }
-
-/// What the program's exit codes mean.
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 refused, failed, or a job that was waited for did not complete; 2 bad \
-                          usage; 3 no server reached.";
-
-/// The server was not reached, or did not let this client in.
-const UNREACHABLE: u8 = 3;
 
 /// Runs the program; the exit code says how it went.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(cli) {
+    match dispatch(cli) {
         Ok(code) => code,
         Err(error) if error.is::<output::Closed>() => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("agq: {error:#}");
-            if error.is::<connect::Unreachable>() { ExitCode::from(UNREACHABLE) } else { ExitCode::FAILURE }
+            if error.is::<connect::Unreachable>() { exit::unreachable() } else { ExitCode::FAILURE }
         }
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         None => serve::run(&cli.serve).map(|()| ExitCode::SUCCESS),
         Some(Command::Serve(args)) => serve::run(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Run(args)) => block_on(run::run(&args)),
+        Some(Command::Worker(args)) => block_on(worker::run(&args)),
+        Some(Command::Plan(args)) => block_on(plan::run(&args)),
+        Some(Command::Action(args)) => block_on(action::run(&args)),
+        Some(Command::Job(args)) => block_on(job::run(&args)),
+        Some(Command::Queue(args)) => block_on(queue::run(&args)),
+        Some(Command::Ping(args)) => block_on(ping::run(&args)),
         Some(Command::Bench(args)) => block_on(bench::run(&args)),
     }
 }

@@ -40,6 +40,10 @@ pub(super) fn json(value: &serde_json::Value) -> anyhow::Result<()> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Colour {
     Plain,
+    Green,
+    Red,
+    Yellow,
+    Blue,
     Dim,
 }
 
@@ -48,7 +52,23 @@ impl Colour {
     fn code(self) -> &'static str {
         match self {
             Colour::Plain => "",
+            Colour::Green => "\x1b[32m",
+            Colour::Red => "\x1b[31m",
+            Colour::Yellow => "\x1b[33m",
+            Colour::Blue => "\x1b[34m",
             Colour::Dim => "\x1b[2m",
+        }
+    }
+
+    /// The colour of a job's or worker's status.
+    pub(super) fn of_status(status: &str) -> Colour {
+        match status {
+            "completed" | "alive" | "idle" | "busy" => Colour::Green,
+            "failed" | "dead" => Colour::Red,
+            "cancelled" | "draining" => Colour::Yellow,
+            "running" => Colour::Blue,
+            "waiting" | "scheduled" => Colour::Dim,
+            _ => Colour::Plain,
         }
     }
 }
@@ -76,8 +96,8 @@ mod tests {
 
     #[test]
     fn colours_stand_only_where_they_are_wanted() {
-        assert_eq!(paint("name", Colour::Dim, true), "\x1b[2mname\x1b[0m");
-        assert_eq!(paint("name", Colour::Dim, false), "name");
-        assert_eq!(paint("name", Colour::Plain, true), "name");
+        assert_eq!(paint("failed", Colour::of_status("failed"), true), "\x1b[31mfailed\x1b[0m");
+        assert_eq!(paint("failed", Colour::of_status("failed"), false), "failed");
+        assert_eq!(paint("pending", Colour::of_status("pending"), true), "pending");
     }
 }

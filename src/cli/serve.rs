@@ -1,6 +1,6 @@
 //! `agq serve`: flags, then environment, then defaults; lock, key, listen, run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -9,6 +9,9 @@ use clap::Args;
 use crate::jobs::Settings;
 use crate::server::{self, key, lock::Lock};
 use crate::storage::{self, DurabilityMode};
+
+/// A Unix socket's path has room for so many bytes, on macOS; Linux has four more.
+const LONGEST_SOCKET_PATH: usize = 104;
 
 /// The server's flags.
 #[derive(Debug, Clone, Args)]
@@ -92,11 +95,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
 
 /// Starts the server and runs it until it is told to stop.
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("AGQ_LOG").unwrap_or_else(|_| "info".into()))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .init();
+    super::log::start("info");
     let dir = data_dir(args.data_dir.as_ref())?;
     if args.no_auth {
         check_local(&args.bind)?;
@@ -176,6 +175,31 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         },
         parameters: parameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     }
+}
+
+/// The options of a server inside another command: what the environment and the defaults say, on a socket in the data
+/// directory instead of the network.
+pub(super) fn embedded(dir: &Path, key: Option<&str>) -> anyhow::Result<server::Options> {
+    #[derive(clap::Parser)]
+    struct Defaults {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+    let mut args = <Defaults as clap::Parser>::try_parse_from(["agq"])?.serve;
+    let socket = dir.join("agq.sock");
+    if socket.as_os_str().len() < LONGEST_SOCKET_PATH {
+        args.bind = Vec::new();
+        args.socket = Some(socket);
+    } else {
+        args.bind = vec!["127.0.0.1:0".to_owned()];
+        args.socket = None;
+    }
+    let key = match (key.or(args.session_key.as_deref()), args.no_auth) {
+        (_, true) => None,
+        (Some(key), _) => Some(Arc::from(key)),
+        (None, _) => Some(key::load_or_make(dir)?),
+    };
+    Ok(server_options(&args, dir.to_owned(), key))
 }
 
 /// The data directory that was asked for, or `~/.agq`.

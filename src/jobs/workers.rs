@@ -21,8 +21,8 @@ const BEATS: u64 = 3;
 const KEPT_MS: u64 = 86_400_000;
 /// A sign of life within so long of the last one is not written again.
 const UNWRITTEN_MS: u64 = 1_000;
-/// The most capabilities of a worker.
-const MAX_TOOLS: usize = 1_000;
+/// The most capabilities of a worker: it may name every program on its PATH.
+const MAX_TOOLS: usize = 10_000;
 /// The most jobs that a worker may run at once.
 pub const MAX_SLOTS: u64 = 10_000;
 

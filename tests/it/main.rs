@@ -2,14 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, its helpers too")]
 
-mod differential;
+mod cli;
 mod contract;
+mod differential;
 mod hashes_model;
 mod heavy;
 mod lists_model;
 mod restart;
+mod run;
 mod script;
 mod support;
+mod worker;
 
 #[test]
 fn scripts_hold_against_agq() {

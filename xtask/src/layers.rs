@@ -10,7 +10,7 @@ use crate::source::{self, Source};
 /// A part of src/ and the parts below it. A part that is not listed here is refused: say where it stands.
 const PARTS: &[(&str, &[&str])] = &[
     ("cli", &["worker", "http", "server", "engine", "command", "jobs", "data", "storage", "wall_clock", "clock"]),
-    ("worker", &["clock"]),
+    ("worker", &["jobs", "clock"]),
     ("http", &["engine", "command", "jobs", "data", "storage", "clock"]),
     ("server", &["engine", "command", "jobs", "data", "storage", "wall_clock", "clock"]),
     ("engine", &["command", "jobs", "data", "storage", "clock"]),

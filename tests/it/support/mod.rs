@@ -1,5 +1,6 @@
 //! What tests share: servers to talk to, and a wire to talk over that knows nothing of AGQ's own codec.
 
+pub(crate) mod program;
 pub(crate) mod server;
 pub(crate) mod store;
 pub(crate) mod wire;

@@ -1,0 +1,184 @@
+//! `agq action`: one plan over many inputs.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::connect::{ServerArgs, json, text};
+use super::fields::cell;
+use super::inputs::{InputArgs, read_text};
+use super::output::{Colour, paint, wants_colours};
+use super::{exit, output};
+
+/// `agq action …`
+#[derive(Debug, Args)]
+pub(super) struct ActionArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Submit a plan over its inputs and print the action's id.
+    Submit(SubmitArgs),
+    /// Print how far an action is.
+    Get {
+        /// The action's id
+        id: String,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Debug, Args)]
+struct SubmitArgs {
+    #[command(flatten)]
+    plan: PlanChoice,
+    #[command(flatten)]
+    inputs: InputArgs,
+    #[command(flatten)]
+    settings: Settings,
+    /// The action's id [default: a new one]
+    #[arg(long, value_name = "ID")]
+    action_id: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Which plan: a file's, or one that is stored.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct PlanChoice {
+    /// File with the plan's JSON; '-' for standard input
+    #[arg(value_name = "FILE")]
+    plan: Option<PathBuf>,
+    /// Id of a plan that is stored
+    #[arg(long, value_name = "ID")]
+    plan_id: Option<String>,
+}
+
+/// How jobs run: what is not given is the server's default.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+pub(super) struct Settings {
+    /// Queue that workers claim from [default: ready]
+    #[arg(long, short, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) queue: Option<String>,
+    /// 0 to 9, 9 first [default: 5]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) priority: Option<u8>,
+    /// Milliseconds before the first start
+    #[arg(long, value_name = "MS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) delay_ms: Option<u64>,
+    /// How often a job may run to a bad end [default: 1 for a plan, 5 for a payload]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) attempts: Option<u32>,
+    /// Milliseconds that one attempt may take
+    #[arg(long, value_name = "MS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) timeout_ms: Option<u64>,
+}
+
+/// What ACTION.SUBMIT takes.
+#[derive(Debug, Serialize)]
+pub(super) struct Submission<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) action_id: Option<&'a str>,
+    #[serde(flatten)]
+    pub(super) plan: PlanField,
+    pub(super) inputs: &'a [Box<RawValue>],
+    #[serde(flatten)]
+    pub(super) settings: &'a Settings,
+}
+
+/// The field that names or holds the plan.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum PlanField {
+    Plan(Box<RawValue>),
+    PlanId(String),
+}
+
+impl PlanChoice {
+    /// The plan as a field of what is submitted.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no JSON.
+    pub(super) fn read(&self) -> anyhow::Result<PlanField> {
+        match (&self.plan, &self.plan_id) {
+            (Some(file), None) => plan_of_file(file),
+            (None, Some(id)) => Ok(PlanField::PlanId(id.clone())),
+            _ => bail!("give either a plan's file or --plan-id"),
+        }
+    }
+}
+
+/// The plan in a file; `-` is standard input.
+///
+/// # Errors
+/// When the file cannot be read or is no JSON.
+pub(super) fn plan_of_file(file: &std::path::Path) -> anyhow::Result<PlanField> {
+    let text = read_text(file)?;
+    match RawValue::from_string(text) {
+        Ok(plan) => Ok(PlanField::Plan(plan)),
+        Err(error) => bail!("{} is not JSON: {error}", file.display()),
+    }
+}
+
+/// Runs one of them.
+pub(super) async fn run(args: &ActionArgs) -> anyhow::Result<ExitCode> {
+    match &args.verb {
+        Verb::Submit(args) => {
+            let inputs = args.inputs.read()?;
+            let submission = Submission {
+                action_id: args.action_id.as_deref(),
+                plan: args.plan.read()?,
+                inputs: &inputs,
+                settings: &args.settings,
+            };
+            let submission = serde_json::to_string(&submission)?;
+            let (mut client, _) = args.common.server.connect().await?;
+            let reply = client.call(&["ACTION.SUBMIT", &submission]).await?;
+            if args.common.json {
+                output::line(text(&reply)?)?;
+            } else {
+                output::line(cell(&json(&reply)?, "action_id"))?;
+            }
+        }
+        Verb::Get { id, common } => {
+            let (mut client, _) = common.server.connect().await?;
+            let reply = client.call(&["ACTION.GET", id]).await?;
+            if common.json { output::line(text(&reply)?)? } else { print(&json(&reply)?)? }
+        }
+    }
+    Ok(exit::DONE)
+}
+
+fn print(action: &Value) -> anyhow::Result<()> {
+    let status = cell(action, "status");
+    let status = paint(&status, Colour::of_status(&status), wants_colours(&std::io::stdout()));
+    output::line(format_args!("{}  {status}", cell(action, "action_id")))?;
+    output::line(format_args!("plan     {}", cell(action, "plan_id")))?;
+    output::line(format_args!("created  {}", cell(action, "created_at")))?;
+    let summary = &action["summary"];
+    let counts = ["total", "waiting", "pending", "running", "completed", "failed", "cancelled"];
+    let counts = counts.map(|name| format!("{} {name}", cell(summary, &format!("jobs_{name}"))));
+    output::line(format_args!("jobs     {}", counts.join(", ")))
+}

@@ -1,0 +1,306 @@
+//! `agq job`: single runs.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use agq_client::Client;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::connect::{ServerArgs, json, rows, text};
+use super::fields::{cell, first, short, time};
+use super::job_output::{self, Stream};
+use super::job_submit::{self, SubmitArgs};
+use super::output::{Colour, paint, wants_colours};
+use super::table::{Align, Table};
+use super::{exit, output};
+
+/// How long one JOB.WAIT waits; a longer wait is several of them.
+const WAIT_SLICE: Duration = Duration::from_secs(5);
+
+/// `agq job …`
+#[derive(Debug, Args)]
+pub(super) struct JobArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Submit a job and print its id.
+    Submit(SubmitArgs),
+    /// Print a job.
+    Get {
+        /// The job's id
+        id: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// List jobs.
+    List(ListArgs),
+    /// Cancel jobs; a running one is told to stop.
+    Cancel {
+        /// The jobs' ids
+        #[arg(required = true)]
+        ids: Vec<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Wait until a job has ended; the exit code says how.
+    Wait {
+        /// The job's id
+        id: String,
+        /// Seconds to wait at most [default: for ever]
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<u64>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Print what a job gave so far, as JSON: result or error, and its output as text.
+    Result {
+        /// The job's id
+        id: String,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Print a job's output.
+    Log {
+        /// The job's id
+        id: String,
+        /// Which output
+        #[arg(long, value_enum, default_value_t = Stream::Stdout)]
+        stream: Stream,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// Only jobs of this action
+    #[arg(long, value_name = "ID")]
+    action: Option<String>,
+    /// Only jobs of this status
+    #[arg(long, value_name = "STATUS")]
+    status: Option<String>,
+    /// Only jobs of this queue
+    #[arg(long, short, value_name = "NAME")]
+    queue: Option<String>,
+    /// Only jobs of this plan
+    #[arg(long, value_name = "ID")]
+    plan: Option<String>,
+    /// Only jobs of this kind
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    /// Jobs at most
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: u64,
+    /// Go on where an earlier list ended
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Runs one of them.
+pub(super) async fn run(args: &JobArgs) -> anyhow::Result<ExitCode> {
+    match &args.verb {
+        Verb::Submit(args) => job_submit::run(args).await?,
+        Verb::Get { id, common } => {
+            let (mut client, _) = common.server.connect().await?;
+            let reply = client.call(&["JOB.GET", id]).await?;
+            if common.json { output::line(text(&reply)?)? } else { print(&json(&reply)?)? }
+        }
+        Verb::List(args) => list(args).await?,
+        Verb::Cancel { ids, common } => return cancel(ids, common).await,
+        Verb::Wait { id, timeout, common } => return wait(id, timeout.map(Duration::from_secs), common).await,
+        Verb::Result { id, server } => {
+            let (mut client, _) = server.connect().await?;
+            let reply = client.call(&["JOB.RESULT", id]).await?;
+            output::line(text(&reply)?)?;
+        }
+        Verb::Log { id, stream, server } => {
+            let (mut client, _) = server.connect().await?;
+            output::write(job_output::one(&mut client, id, *stream).await?)?;
+        }
+    }
+    Ok(exit::DONE)
+}
+
+async fn list(args: &ListArgs) -> anyhow::Result<()> {
+    let mut command = vec!["JOB.LIST".to_owned()];
+    let options = [
+        ("ACTION", &args.action),
+        ("STATUS", &args.status),
+        ("QUEUE", &args.queue),
+        ("PLAN", &args.plan),
+        ("KIND", &args.kind),
+        ("CURSOR", &args.cursor),
+    ];
+    for (name, value) in options {
+        if let Some(value) = value {
+            command.extend([name.to_owned(), value.clone()]);
+        }
+    }
+    command.extend(["LIMIT".to_owned(), args.limit.to_string()]);
+    let (mut client, _) = args.common.server.connect().await?;
+    let reply = client.call(&command).await?;
+    let (cursor, jobs) = page(&reply)?;
+    if args.common.json {
+        return output::json(&json!({"next_cursor": cursor, "jobs": jobs}));
+    }
+    print_list(&jobs)?;
+    if let Some(cursor) = cursor {
+        output::line(format_args!("more: --cursor {cursor}"))?;
+    }
+    Ok(())
+}
+
+/// A page of JOB.LIST: the cursor of the next page, if there is one, and the jobs.
+pub(super) fn page(reply: &agq_client::Reply) -> anyhow::Result<(Option<String>, Vec<Value>)> {
+    match reply.as_array() {
+        Some([cursor, jobs]) => {
+            let cursor = cursor.as_str().filter(|cursor| !cursor.is_empty() && *cursor != "0");
+            Ok((cursor.map(str::to_owned), rows(jobs)?))
+        }
+        _ => anyhow::bail!("the server's answer to JOB.LIST is not understood: {reply:?}"),
+    }
+}
+
+fn print_list(jobs: &[Value]) -> anyhow::Result<()> {
+    let columns = ["job", "status", "queue", "work", "created", "worker"];
+    let mut table = Table::new(&columns.map(|name| (name, Align::Left)));
+    for job in jobs {
+        let status = cell(job, "status");
+        let colour = Colour::of_status(&status);
+        let work = short(&first(job, &["plan_id", "kind"]), 40);
+        let cells = [cell(job, "job_id"), status, cell(job, "queue"), work, time(job, "created_at"), worker(job)];
+        table.painted(
+            cells.into_iter().enumerate().map(|(at, text)| (text, if at == 1 { colour } else { Colour::Plain })),
+        );
+    }
+    table.print()
+}
+
+fn worker(job: &Value) -> String {
+    first(job, &["worker_id", "worker"])
+}
+
+/// Cancels one by one: what is refused does not keep the others.
+async fn cancel(ids: &[String], common: &Common) -> anyhow::Result<ExitCode> {
+    let (mut client, _) = common.server.connect().await?;
+    let commands: Vec<Vec<&str>> = ids.iter().map(|id| vec!["JOB.CANCEL", id]).collect();
+    let replies = client.pipeline(&commands).await?;
+    let mut code = exit::DONE;
+    let mut results = Vec::new();
+    for (id, reply) in ids.iter().zip(&replies) {
+        let error = reply.as_error().map(|text| String::from_utf8_lossy(text).into_owned());
+        if let Some(error) = &error {
+            code = exit::FAILED;
+            if !common.json {
+                eprintln!("agq: {id}: {error}");
+            }
+        }
+        results.push(json!({"job_id": id, "cancelled": error.is_none(), "error": error}));
+    }
+    if common.json {
+        output::json(&results.into())?;
+    }
+    Ok(code)
+}
+
+async fn wait(id: &str, timeout: Option<Duration>, common: &Common) -> anyhow::Result<ExitCode> {
+    let (mut client, _) = common.server.connect().await?;
+    let until = timeout.map(|timeout| Instant::now() + timeout);
+    loop {
+        let left = until.map_or(WAIT_SLICE, |until| until.saturating_duration_since(Instant::now()));
+        let slice = left.min(WAIT_SLICE);
+        if let Some(job) = wait_once(&mut client, id, slice).await? {
+            if common.json {
+                output::json(&job)?
+            } else {
+                print(&job)?
+            }
+            return Ok(exit::of_status(&cell(&job, "status")));
+        }
+        if left <= WAIT_SLICE && until.is_some() {
+            eprintln!("agq: job {id} has not ended yet");
+            return Ok(exit::unfinished());
+        }
+    }
+}
+
+/// Waits for a job for a while; the job, once it has ended.
+///
+/// # Errors
+/// When there is no such job, or no answer.
+pub(super) async fn wait_once(client: &mut Client, id: &str, slice: Duration) -> anyhow::Result<Option<Value>> {
+    // Zero would wait for ever.
+    let ms = slice.as_millis().max(1).to_string();
+    let reply = client.call(&["JOB.WAIT", id, &ms]).await?;
+    if reply.is_null() {
+        return Ok(None);
+    }
+    let job = json(&reply)?;
+    let ended = matches!(cell(&job, "status").as_str(), "completed" | "failed" | "cancelled");
+    Ok(ended.then_some(job))
+}
+
+fn print(job: &Value) -> anyhow::Result<()> {
+    let colours = wants_colours(&std::io::stdout());
+    let status = cell(job, "status");
+    let reason = cell(job, "reason");
+    let reason = if reason.is_empty() { reason } else { format!(" ({reason})") };
+    let painted = paint(&status, Colour::of_status(&status), colours);
+    output::line(format_args!("{}  {painted}{reason}", cell(job, "job_id")))?;
+    let shown = [
+        ("plan", cell(job, "plan_id")),
+        ("kind", cell(job, "kind")),
+        ("action", cell(job, "action_id")),
+        ("queue", cell(job, "queue")),
+        ("input", short(&first(job, &["input", "payload"]), 200)),
+        ("worker", worker(job)),
+        ("created", cell(job, "created_at")),
+        ("started", cell(job, "started_at")),
+        ("ended", cell(job, "ended_at")),
+        ("error", short(&message_of(job), 300)),
+    ];
+    for (name, value) in shown.iter().filter(|(_, value)| !value.is_empty()) {
+        output::line(format_args!("{name:<8} {value}"))?;
+    }
+    print_tasks(job)
+}
+
+/// What a failed job's worker said.
+pub(super) fn message_of(job: &Value) -> String {
+    let error = &job["error"];
+    if error.is_object() { first(error, &["message"]) } else { cell(job, "error") }
+}
+
+/// The results of a job's tasks, wherever it ended.
+pub(super) fn tasks_of(job: &Value) -> &[Value] {
+    let places = ["/result/tasks", "/error/tasks", "/tasks"];
+    let tasks = places.iter().find_map(|place| job.pointer(place)?.as_array());
+    tasks.map_or(&[], Vec::as_slice)
+}
+
+fn print_tasks(job: &Value) -> anyhow::Result<()> {
+    let tasks = tasks_of(job);
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let columns = ["task", "exit code", "signal", "ms", "stdout", "stderr"];
+    let mut table = Table::new(&columns.map(|name| (name, Align::Right)));
+    let fields = ["task_number", "exit_code", "signal", "duration_ms", "stdout_bytes", "stderr_bytes"];
+    tasks.iter().for_each(|task| table.row(fields.map(|name| cell(task, name))));
+    table.print()
+}

@@ -1,0 +1,273 @@
+//! `agq run`: submits a plan over its inputs, works it here, and prints what came out: the main job in one command.
+//!
+//! The jobs stand in a queue of this run's own, so that it neither runs strangers' jobs nor waits for strangers. With
+//! `--queue` it only submits and watches.
+
+mod host;
+mod pick;
+mod watch;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use agq_client::{Client, ConnectOptions};
+use anyhow::{Context as _, bail};
+use clap::Args;
+use serde_json::Value;
+use tokio::sync::watch as phase_watch;
+use tokio::task::JoinHandle;
+
+use super::action::{Settings, Submission, plan_of_file};
+use super::connect::{ServerArgs, json};
+use super::fields::cell;
+use super::inputs::InputArgs;
+use super::job::page;
+use super::signals::Signals;
+use super::worker::{Limits, new_id};
+use super::{exit, log};
+use crate::worker::{self, Phase};
+use host::{Attached, Host};
+use watch::{Totals, Watch};
+
+/// A private queue's name begins like this.
+const PRIVATE: &str = "run_";
+/// The lease of a run's own worker: when this process is killed, `--resume` need not wait longer for its jobs.
+const LEASE: Duration = Duration::from_secs(10);
+/// Jobs asked for at a time when an action is resumed.
+const PAGE: &str = "1000";
+
+/// Flags of `agq run`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without --server it uses the server that holds the data directory, or else runs one itself for \
+                        as long as it takes. Ctrl-C cancels the jobs; after a crash 'agq run --resume ID' goes on.\n\n\
+                        Example: agq run examples/plans/top-words.json --input file=README.md"
+)]
+pub(super) struct RunArgs {
+    /// File with the plan's JSON; '-' for standard input
+    #[arg(value_name = "PLAN", required_unless_present = "resume")]
+    plan: Option<PathBuf>,
+    #[command(flatten)]
+    inputs: InputArgs,
+    /// Submit to this queue and leave the work to its workers [default: a queue of its own, worked here]
+    #[arg(long, short, value_name = "NAME", conflicts_with_all = ["concurrency", "task_timeout", "kill_grace", "lease", "heartbeat"])]
+    queue: Option<String>,
+    #[command(flatten)]
+    limits: Limits,
+    /// Go on with an action that an earlier run began
+    #[arg(long, value_name = "ACTION", conflicts_with_all = ["plan", "pairs", "inputs", "queue"])]
+    resume: Option<String>,
+    /// Print a JSON object for each job, one a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// What this run is about.
+struct Action {
+    id: String,
+    plan_id: String,
+    jobs: Vec<String>,
+    /// The queue to work, if it is this run's own.
+    private_queue: Option<String>,
+}
+
+/// Runs it all.
+pub(super) async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    log::start("warn");
+    // What is wrong with the plan's file or the inputs is said before a server is started.
+    let submission = match &args.plan {
+        Some(file) => Some(Prepared::read(args, file)?),
+        None => None,
+    };
+    let mut signals = Signals::catch()?;
+    let Attached { client, options, host } = host::attach(&args.server).await?;
+    let outcome = with_server(args, submission, client, &options, &mut signals).await;
+    if let Some(host) = host {
+        leave(host, &options, &mut signals, outcome.is_ok()).await?;
+    }
+    outcome
+}
+
+/// The server of this process goes when nobody needs it any more, or when it is told to.
+async fn leave(host: Host, options: &ConnectOptions, signals: &mut Signals, stay: bool) -> anyhow::Result<()> {
+    if stay {
+        tokio::select! {
+            others = host.wait_for_others(options) => others?,
+            _ = signals.next() => {}
+        }
+    }
+    host.stop().await
+}
+
+async fn with_server(
+    args: &RunArgs,
+    submission: Option<Prepared>,
+    mut client: Client,
+    options: &ConnectOptions,
+    signals: &mut Signals,
+) -> anyhow::Result<ExitCode> {
+    let action = match (&submission, &args.resume) {
+        (Some(prepared), _) => prepared.submit(&mut client).await?,
+        (None, Some(id)) => resume(&mut client, id).await?,
+        (None, None) => bail!("a plan's file or --resume is needed"),
+    };
+    eprintln!("agq: action {} of {} job(s)", action.id, action.jobs.len());
+    let plan = watch::plan_of(&mut client, &action.plan_id).await?;
+    let worker = action.private_queue.as_ref().map(|queue| Worker::start(args, options, queue));
+    let watch = Watch { action: &action.id, jobs: &action.jobs, plan: &plan, json: args.json };
+    let (code, totals) = follow(&watch, client, options, worker, signals).await?;
+    if action.jobs.len() > 1 {
+        eprintln!("agq: action {}: {}", action.id, describe(totals));
+    }
+    Ok(code)
+}
+
+fn describe(totals: Totals) -> String {
+    format!("{} completed, {} failed, {} cancelled", totals.completed, totals.failed, totals.cancelled)
+}
+
+/// Watches until all jobs have ended. The first signal cancels them, the second ends the watching.
+async fn follow(
+    watch: &Watch<'_>,
+    mut client: Client,
+    options: &ConnectOptions,
+    mut worker: Option<Worker>,
+    signals: &mut Signals,
+) -> anyhow::Result<(ExitCode, Totals)> {
+    let mut totals = Totals::default();
+    let signalled = tokio::select! {
+        watched = watch.run(&mut client, &mut totals) => {
+            watched?;
+            false
+        }
+        failed = failure_of(&mut worker) => return Err(failed),
+        signal = signals.next() => {
+            eprintln!("agq: {signal}: cancelling; once more to leave at once");
+            true
+        }
+    };
+    if signalled {
+        // The watching was cut off in the middle of an exchange: what follows goes over another connection.
+        client = Client::connect(options).await?;
+        cancel(&mut client, watch.jobs).await?;
+        tokio::select! {
+            watched = watch.run(&mut client, &mut totals) => watched?,
+            _ = signals.next() => {}
+        }
+    }
+    if let Some(worker) = worker {
+        worker.stop().await?;
+    }
+    let code = match totals {
+        _ if signalled => exit::interrupted(),
+        Totals { failed: 0, cancelled: 0, .. } => exit::DONE,
+        _ => exit::FAILED,
+    };
+    Ok((code, totals))
+}
+
+/// Resolves when the worker ends by itself, which it has no reason to.
+async fn failure_of(worker: &mut Option<Worker>) -> anyhow::Error {
+    let Some(worker) = worker else { return std::future::pending().await };
+    match (&mut worker.task).await {
+        Ok(Ok(())) => anyhow::anyhow!("the worker ended early"),
+        Ok(Err(error)) => error.into(),
+        Err(error) => error.into(),
+    }
+}
+
+/// Cancels every job that has not ended.
+async fn cancel(client: &mut Client, jobs: &[String]) -> anyhow::Result<()> {
+    let commands: Vec<Vec<&str>> = jobs.iter().map(|id| vec!["JOB.CANCEL", id]).collect();
+    // Jobs that have ended refuse, and may.
+    client.pipeline(&commands).await?;
+    Ok(())
+}
+
+/// The worker of a run's own queue.
+struct Worker {
+    phase: phase_watch::Sender<Phase>,
+    task: JoinHandle<Result<(), worker::Error>>,
+}
+
+impl Worker {
+    fn start(args: &RunArgs, options: &ConnectOptions, queue: &str) -> Worker {
+        let mut config = args.limits.config(options.clone(), new_id("run"), vec![queue.to_owned()]);
+        config.lease.get_or_insert(LEASE);
+        let (phase, phases) = phase_watch::channel(Phase::Work);
+        Worker { task: tokio::spawn(worker::run(config, phases)), phase }
+    }
+
+    /// Stops what runs and waits until nothing does.
+    async fn stop(self) -> anyhow::Result<()> {
+        self.phase.send_replace(Phase::Stop);
+        Ok(self.task.await??)
+    }
+}
+
+/// A submission, read and ready.
+struct Prepared {
+    action_id: String,
+    json: String,
+    private_queue: Option<String>,
+}
+
+impl Prepared {
+    fn read(args: &RunArgs, file: &std::path::Path) -> anyhow::Result<Prepared> {
+        let unique = unique();
+        let action_id = format!("action_{unique}");
+        let private_queue = args.queue.is_none().then(|| format!("{PRIVATE}{unique}"));
+        let settings = Settings { queue: args.queue.clone().or(private_queue.clone()), ..Settings::default() };
+        let inputs = args.inputs.read()?;
+        let plan = plan_of_file(file)?;
+        let submission = Submission { action_id: Some(&action_id), plan, inputs: &inputs, settings: &settings };
+        let json = serde_json::to_string(&submission)?;
+        Ok(Prepared { action_id, json, private_queue })
+    }
+
+    async fn submit(&self, client: &mut Client) -> anyhow::Result<Action> {
+        let answer = json(&client.call(&["ACTION.SUBMIT", &self.json]).await?)?;
+        let jobs = answer["job_ids"].as_array().context("the server does not say which jobs it made")?;
+        Ok(Action {
+            id: self.action_id.clone(),
+            plan_id: cell(&answer, "plan_id"),
+            jobs: jobs.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            private_queue: self.private_queue.clone(),
+        })
+    }
+}
+
+/// What an earlier run began: its jobs, in the order of their inputs.
+async fn resume(client: &mut Client, id: &str) -> anyhow::Result<Action> {
+    let action = json(&client.call(&["ACTION.GET", id]).await?)?;
+    let mut jobs = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let mut command = vec!["JOB.LIST", "ACTION", id, "LIMIT", PAGE];
+        if let Some(cursor) = &cursor {
+            command.extend(["CURSOR", cursor]);
+        }
+        let (next, found) = page(&client.call(&command).await?)?;
+        jobs.extend(found);
+        match next {
+            Some(next) => cursor = Some(next),
+            None => break,
+        }
+    }
+    let queue = jobs.first().map(|job| cell(job, "queue")).filter(|queue| queue.starts_with(PRIVATE));
+    Ok(Action {
+        id: id.to_owned(),
+        plan_id: cell(&action, "plan_id"),
+        jobs: jobs.iter().map(|job| cell(job, "job_id")).collect(),
+        private_queue: queue,
+    })
+}
+
+/// Digits that begin with the time, and that no other run has.
+fn unique() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{:012x}{:016x}", now.as_millis(), fastrand::u64(..))
+}

@@ -1,0 +1,141 @@
+//! Following an action: progress on a terminal, each job's outcome in the order of its input.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use agq_client::Client;
+use serde_json::{Value, json};
+
+use super::pick::final_output;
+use crate::cli::connect::{json, text};
+use crate::cli::fields::{cell, first, short};
+use crate::cli::job::{message_of, tasks_of, wait_once};
+use crate::cli::job_output;
+use crate::cli::output::{self, Colour, paint, wants_colours};
+use crate::jobs::plan::Plan;
+
+/// How long one look at a job waits, and how often the progress is drawn.
+const SLICE: Duration = Duration::from_millis(250);
+/// How much of a failed job's stderr is shown.
+const STDERR_SHOWN: usize = 4000;
+
+/// What is followed, and how it is shown.
+pub(super) struct Watch<'a> {
+    pub(super) action: &'a str,
+    pub(super) jobs: &'a [String],
+    pub(super) plan: &'a Plan,
+    pub(super) json: bool,
+}
+
+/// How the jobs ended.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub(super) completed: usize,
+    pub(super) failed: usize,
+    pub(super) cancelled: usize,
+}
+
+impl Watch<'_> {
+    /// Waits for every job and prints what it gave. May be dropped and called again with the jobs that are left.
+    ///
+    /// # Errors
+    /// When the server is lost, or nobody reads any more.
+    pub(super) async fn run(&self, client: &mut Client, seen: &mut Totals) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let mut progress = Progress::new(self.json || self.jobs.len() == 1);
+        while let Some(id) = self.jobs.get(seen.completed + seen.failed + seen.cancelled) {
+            let job = loop {
+                match wait_once(client, id, SLICE).await? {
+                    Some(job) => break job,
+                    None => progress.draw(client, self.action, began).await?,
+                }
+            };
+            progress.clear();
+            self.show(client, id, &job).await?;
+            match cell(&job, "status").as_str() {
+                "completed" => seen.completed += 1,
+                "failed" => seen.failed += 1,
+                _ => seen.cancelled += 1,
+            }
+        }
+        Ok(())
+    }
+
+    async fn show(&self, client: &mut Client, id: &str, job: &Value) -> anyhow::Result<()> {
+        let (stdout, stderr) = job_output::both(client, id).await?;
+        if self.json {
+            return output::line(json!({
+                "job_id": id,
+                "status": job["status"],
+                "input": job["input"],
+                "result": job["result"],
+                "error": job["error"],
+                "stdout": String::from_utf8_lossy(&stdout),
+                "stderr": String::from_utf8_lossy(&stderr),
+            }));
+        }
+        let completed = cell(job, "status") == "completed";
+        if self.jobs.len() > 1 {
+            output::line(self.heading(id, job))?;
+        }
+        if completed {
+            return output::write(final_output(self.plan, tasks_of(job), &stdout));
+        }
+        let status = cell(job, "status");
+        let reason = first(&json!({"message": message_of(job), "reason": job["reason"]}), &["message", "reason"]);
+        let colours = wants_colours(&std::io::stderr());
+        eprintln!("agq: job {id} {}: {reason}", paint(&status, Colour::of_status(&status), colours));
+        let start = stderr.len().saturating_sub(STDERR_SHOWN);
+        eprint!("{}", String::from_utf8_lossy(&stderr[start..]));
+        Ok(())
+    }
+
+    fn heading(&self, id: &str, job: &Value) -> String {
+        let colours = wants_colours(&std::io::stdout());
+        let status = cell(job, "status");
+        let input = short(&cell(job, "input"), 100);
+        format!("==> {id} {} {input}", paint(&status, Colour::of_status(&status), colours))
+    }
+}
+
+/// A line on the terminal that says how far the action is.
+struct Progress {
+    quiet: bool,
+    drawn: bool,
+}
+
+impl Progress {
+    fn new(quiet: bool) -> Progress {
+        Progress { quiet: quiet || !std::io::stderr().is_terminal(), drawn: false }
+    }
+
+    async fn draw(&mut self, client: &mut Client, action: &str, began: Instant) -> anyhow::Result<()> {
+        if self.quiet {
+            return Ok(());
+        }
+        let reply = client.call(&["ACTION.GET", action]).await?;
+        let action = json(&reply)?;
+        let count = |name: &str| action["summary"][format!("jobs_{name}")].as_u64().unwrap_or(0);
+        let ended = count("completed") + count("failed") + count("cancelled");
+        let (total, running, failed) = (count("total"), count("running"), count("failed"));
+        let seconds = began.elapsed().as_secs();
+        eprint!("\r\x1b[2K{ended}/{total} jobs ended, {running} running, {failed} failed, {seconds} s");
+        self.drawn = true;
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            eprint!("\r\x1b[2K");
+        }
+    }
+}
+
+/// The plan of an action.
+///
+/// # Errors
+/// When the server does not have it, or not as a plan.
+pub(super) async fn plan_of(client: &mut Client, plan_id: &str) -> anyhow::Result<Plan> {
+    let reply = client.call(&["PLAN.GET", plan_id]).await?;
+    Ok(Plan::parse(text(&reply)?.as_bytes())?)
+}

@@ -1,0 +1,155 @@
+//! What goes up while a job runs, and at its end: output in bounded pieces, then the outcome. A lost server is waited
+//! for; meanwhile the programs are held up by their full pipes.
+
+use std::time::Duration;
+
+use agq_client::Reply;
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::job::{Claim, Outcome};
+use super::link::Link;
+use super::process::{Chunk, Stream};
+use super::{FAREWELL, Halt, Running};
+
+/// Output is sent once there is so much of it …
+const SEND_BYTES: usize = 256 << 10;
+/// … or its first byte has waited so long, so that short jobs need one message for all they have to say.
+const SEND_AFTER: Duration = Duration::from_millis(50);
+
+/// The reports of one job.
+pub(super) struct Reporter<'a> {
+    link: &'a mut Link,
+    claim: &'a Claim,
+    running: &'a Running,
+    halt: watch::Receiver<Option<Halt>>,
+    pending: Vec<Piece>,
+    pending_bytes: usize,
+}
+
+/// Output of one task and stream, in order.
+struct Piece {
+    task: u32,
+    stream: Stream,
+    bytes: BytesMut,
+}
+
+impl<'a> Reporter<'a> {
+    pub(super) fn new(
+        link: &'a mut Link,
+        claim: &'a Claim,
+        running: &'a Running,
+        halt: watch::Receiver<Option<Halt>>,
+    ) -> Reporter<'a> {
+        Reporter { link, claim, running, halt, pending: Vec::new(), pending_bytes: 0 }
+    }
+
+    /// Sends output up until there is no more; the last of it is kept for [`Reporter::finish`].
+    pub(super) async fn stream(&mut self, mut chunks: mpsc::Receiver<Chunk>) {
+        while let Some(chunk) = chunks.recv().await {
+            self.add(chunk);
+            let until = Instant::now() + SEND_AFTER;
+            while self.pending_bytes < SEND_BYTES {
+                match tokio::time::timeout_at(until, chunks.recv()).await {
+                    Ok(Some(chunk)) => self.add(chunk),
+                    Ok(None) => return,
+                    Err(_) => break,
+                }
+            }
+            let commands = self.take_pending();
+            if !self.send(&commands, Duration::ZERO).await {
+                return;
+            }
+        }
+    }
+
+    /// Sends what is left, and the outcome.
+    pub(super) async fn finish(mut self, outcome: Outcome) {
+        let (name, json) = match outcome {
+            Outcome::Completed(json) => ("JOB.COMPLETE", json),
+            Outcome::Failed(json) => ("JOB.FAIL", json),
+            Outcome::Abandoned => return,
+        };
+        let mut commands = self.take_pending();
+        commands.push(self.command(name, [json.into()]));
+        // When the worker is leaving, a job that is done is worth a moment.
+        self.send(&commands, FAREWELL).await;
+    }
+
+    fn add(&mut self, chunk: Chunk) {
+        self.pending_bytes += chunk.bytes.len();
+        match self.pending.last_mut() {
+            Some(piece) if piece.task == chunk.task && piece.stream == chunk.stream => {
+                piece.bytes.extend_from_slice(&chunk.bytes);
+            }
+            _ => {
+                let bytes = BytesMut::from(chunk.bytes);
+                self.pending.push(Piece { task: chunk.task, stream: chunk.stream, bytes });
+            }
+        }
+    }
+
+    fn take_pending(&mut self) -> Vec<Vec<Bytes>> {
+        self.pending_bytes = 0;
+        let pieces = std::mem::take(&mut self.pending);
+        let append = |piece: Piece| {
+            let stream = match piece.stream {
+                Stream::Stdout => "stdout",
+                Stream::Stderr => "stderr",
+            };
+            let task = Bytes::from(piece.task.to_string());
+            self.command("JOB.APPEND", [stream.into(), "TASK".into(), task, piece.bytes.freeze()])
+        };
+        pieces.into_iter().map(append).collect()
+    }
+
+    fn command<const N: usize>(&self, name: &'static str, args: [Bytes; N]) -> Vec<Bytes> {
+        let id = Bytes::from(self.claim.job_id.clone());
+        let epoch = Bytes::from(self.claim.epoch.to_string());
+        [Bytes::from_static(name.as_bytes()), id, epoch].into_iter().chain(args).collect()
+    }
+
+    /// Sends commands and looks at their replies; false when the job is not this worker's any more. A job that must
+    /// be given up is waited with for `patience` more.
+    async fn send(&mut self, commands: &[Vec<Bytes>], patience: Duration) -> bool {
+        let mut halt = self.halt.clone();
+        let given_up = async {
+            // A cancelled job is still this worker's to report.
+            let given_up = halt.wait_for(|halt| matches!(halt, Some(Halt::Stale | Halt::Leaving))).await.map(drop);
+            match given_up {
+                Ok(()) => tokio::time::sleep(patience).await,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let replies = tokio::select! {
+            replies = self.link.pipeline(commands, Duration::ZERO) => replies,
+            () = given_up => return false,
+        };
+        for (command, reply) in commands.iter().zip(replies) {
+            self.look_at(command, &reply);
+        }
+        *self.halt.borrow() != Some(Halt::Stale)
+    }
+
+    fn look_at(&self, command: &[Bytes], reply: &Reply) {
+        let job = &self.claim.job_id;
+        if let Some(error) = reply.as_error() {
+            let error = String::from_utf8_lossy(error);
+            let command = command.first().map(|name| String::from_utf8_lossy(name));
+            tracing::warn!(job, %error, command = command.as_deref(), "a report was refused");
+            if error.starts_with("STALE") || error.contains("not found") {
+                self.running.halt(job, Halt::Stale);
+            }
+        } else if says_cancel(reply) {
+            self.running.halt(job, Halt::Cancelled);
+        }
+    }
+}
+
+/// Whether a report's answer is `{"cancel": true}` rather than `OK`.
+fn says_cancel(reply: &Reply) -> bool {
+    let text = reply.as_str().filter(|text| text.starts_with('{'));
+    let json = text.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+    json.is_some_and(|json| json.get("cancel").and_then(serde_json::Value::as_bool) == Some(true))
+}
