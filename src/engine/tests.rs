@@ -146,3 +146,58 @@ fn a_full_disk_refuses_writes_but_not_a_parked_pop() {
         assert_eq!(bench.finished(), replies(&[(2, "-MISCONF no room|"), (1, "*2|$1|a|$1|x|")]));
     });
 }
+
+const PLAN: &str = r#"PLAN.SUBMIT {"plan_id":"p","tasks":[{"task_number":1,"command":"true"}]}"#;
+const POP: &str = "BRPOPLPUSH queue:ready queue:processing 0";
+
+#[test]
+fn a_worker_that_polls_gets_nil_and_never_an_error_while_the_store_refuses_writes() {
+    with_engine(|bench| {
+        (1..=2).for_each(|conn| bench.open(conn));
+        bench.send(1, &[PLAN, r#"JOB.SUBMIT {"job_id":"j","plan_id":"p"}"#]);
+        bench.finished();
+        bench.engine.server().refusal = Some("the disk is full".to_owned());
+        bench.send(1, &["SET a 1"]);
+        assert_eq!(bench.finished(), replies(&[(1, "-MISCONF the disk is full|")]));
+        bench.send(2, &[POP]);
+        assert_eq!(bench.finished(), []);
+        assert_eq!(
+            bench.engine.next_deadline(),
+            Some(bench.now.plus(5_000)),
+            "it asks again soon, whatever it asked for"
+        );
+        bench.now = bench.now.plus(5_000);
+        bench.engine.tick(&mut bench.batch, bench.now).unwrap();
+        assert_eq!(bench.finished(), replies(&[(2, "*-1|")]));
+        bench.engine.server().refusal = None;
+        bench.send(2, &[POP]);
+        assert_eq!(bench.finished(), replies(&[(2, "$1|j|")]));
+    });
+}
+
+#[test]
+fn an_interrupt_takes_a_yielding_pop_and_no_other() {
+    with_engine(|bench| {
+        (1..=3).for_each(|conn| bench.open(conn));
+        bench.send(1, &[POP]);
+        bench.send(2, &["BRPOP queue:ready 0"]);
+        (1..=2).for_each(|conn| bench.take(Input::Interrupt(conn)));
+        assert_eq!(bench.finished(), replies(&[(1, "*-1|")]));
+        bench.send(3, &[PLAN, r#"JOB.SUBMIT {"job_id":"j","plan_id":"p"}"#]);
+        assert_eq!(bench.finished(), replies(&[(3, "$1|p|$1|j|"), (2, "*2|$11|queue:ready|$1|j|")]));
+    });
+}
+
+#[test]
+fn a_connection_is_heard_when_it_sends_and_not_when_its_parked_command_is_tried_again() {
+    with_engine(|bench| {
+        (1..=2).for_each(|conn| bench.open(conn));
+        bench.send(1, &["BRPOP queue:ready 0"]);
+        let heard = bench.now;
+        bench.now = bench.now.plus(60_000);
+        bench.send(2, &[r#"JOB.SUBMIT {"job_id":"k","kind":"mail"}"#]);
+        assert_eq!(bench.finished(), replies(&[(2, "$1|k|")]));
+        assert_eq!(bench.engine.waiters.len(), 1);
+        assert_eq!(bench.engine.sessions[&1].jobs.heard, heard);
+    });
+}

@@ -8,6 +8,7 @@ mod differential;
 mod hashes_model;
 mod heavy;
 mod lists_model;
+mod redis_crate;
 mod restart;
 mod run;
 mod script;

@@ -61,6 +61,11 @@ impl Server {
         Some(Server { child, socket, log, _dir: Some(dir) })
     }
 
+    /// The Unix socket it listens on.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     /// A new connection.
     pub(crate) fn connect(&self) -> Wire {
         Wire::connect(&self.socket).unwrap_or_else(|error| panic!("cannot connect: {error}; log:\n{}", self.log()))
