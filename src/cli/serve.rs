@@ -216,6 +216,9 @@ pub(super) fn data_dir(asked: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
 /// Refuses to serve strangers without a key.
 fn check_local(addresses: &[String]) -> anyhow::Result<()> {
     for address in addresses {
+        if address.is_empty() {
+            continue;
+        }
         let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let local = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
@@ -263,6 +266,7 @@ mod tests {
     #[test]
     fn no_auth_is_for_local_addresses() {
         assert!(check_local(&["127.0.0.1:1".into(), "[::1]:1".into(), "localhost:1".into()]).is_ok());
+        assert!(check_local(&[String::new()]).is_ok());
         assert!(check_local(&["0.0.0.0:6380".into()]).is_err());
         assert!(check_local(&["example.org:6380".into()]).is_err());
     }
