@@ -142,7 +142,10 @@ async fn drain(
         () = tokio::time::sleep(config.drain_grace) => {}
         () = wait_for(&mut phase, Phase::Stop) => {}
     }
-    tracing::warn!(jobs = running.lock().len(), "stopping jobs and giving them back");
+    let left = running.lock().len();
+    if left > 0 {
+        tracing::warn!(jobs = left, "stopping jobs and giving them back");
+    }
     running.halt_all(Halt::Leaving);
     join_all(slots).await
 }
