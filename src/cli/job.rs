@@ -130,6 +130,7 @@ pub(super) async fn run(args: &JobArgs) -> anyhow::Result<ExitCode> {
         }
         Verb::Log { id, stream, server } => {
             let (mut client, _) = server.connect().await?;
+            client.call(&["JOB.GET", id]).await?;
             output::write(job_output::one(&mut client, id, *stream).await?)?;
         }
     }

@@ -3,8 +3,6 @@
 use agq_client::Client;
 use clap::ValueEnum;
 
-use super::connect::json;
-
 /// Which of a job's outputs.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum Stream {
@@ -15,21 +13,20 @@ pub(super) enum Stream {
 /// What is kept of a job's stdout and stderr, of its tasks in their order.
 ///
 /// # Errors
-/// When there is no such job, or no answer.
+/// When there is no answer.
 pub(super) async fn both(client: &mut Client, id: &str) -> anyhow::Result<(Vec<u8>, Vec<u8>)> {
-    let result = json(&client.call(&["JOB.RESULT", id]).await?)?;
-    let bytes = |name: &str| result[name].as_str().unwrap_or_default().as_bytes().to_vec();
-    Ok((bytes("stdout"), bytes("stderr")))
+    Ok((one(client, id, Stream::Stdout).await?, one(client, id, Stream::Stderr).await?))
 }
 
-/// What is kept of one of them.
+/// What is kept of one of them, byte for byte; nothing where there is no such job.
 ///
 /// # Errors
-/// As [`both`].
+/// When there is no answer.
 pub(super) async fn one(client: &mut Client, id: &str, stream: Stream) -> anyhow::Result<Vec<u8>> {
-    let (stdout, stderr) = both(client, id).await?;
-    Ok(match stream {
-        Stream::Stdout => stdout,
-        Stream::Stderr => stderr,
-    })
+    let name = match stream {
+        Stream::Stdout => "stdout",
+        Stream::Stderr => "stderr",
+    };
+    let reply = client.call(&["GET", &format!("job:{id}:{name}")]).await?;
+    Ok(reply.as_bytes().map_or_else(Vec::new, |bytes| bytes.to_vec()))
 }

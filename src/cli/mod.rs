@@ -97,3 +97,20 @@ fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resu
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the asynchronous runtime")?.block_on(command)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_servers_flags_are_not_ignored_in_front_of_a_command() {
+        assert!(Cli::try_parse_from(["agq", "--data-dir", "x", "ping"]).is_err());
+        assert!(Cli::try_parse_from(["agq", "ping", "--data-dir", "x"]).is_ok());
+    }
+}

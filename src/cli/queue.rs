@@ -6,7 +6,8 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
-use super::connect::ServerArgs;
+use super::connect::{ServerArgs, rows};
+use super::fields::cell;
 use super::table::{Align, Table};
 use super::{exit, output};
 
@@ -19,6 +20,14 @@ pub(super) struct QueueArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// List queues, with how many of their jobs have which status.
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Count the jobs of all queues by their status.
     Stats {
         /// Print JSON
@@ -31,7 +40,32 @@ enum Verb {
 
 /// Runs one of them.
 pub(super) async fn run(args: &QueueArgs) -> anyhow::Result<ExitCode> {
-    let Verb::Stats { json, server } = &args.verb;
+    match &args.verb {
+        Verb::List { json, server } => list(*json, server).await,
+        Verb::Stats { json, server } => stats(*json, server).await,
+    }
+}
+
+async fn list(as_json: bool, server: &ServerArgs) -> anyhow::Result<ExitCode> {
+    let (mut client, _) = server.connect().await?;
+    let queues = rows(&client.call(&["QUEUE.LIST"]).await?)?;
+    if as_json {
+        output::json(&queues.into())?;
+        return Ok(exit::DONE);
+    }
+    let statuses = ["pending", "scheduled", "running", "waiting", "completed", "failed", "cancelled"];
+    let columns = std::iter::once(("queue", Align::Left)).chain(statuses.map(|status| (status, Align::Right)));
+    let mut table = Table::new(&columns.chain([("paused", Align::Left)]).collect::<Vec<_>>());
+    for queue in &queues {
+        let paused = if queue["paused"] == true { "yes" } else { "" };
+        let counts = statuses.map(|status| cell(queue, status));
+        table.row(std::iter::once(cell(queue, "queue")).chain(counts).chain([paused.to_owned()]));
+    }
+    table.print()?;
+    Ok(exit::DONE)
+}
+
+async fn stats(as_json: bool, server: &ServerArgs) -> anyhow::Result<ExitCode> {
     let (mut client, _) = server.connect().await?;
     let reply = client.call(&["QUEUE.STATS"]).await?;
     let Some(pairs) = reply.into_map() else { bail!("the server's answer to QUEUE.STATS is no list of pairs") };
@@ -39,7 +73,7 @@ pub(super) async fn run(args: &QueueArgs) -> anyhow::Result<ExitCode> {
         let value = value.as_int().or_else(|| value.as_str()?.parse().ok())?;
         Some((name.as_str()?.to_owned(), value))
     });
-    if *json {
+    if as_json {
         output::json(&Value::Object(pairs.map(|(name, value)| (name, value.into())).collect::<Map<_, _>>()))?;
     } else {
         let mut table = Table::new(&[("what", Align::Left), ("count", Align::Right)]);

@@ -38,9 +38,9 @@ const fn worker(name: &'static str, arity: i32, flags: Flags, run: Run) -> Comma
 
 fn register(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let profile = Profile::parse(request.arg(1))?;
-    let lease_ms = ctx.server.config.jobs.lease_ms;
+    let settings = ctx.server.config.jobs;
     let (id, worker) = ctx.jobs().register(&profile)?;
-    Ok(Reply::bulk(show::registered_json(&id, &worker, lease_ms)))
+    Ok(Reply::bulk(show::registered_json(&id, &worker, &settings)))
 }
 
 fn heartbeat(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {

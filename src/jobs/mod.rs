@@ -45,7 +45,7 @@ pub use ids::Id;
 pub use job::{Job, Status, Work};
 pub use list::{Filter, Page};
 pub use output::Stream;
-pub use queue::{Counts, Queue};
+pub use queue::{Counts, PRIVATE_PREFIX, Queue};
 pub use submit::Submit;
 
 /// What the operator chose for jobs; does not change while the server runs.

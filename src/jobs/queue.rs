@@ -8,6 +8,9 @@ use crate::jobs::job::Status;
 use crate::jobs::{Id, Jobs, JobsView};
 use crate::storage::{self, Table};
 
+/// A queue whose name begins so belongs to one run and vanishes with its last job.
+pub const PRIVATE_PREFIX: &str = "run_";
+
 const VERSION: u8 = 1;
 const PAUSED: u8 = 1;
 
@@ -154,7 +157,12 @@ impl Jobs<'_, '_> {
         for name in [&b""[..], queue.as_bytes()] {
             let mut row = self.view().queue(name)?.unwrap_or_default();
             row.counts.shift(from, to)?;
-            self.batch.put(Table::Queues, Bytes::copy_from_slice(name), row.encode())?;
+            let name_row = Bytes::copy_from_slice(name);
+            if name.starts_with(PRIVATE_PREFIX.as_bytes()) && row.counts.total() == 0 && !row.paused {
+                self.batch.remove(Table::Queues, name_row)?;
+            } else {
+                self.batch.put(Table::Queues, name_row, row.encode())?;
+            }
         }
         Ok(())
     }

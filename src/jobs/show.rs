@@ -6,7 +6,7 @@ use crate::jobs::body::Part;
 use crate::jobs::error::Result;
 use crate::jobs::job::{Body, Job, Status, Work};
 use crate::jobs::workers::{Tidings, Worker};
-use crate::jobs::{Id, JobsView, Stream, plan_store, time};
+use crate::jobs::{Id, JobsView, Settings, Stream, plan_store, time};
 
 /// A JSON object, built field by field.
 struct Json(String);
@@ -279,11 +279,12 @@ pub fn submitted_json(submitted: &Submitted) -> String {
 
 /// What WORKER.REGISTER answers.
 #[must_use]
-pub fn registered_json(id: &Id, worker: &Worker, lease_ms: u64) -> String {
+pub fn registered_json(id: &Id, worker: &Worker, settings: &Settings) -> String {
     let mut out = Json::new();
     out.text("worker_id", id);
     out.number("heartbeat_ms", worker.heartbeat_ms);
-    out.number("lease_ms", lease_ms);
+    out.number("lease_ms", settings.lease_ms);
+    out.number("max_output", settings.max_output);
     out.finish()
 }
 

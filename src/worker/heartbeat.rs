@@ -19,6 +19,8 @@ const OLD_NEWS: Duration = Duration::from_millis(500);
 struct Registered {
     heartbeat_ms: u64,
     lease_ms: u64,
+    /// Bytes that are kept of each of a job's outputs.
+    max_output: u64,
 }
 
 /// What WORKER.HEARTBEAT answers.
@@ -35,6 +37,7 @@ pub(super) struct Heart {
     running: Running,
     link: Link,
     interval: Duration,
+    max_output: u64,
 }
 
 impl Heart {
@@ -44,9 +47,14 @@ impl Heart {
     /// When the server cannot be reached, or refuses it.
     pub(super) async fn start(config: Arc<Config>, running: Running) -> Result<Heart, Error> {
         let link = Link::new(config.connect.clone());
-        let mut heart = Heart { config, running, link, interval: Duration::ZERO };
+        let mut heart = Heart { config, running, link, interval: Duration::ZERO, max_output: u64::MAX };
         heart.register().await?;
         Ok(heart)
+    }
+
+    /// Bytes that the server keeps of each of a job's outputs.
+    pub(super) fn max_output(&self) -> u64 {
+        self.max_output
     }
 
     /// Beats for as long as it is polled.
@@ -82,6 +90,7 @@ impl Heart {
         let registered: Registered = serde_json::from_str(answer)
             .map_err(|_| Error::Answer { command: "WORKER.REGISTER", answer: answer.to_owned() })?;
         let lease_ms = config.lease.map_or(registered.lease_ms, |lease| lease.as_millis() as u64);
+        self.max_output = registered.max_output;
         self.interval = Duration::from_millis(registered.heartbeat_ms.min(lease_ms / 3).max(1));
         Ok(())
     }

@@ -47,7 +47,7 @@ pub(super) enum Outcome {
 }
 
 /// What is kept of a task.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct TaskResult {
     task_number: u32,
     exit_code: i32,
@@ -56,6 +56,7 @@ struct TaskResult {
     duration_ms: u64,
     stdout_bytes: u64,
     stderr_bytes: u64,
+    truncated: bool,
 }
 
 /// The result, or with a message the error.
@@ -89,10 +90,11 @@ impl Claim {
     }
 }
 
-/// Runs a job to its end; its programs' output goes to `output`.
+/// Runs a job to its end; its programs' output goes to `output`, of which `max_output` bytes a stream are kept.
 pub(super) async fn run(
     config: &Config,
     claim: &Claim,
+    max_output: u64,
     output: mpsc::Sender<Chunk>,
     mut halt: watch::Receiver<Option<Halt>>,
 ) -> Outcome {
@@ -128,7 +130,9 @@ pub(super) async fn run(
             duration_ms: u64::try_from(ended.duration.as_millis()).unwrap_or(u64::MAX),
             stdout_bytes: ended.stdout_bytes,
             stderr_bytes: ended.stderr_bytes,
+            truncated: false,
         });
+        mark_truncated(&mut results.tasks, max_output);
         match judge(task, &ended, config.timeout_of(task)) {
             Ok(()) => {}
             Err(Some(message)) => return results.failed(message),
@@ -136,6 +140,23 @@ pub(super) async fn run(
         }
     }
     Outcome::Completed(results.to_json())
+}
+
+/// Of an output that is longer than what is kept, the head and the tail are: marks the tasks that wrote of the rest.
+fn mark_truncated(tasks: &mut [TaskResult], max_output: u64) {
+    for bytes_of in [|task: &TaskResult| task.stdout_bytes, |task: &TaskResult| task.stderr_bytes] {
+        let total: u64 = tasks.iter().map(bytes_of).sum();
+        if total <= max_output {
+            continue;
+        }
+        let (lost_from, lost_to) = (max_output / 2, total - max_output / 2);
+        let mut start = 0;
+        for task in &mut *tasks {
+            let end = start + bytes_of(task);
+            task.truncated |= start.max(lost_from) < end.min(lost_to);
+            start = end;
+        }
+    }
 }
 
 impl Config {

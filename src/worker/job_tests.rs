@@ -26,7 +26,7 @@ async fn outcome(tasks: &str, input: &str) -> (Outcome, String) {
     let claim = Claim::parse(&claim).unwrap();
     let (output, mut chunks) = mpsc::channel(100);
     let (_keep, halt) = watch::channel(None);
-    let outcome = run(&config(), &claim, output, halt).await;
+    let outcome = run(&config(), &claim, 100, output, halt).await;
     let mut text = String::new();
     while let Some(chunk) = chunks.recv().await {
         text += &format!("{} {}", chunk.task, String::from_utf8_lossy(&chunk.bytes));
@@ -90,7 +90,19 @@ async fn programs_know_which_job_they_are() {
 async fn a_job_of_another_kind_is_refused() {
     let claim = Claim::parse(r#"{"job_id":"j","epoch":1,"kind":"mail","payload":"x"}"#).unwrap();
     let (_keep, halt) = watch::channel(None);
-    let outcome = run(&config(), &claim, mpsc::channel(1).0, halt).await;
+    let outcome = run(&config(), &claim, 100, mpsc::channel(1).0, halt).await;
     let Outcome::Failed(json) = outcome else { panic!("{outcome:?}") };
     assert!(json.contains("of kind 'mail'"), "{json}");
+}
+
+#[test]
+fn a_task_whose_output_lay_in_the_middle_is_marked() {
+    let task = |task_number, stdout_bytes| TaskResult { task_number, stdout_bytes, ..TaskResult::default() };
+    let mut tasks = [task(1, 40), task(2, 30), task(3, 20), task(4, 30)];
+    mark_truncated(&mut tasks, 100);
+    // Of 120 bytes the first and the last 50 are kept.
+    assert_eq!(tasks.map(|task| task.truncated), [false, true, false, false]);
+    let mut tasks = [task(1, 100)];
+    mark_truncated(&mut tasks, 100);
+    assert!(!tasks[0].truncated);
 }

@@ -113,7 +113,7 @@ pub async fn run(config: Config, mut phase: watch::Receiver<Phase>) -> Result<()
     tracing::info!(worker = config.worker_id, queues = config.queues.join(","), "ready");
     let mut slots = JoinSet::new();
     for _ in 0..config.concurrency {
-        slots.spawn(slot::run(Arc::clone(&config), running.clone(), phase.clone()));
+        slots.spawn(slot::run(Arc::clone(&config), running.clone(), phase.clone(), heart.max_output()));
     }
     let beating = tokio::spawn(async move {
         heart.beat().await;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -108,15 +108,7 @@ pub(super) async fn run(
     halt: &mut watch::Receiver<Option<Halt>>,
 ) -> io::Result<Ended> {
     let began = Instant::now();
-    let mut child = Command::new(&spec.program)
-        .args(&spec.args)
-        .env_clear()
-        .envs(spec.env)
-        .stdin(spec.stdin.map_or_else(Stdio::null, Stdio::from))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()?;
+    let mut child = spawn(&spec.program, &spec.args, spec.env, spec.stdin)?;
     let group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
     let (stdout_bytes, stderr_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
     let (exited, exit) = watch::channel(None);
@@ -172,6 +164,18 @@ pub(super) async fn run(
         stdout_bytes: stdout_bytes.load(Ordering::Relaxed),
         stderr_bytes: stderr_bytes.load(Ordering::Relaxed),
     })
+}
+
+fn spawn(program: &str, args: &[String], env: Vec<(String, String)>, stdin: Option<File>) -> io::Result<Child> {
+    Command::new(program)
+        .args(args)
+        .env_clear()
+        .envs(env)
+        .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
 }
 
 /// Waits until the job must stop.

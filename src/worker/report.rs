@@ -1,6 +1,7 @@
 //! What goes up while a job runs, and at its end: output in bounded pieces, then the outcome. A lost server is waited
 //! for; meanwhile the programs are held up by their full pipes.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use agq_client::Reply;
@@ -9,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::job::{Claim, Outcome};
-use super::link::Link;
+use super::link::{self, Link};
 use super::process::{Chunk, Stream};
 use super::{FAREWELL, Halt, Running};
 
@@ -58,7 +59,7 @@ impl<'a> Reporter<'a> {
                 }
             }
             let commands = self.take_pending();
-            if !self.send(&commands, Duration::ZERO).await {
+            if !self.send(commands, Duration::ZERO).await {
                 return;
             }
         }
@@ -74,7 +75,7 @@ impl<'a> Reporter<'a> {
         let mut commands = self.take_pending();
         commands.push(self.command(name, [json.into()]));
         // When the worker is leaving, a job that is done is worth a moment.
-        self.send(&commands, FAREWELL).await;
+        self.send(commands, FAREWELL).await;
     }
 
     fn add(&mut self, chunk: Chunk) {
@@ -110,9 +111,9 @@ impl<'a> Reporter<'a> {
         [Bytes::from_static(name.as_bytes()), id, epoch].into_iter().chain(args).collect()
     }
 
-    /// Sends commands and looks at their replies; false when the job is not this worker's any more. A job that must
-    /// be given up is waited with for `patience` more.
-    async fn send(&mut self, commands: &[Vec<Bytes>], patience: Duration) -> bool {
+    /// Sends commands until each is done or refused for good; false when the job is not this worker's any more. A job
+    /// that must be given up is waited with for `patience` more.
+    async fn send(&mut self, mut commands: Vec<Vec<Bytes>>, patience: Duration) -> bool {
         let mut halt = self.halt.clone();
         let given_up = async {
             // A cancelled job is still this worker's to report.
@@ -122,28 +123,42 @@ impl<'a> Reporter<'a> {
                 Err(_) => std::future::pending().await,
             }
         };
-        let replies = tokio::select! {
-            replies = self.link.pipeline(commands, Duration::ZERO) => replies,
-            () = given_up => return false,
-        };
-        for (command, reply) in commands.iter().zip(replies) {
-            self.look_at(command, &reply);
+        let mut given_up = pin!(given_up);
+        let mut pause = link::first_pause();
+        while !commands.is_empty() {
+            let replies = tokio::select! {
+                replies = self.link.pipeline(&commands, Duration::ZERO) => replies,
+                () = &mut given_up => return false,
+            };
+            let mut replies = replies.iter();
+            commands.retain(|command| replies.next().is_some_and(|reply| self.must_repeat(command, reply)));
+            if !commands.is_empty() {
+                tokio::select! {
+                    () = link::rest(&mut pause) => {}
+                    () = &mut given_up => return false,
+                }
+            }
         }
         *self.halt.borrow() != Some(Halt::Stale)
     }
 
-    fn look_at(&self, command: &[Bytes], reply: &Reply) {
+    /// Takes in a reply; true when the server could not do it now, a full disk for example, and may later.
+    fn must_repeat(&self, command: &[Bytes], reply: &Reply) -> bool {
         let job = &self.claim.job_id;
-        if let Some(error) = reply.as_error() {
-            let error = String::from_utf8_lossy(error);
-            let command = command.first().map(|name| String::from_utf8_lossy(name));
-            tracing::warn!(job, %error, command = command.as_deref(), "a report was refused");
-            if error.starts_with("STALE") || error.contains("not found") {
-                self.running.halt(job, Halt::Stale);
+        let Some(error) = reply.as_error() else {
+            if says_cancel(reply) {
+                self.running.halt(job, Halt::Cancelled);
             }
-        } else if says_cancel(reply) {
-            self.running.halt(job, Halt::Cancelled);
+            return false;
+        };
+        let error = String::from_utf8_lossy(error);
+        let command = command.first().map(|name| String::from_utf8_lossy(name));
+        tracing::warn!(job, %error, command = command.as_deref(), "a report was refused");
+        let is_stale = error.starts_with("STALE") || error.contains("not found");
+        if is_stale {
+            self.running.halt(job, Halt::Stale);
         }
+        !is_stale && !error.starts_with("ERR ")
     }
 }
 

@@ -21,7 +21,12 @@ const CHUNKS: usize = 16;
 ///
 /// # Errors
 /// When the server refuses the claims for good, or answers what is no claim.
-pub(super) async fn run(config: Arc<Config>, running: Running, mut phase: watch::Receiver<Phase>) -> Result<(), Error> {
+pub(super) async fn run(
+    config: Arc<Config>,
+    running: Running,
+    mut phase: watch::Receiver<Phase>,
+    max_output: u64,
+) -> Result<(), Error> {
     let mut link = Link::new(config.connect.clone());
     let command = claim_command(&config);
     let mut pause = link::first_pause();
@@ -36,7 +41,7 @@ pub(super) async fn run(config: Arc<Config>, running: Running, mut phase: watch:
             Ok(reply) => {
                 pause = link::first_pause();
                 for claim in claims(&reply)? {
-                    work(&config, &running, &mut link, &claim).await;
+                    work(&config, &running, &mut link, &claim, max_output).await;
                 }
             }
             // A request that is wrong stays wrong; anything else (a full disk, too many clients) may pass.
@@ -66,12 +71,12 @@ fn claims(reply: &Reply) -> Result<Vec<Claim>, Error> {
 }
 
 /// Runs one job and reports it.
-async fn work(config: &Config, running: &Running, link: &mut Link, claim: &Claim) {
+async fn work(config: &Config, running: &Running, link: &mut Link, claim: &Claim, max_output: u64) {
     tracing::info!(job = claim.job_id, epoch = claim.epoch, "running");
     let halt = running.enter(&claim.job_id, claim.epoch);
     let (output, chunks) = mpsc::channel(CHUNKS);
     let mut reporter = Reporter::new(link, claim, running, halt.clone());
-    let (outcome, ()) = tokio::join!(job::run(config, claim, output, halt), reporter.stream(chunks));
+    let (outcome, ()) = tokio::join!(job::run(config, claim, max_output, output, halt), reporter.stream(chunks));
     tracing::info!(job = claim.job_id, ?outcome, "ended");
     reporter.finish(outcome).await;
     running.leave(&claim.job_id);

@@ -7,9 +7,10 @@ mod host;
 mod pick;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use agq_client::{Client, ConnectOptions};
 use anyhow::{Context as _, bail};
@@ -26,14 +27,13 @@ use super::job::page;
 use super::signals::Signals;
 use super::worker::{Limits, new_id};
 use super::{exit, log};
+use crate::jobs::PRIVATE_PREFIX;
 use crate::worker::{self, Phase};
 use host::{Attached, Host};
 use watch::{Totals, Watch};
 
-/// A private queue's name begins like this.
-const PRIVATE: &str = "run_";
-/// The lease of a run's own worker: when this process is killed, `--resume` need not wait longer for its jobs.
-const LEASE: Duration = Duration::from_secs(10);
+/// The id of a run's own worker begins like this.
+const WORKER: &str = "run";
 /// Jobs asked for at a time when an action is resumed.
 const PAGE: &str = "1000";
 
@@ -195,8 +195,7 @@ struct Worker {
 
 impl Worker {
     fn start(args: &RunArgs, options: &ConnectOptions, queue: &str) -> Worker {
-        let mut config = args.limits.config(options.clone(), new_id("run"), vec![queue.to_owned()]);
-        config.lease.get_or_insert(LEASE);
+        let config = args.limits.config(options.clone(), new_id(WORKER), vec![queue.to_owned()]);
         let (phase, phases) = phase_watch::channel(Phase::Work);
         Worker { task: tokio::spawn(worker::run(config, phases)), phase }
     }
@@ -219,7 +218,7 @@ impl Prepared {
     fn read(args: &RunArgs, file: &std::path::Path) -> anyhow::Result<Prepared> {
         let unique = unique();
         let action_id = format!("action_{unique}");
-        let private_queue = args.queue.is_none().then(|| format!("{PRIVATE}{unique}"));
+        let private_queue = args.queue.is_none().then(|| format!("{PRIVATE_PREFIX}{unique}"));
         let settings = Settings { queue: args.queue.clone().or(private_queue.clone()), ..Settings::default() };
         let inputs = args.inputs.read()?;
         let plan = plan_of_file(file)?;
@@ -257,13 +256,28 @@ async fn resume(client: &mut Client, id: &str) -> anyhow::Result<Action> {
             None => break,
         }
     }
-    let queue = jobs.first().map(|job| cell(job, "queue")).filter(|queue| queue.starts_with(PRIVATE));
+    let queue = jobs.first().map(|job| cell(job, "queue")).filter(|queue| queue.starts_with(PRIVATE_PREFIX));
+    if queue.is_some() {
+        release(client, &jobs).await?;
+    }
     Ok(Action {
         id: id.to_owned(),
         plan_id: cell(&action, "plan_id"),
         jobs: jobs.iter().map(|job| cell(job, "job_id")).collect(),
         private_queue: queue,
     })
+}
+
+/// The worker of the run that is gone holds its last jobs until their leases are over: it is told off now. If it lives
+/// after all, its reports are refused, and it stops what it runs.
+async fn release(client: &mut Client, jobs: &[Value]) -> anyhow::Result<()> {
+    let running = jobs.iter().filter(|job| cell(job, "status") == "running").map(|job| cell(job, "worker_id"));
+    let workers: BTreeSet<String> = running.filter(|worker| worker.starts_with(&format!("{WORKER}-"))).collect();
+    let commands: Vec<Vec<String>> =
+        workers.into_iter().map(|worker| vec!["WORKER.UNREGISTER".to_owned(), worker]).collect();
+    // One that the server does not know holds nothing.
+    client.pipeline(&commands).await?;
+    Ok(())
 }
 
 /// Digits that begin with the time, and that no other run has.
