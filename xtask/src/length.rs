@@ -8,7 +8,7 @@ use crate::Finding;
 use crate::source::{self, Source};
 
 const FILE_AIM: usize = 400;
-const FILE_BOUND: usize = 600;
+const FILE_BOUND: usize = 650;
 const FUNCTION_AIM: usize = 70;
 const FUNCTION_BOUND: usize = 120;
 
