@@ -9,14 +9,13 @@
 //! it leaves the files as a kill would. The same holds for a `Db` dropped without [`Db::close`].
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redb::{Database, Durability, ReadableDatabase, TableDefinition, WriteTransaction};
 
 use crate::clock::Millis;
-use crate::storage::checkpoint::{Pace, Pacer, SnapshotToken, SnapshotWatch};
+use crate::storage::checkpoint::{Checkpoints, Pace, Reached};
 use crate::storage::files::{Disk, RealDisk};
 use crate::storage::log::{Identity, Log};
 use crate::storage::log_segment::{Segments, erase_header};
@@ -58,30 +57,9 @@ pub struct Db {
     applied_seq: u64,
     /// The last record that a commit for a snapshot covered.
     snapshot_seq: u64,
-    /// Rows applied since the last checkpoint.
-    window_rows: u64,
-    /// Checkpoints on their way to the disk, oldest first.
-    draining: VecDeque<Reached>,
-    /// The last checkpoint begun, and the last known to be on the disk.
-    begun: Reached,
-    drained: Reached,
-    pacer: Pacer,
-    watch: Arc<SnapshotWatch>,
-    checkpoints: u64,
-    last_stall: Duration,
+    checkpoints: Checkpoints,
     replayed: u64,
     repaired: bool,
-}
-
-/// How far a checkpoint reaches.
-#[derive(Debug, Clone, Copy, Default)]
-struct Reached {
-    /// The barrier of its last sync.
-    barrier: u64,
-    /// The last record it covers.
-    seq: u64,
-    /// Bytes of log it covers.
-    bytes: u64,
 }
 
 impl Db {
@@ -143,14 +121,7 @@ impl Db {
             last_time: meta.time,
             applied_seq: meta.seq,
             snapshot_seq: meta.seq,
-            window_rows: 0,
-            draining: VecDeque::new(),
-            begun: reached,
-            drained: reached,
-            pacer: Pacer::new(options.checkpoint_stall_ms),
-            watch: Arc::default(),
-            checkpoints: 0,
-            last_stall: Duration::ZERO,
+            checkpoints: Checkpoints::new(reached, options.checkpoint_stall_ms),
             replayed,
             repaired,
         };
@@ -229,7 +200,7 @@ impl Db {
         self.stop_on_error(applied)?;
         self.cache.borrow_mut().apply(rows);
         self.applied_seq += 1;
-        self.window_rows += rows.rows() as u64;
+        self.checkpoints.window_rows += rows.rows() as u64;
         Ok(())
     }
 
@@ -249,24 +220,25 @@ impl Db {
     /// else to do; never while the last one is on its way to the disk.
     #[must_use]
     pub fn checkpoint_due(&self, idle_ms: u64) -> bool {
-        if self.applied_seq == self.begun.seq || self.is_draining() || self.pages.held().is_some() {
+        let begun = self.checkpoints.begun_seq();
+        if self.applied_seq == begun || self.is_draining() || self.pages.held().is_some() {
             return false;
         }
-        idle_ms >= IDLE_MS || self.window_rows >= self.pacer.rows_allowed() || self.log.wants_checkpoint(self.begun.seq)
+        idle_ms >= IDLE_MS
+            || self.checkpoints.window_rows >= self.checkpoints.rows_allowed()
+            || self.log.wants_checkpoint(begun)
     }
 
     fn is_draining(&self) -> bool {
-        self.draining.back().is_some_and(|last| last.barrier > self.pages.passed())
+        self.checkpoints.is_draining(self.pages.passed())
     }
 
     /// How fast writing units may come, so that checkpoints keep up.
     #[must_use]
     pub fn pace(&self) -> Pace {
-        let passed = self.pages.passed();
-        let drained = self.draining.iter().rev().find(|reached| reached.barrier <= passed).unwrap_or(&self.drained);
-        if self.log.bytes() - drained.bytes > 2 * self.checkpoint_size {
+        if self.checkpoints.uncovered(self.log.bytes(), self.pages.passed()) > 2 * self.checkpoint_size {
             Pace::Wait
-        } else if self.window_rows > 2 * self.pacer.rows_allowed() && self.is_draining() {
+        } else if self.checkpoints.window_rows > 2 * self.checkpoints.rows_allowed() && self.is_draining() {
             Pace::Slow
         } else {
             Pace::Go
@@ -303,27 +275,19 @@ impl Db {
         self.settle();
         let began = Instant::now();
         self.commit(Some(true))?;
-        self.last_stall = began.elapsed();
-        if !self.watch.take_long() {
-            self.pacer.learn(self.window_rows, self.last_stall);
-        }
-        self.checkpoints += 1;
-        self.window_rows = 0;
-        self.begun = Reached { barrier: self.pages.barriers(), seq: self.applied_seq, bytes: self.log.bytes() };
-        self.draining.push_back(self.begun);
+        let stall = began.elapsed();
+        let reached = Reached { barrier: self.pages.barriers(), seq: self.applied_seq, bytes: self.log.bytes() };
+        self.checkpoints.begin(reached, stall);
         if self.durability == DurabilityMode::None {
             self.sync.request();
         }
         Ok(())
     }
 
-    /// Notes which checkpoints have reached the disk, and frees the log they cover.
+    /// Frees the log that checkpoints on the disk cover.
     fn settle(&mut self) {
-        while let Some(reached) = self.draining.front().filter(|reached| reached.barrier <= self.pages.passed()) {
-            self.drained = *reached;
-            self.draining.pop_front();
-            self.log.release(self.drained.seq, self.checkpoint_size);
-        }
+        let drained = self.checkpoints.settle(self.pages.passed());
+        self.log.release(drained, self.checkpoint_size);
     }
 
     /// The one function that commits: between batches, with every row of the transaction already in the log.
@@ -358,12 +322,12 @@ impl Db {
     /// # Errors
     /// When redb fails.
     pub fn snapshot(&mut self) -> Result<Snapshot> {
-        if self.snapshot_seq.max(self.begun.seq) < self.applied_seq {
+        if self.snapshot_seq.max(self.checkpoints.begun_seq()) < self.applied_seq {
             self.commit(None)?;
             self.snapshot_seq = self.applied_seq;
         }
         let txn = self.database()?.begin_read()?;
-        Ok(Snapshot::new(txn, SnapshotToken::new(&self.watch)))
+        Ok(Snapshot::new(txn, self.checkpoints.snapshot()))
     }
 
     /// Why no writing unit may run now, if so; reads may.
@@ -389,14 +353,14 @@ impl Db {
         Stats {
             file_bytes: self.pages.len(),
             log_bytes: self.log.file_bytes(),
-            window_rows: self.window_rows,
-            window_rows_allowed: self.pacer.rows_allowed(),
-            checkpoints: self.checkpoints,
+            window_rows: self.checkpoints.window_rows,
+            window_rows_allowed: self.checkpoints.rows_allowed(),
+            checkpoints: self.checkpoints.made,
             checkpoint_draining: self.is_draining(),
-            last_stall_us: u64::try_from(self.last_stall.as_micros()).unwrap_or(u64::MAX),
+            last_stall_us: u64::try_from(self.checkpoints.last_stall.as_micros()).unwrap_or(u64::MAX),
             seq: self.log.seq(),
             synced_seq: self.sync.synced_seq(),
-            checkpoint_seq: self.begun.seq,
+            checkpoint_seq: self.checkpoints.begun_seq(),
             generation: self.meta.generation,
             store_id: self.meta.store_id,
             replayed: self.replayed,

@@ -163,17 +163,14 @@ impl Log {
         Ok(segment)
     }
 
-    /// Frees what a checkpoint that has reached the disk covers; true when a segment became free.
-    pub(super) fn release(&mut self, drained_seq: u64, max_len: u64) -> bool {
-        let mut freed = false;
+    /// Frees what a checkpoint that has reached the disk covers.
+    pub(super) fn release(&mut self, drained_seq: u64, max_len: u64) {
         for segment in 0..self.states.len() {
             if matches!(self.states[segment], State::Sealed(last) if last <= drained_seq) {
                 self.states[segment] = State::Free;
                 self.sync.give_back(segment, max_len);
-                freed = true;
             }
         }
-        freed
     }
 
     /// True when a checkpoint that covers records after `checkpointed` would make room: a segment is sealed, or the

@@ -5,6 +5,8 @@
 //! failing disk or a full one. Between runs somebody may lose, damage or mix up files. [`run_seed`] is the same every
 //! time for the same seed; it is called by the tests and by `xtask sim`.
 
+mod tamper;
+
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use fastrand::Rng;
 use crate::clock::Millis;
 use crate::storage::files::Disk;
 use crate::storage::sim_disk::{Faults, SimDisk};
-use crate::storage::{Db, DurabilityMode, Error, Options, Rows, Snapshot, Table, WriteSet, discard_log_on};
+use crate::storage::{Db, DurabilityMode, Error, Options, Rows, Snapshot, Table, WriteSet};
 
 const TABLES: [Table; 3] = [Table::Keys, Table::Lists, Table::Jobs];
 const DATA: &str = "data.redb";
@@ -94,22 +96,6 @@ enum End {
     Clean,
     Kill,
     PowerCut,
-}
-
-/// What may be found at the next opening.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expect {
-    /// What was promised, or more.
-    Promise,
-    /// A refusal, nothing else.
-    Refusal,
-    /// Any state that was.
-    Past,
-    /// A refusal, or what was promised but for the last record: nothing tells one that is damaged from one that was
-    /// never acknowledged.
-    AllButOneOrRefusal,
-    /// Any state that was, or a refusal: somebody did what nothing can notice for certain.
-    PastOrRefusal,
 }
 
 /// An old copy of the store's files, and the records they hold at most.
@@ -325,7 +311,15 @@ impl Life {
             }
             _ => {
                 let batch = db.batch()?;
-                same(&batch, &self.state, "the open batch")?;
+                for _ in 0..self.rng.u32(..5) {
+                    let (table, key) = self.row();
+                    if batch.get(table, &key)? != self.state.get(&(table, key.clone())).cloned() {
+                        return Err(Stop::Broken(format!("another value of {key:?} in {table}")));
+                    }
+                }
+                if self.chance(50) {
+                    same(&batch, &self.state, "the open batch")?;
+                }
             }
         }
         if db.checkpoint_due(0) {
@@ -339,12 +333,16 @@ impl Life {
         Ok(())
     }
 
+    fn row(&mut self) -> (Table, Bytes) {
+        let table = TABLES[self.rng.usize(..TABLES.len())];
+        (table, Bytes::from(format!("key {:03}", self.rng.u32(..150))))
+    }
+
     fn batch(&mut self, db: &mut Db) -> Result<(), Stop> {
         let mut batch = db.batch()?;
         let rows = if self.chance(3) { 200 } else { self.rng.u32(1..8) };
         for _ in 0..rows {
-            let table = TABLES[self.rng.usize(..TABLES.len())];
-            let key = Bytes::from(format!("key {:03}", self.rng.u32(..150)));
+            let (table, key) = self.row();
             if self.chance(20) {
                 batch.remove(table, key)?;
             } else {
@@ -412,168 +410,6 @@ impl Life {
             self.copies.push(OldCopy { files, history: self.history.clone() });
         }
         Ok(())
-    }
-
-    /// Somebody loses, damages or mixes up files; then the store is opened once. A refusal is answered by putting
-    /// everything back.
-    fn tamper(&mut self) -> Check<()> {
-        let untouched = self.disk.fork();
-        let (history, floor, written) = (self.history.clone(), self.floor, self.written);
-        let Some(expect) = self.tamper_with_files()? else { return Ok(()) };
-        self.outcome.tampered += 1;
-        match (self.open(), expect) {
-            (Ok(db), Expect::Promise) => self.found(&db, written)?,
-            (Ok(db), Expect::AllButOneOrRefusal) => self.found(&db, floor.saturating_sub(1))?,
-            (Ok(db), Expect::Past | Expect::PastOrRefusal) => self.found(&db, 0)?,
-            (Ok(_), Expect::Refusal) => return Err("opened what had to be refused".to_owned()),
-            (Err(Error::Refused { .. }), Expect::Refusal | Expect::AllButOneOrRefusal | Expect::PastOrRefusal) => {
-                self.outcome.refused += 1;
-                self.history = history;
-                (self.floor, self.written) = (floor, written);
-                self.disk = untouched;
-                return Ok(());
-            }
-            (Err(error), _) => return Err(format!("after {expect:?} was set up: {error}")),
-        }
-        self.disk = self.disk.crash();
-        Ok(())
-    }
-
-    /// What to expect after it; `None` when nothing was done.
-    fn tamper_with_files(&mut self) -> Check<Option<Expect>> {
-        let required = self.log_is_required()?;
-        let log = LOGS[self.rng.usize(..2)];
-        Ok(match self.rng.u8(..8) {
-            0 => {
-                self.disk.lose(log);
-                Some(if required { Expect::Refusal } else { Expect::Promise })
-            }
-            1 => {
-                let mut other = Life::new(self.rng.u64(..), false);
-                other.options.durability = DurabilityMode::Always;
-                let mut db = other.open().map_err(|error| error.to_string())?;
-                while other.history.is_empty() {
-                    other.batch(&mut db).map_err(|_| "another store failed".to_owned())?;
-                }
-                drop(db);
-                self.disk.put(LOGS[0], &other.disk.contents(LOGS[0]).unwrap_or_default());
-                Some(if required { Expect::Refusal } else { Expect::Promise })
-            }
-            2 => self.damage(log, required),
-            3 if required => {
-                self.disk.set_faults(Faults { fail_reads_of: Some(log.to_owned()), ..Faults::default() });
-                Some(Expect::Refusal)
-            }
-            4 | 5 if !self.copies.is_empty() => {
-                self.mix_up();
-                Some(Expect::PastOrRefusal)
-            }
-            6 => {
-                self.take_twins_log()?;
-                Some(Expect::PastOrRefusal)
-            }
-            7 if required => self.discard_log()?,
-            _ => None,
-        })
-    }
-
-    /// Runs the store and a copy of it for a while, each by itself, and puts the copy's log beside the store.
-    fn take_twins_log(&mut self) -> Check<()> {
-        let mut twin = Life {
-            rng: Rng::with_seed(self.rng.u64(..)),
-            options: self.options.clone(),
-            disk: self.disk.fork(),
-            history: self.history.clone(),
-            state: State::new(),
-            copies: Vec::new(),
-            ..*self
-        };
-        for life in [&mut *self, &mut twin] {
-            let mut db = life.open().map_err(|error| error.to_string())?;
-            life.found(&db, life.written)?;
-            for _ in 0..life.rng.u32(..5) {
-                life.batch(&mut db).map_err(|_| "a batch failed on a sound disk".to_owned())?;
-            }
-            drop(db);
-            life.disk = life.disk.kill();
-        }
-        for log in LOGS {
-            self.disk.put(log, &twin.disk.contents(log).unwrap_or_default());
-        }
-        Ok(())
-    }
-
-    /// Puts an old copy of the store's file in place, and of its log all, some or none, from that copy or another.
-    fn mix_up(&mut self) {
-        let data = self.rng.usize(..self.copies.len());
-        let log = if self.rng.bool() { data } else { self.rng.usize(..self.copies.len()) };
-        for name in [LOGS[0], LOGS[1], DATA] {
-            let copy = &self.copies[if name == DATA { data } else { log }];
-            if (name == DATA || self.rng.bool())
-                && let Some((_, bytes)) = copy.files.iter().find(|(found, _)| *found == name)
-            {
-                self.disk.put(name, bytes);
-            }
-        }
-        self.history.clone_from(&self.copies[data].history);
-    }
-
-    /// Damages one bit of a log, or some of its bytes.
-    fn damage(&mut self, log: &str, required: bool) -> Option<Expect> {
-        let mut bytes = self.disk.contents(log)?;
-        let at = self.rng.usize(..bytes.len());
-        let one_bit = self.chance(50);
-        if one_bit {
-            bytes[at] ^= 1 << self.rng.u8(..8);
-        } else {
-            let len = self.rng.usize(1..600).min(bytes.len() - at);
-            self.rng.fill(&mut bytes[at..at + len]);
-        }
-        self.disk.put(log, &bytes);
-        Some(match (required, one_bit, self.options.durability) {
-            (false, ..) => Expect::Promise,
-            (true, true, DurabilityMode::Always) => Expect::AllButOneOrRefusal,
-            (true, ..) => Expect::PastOrRefusal,
-        })
-    }
-
-    /// Damages or loses a log, and has it discarded.
-    fn discard_log(&mut self) -> Check<Option<Expect>> {
-        let log = LOGS[self.rng.usize(..2)];
-        if self.chance(50) {
-            self.disk.lose(log);
-        } else {
-            self.damage(log, true);
-        }
-        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
-        let told =
-            discard_log_on(&disk, &self.options, "now").map_err(|error| format!("discarding the log: {error}"))?;
-        for copy in &told.copies {
-            self.disk.lose(copy);
-        }
-        if self.log_is_required()? {
-            return Err(format!("the log is still required: {told}"));
-        }
-        // What was found and could not be kept is told, record by record.
-        let beyond = told.lost.iter().all(|lost| *lost > told.last_kept + 1 && *lost <= self.history.len() as u64);
-        if !beyond || told.last_kept > self.history.len() as u64 {
-            return Err(format!("{} records were written: {told}", self.history.len()));
-        }
-        Ok(Some(Expect::Past))
-    }
-
-    /// Whether the file says that it is nothing without its log; asked of a copy of the disk.
-    fn log_is_required(&self) -> Check<bool> {
-        let disk = self.disk.fork();
-        for log in LOGS {
-            disk.lose(log);
-        }
-        let disk: Arc<dyn Disk> = Arc::new(disk);
-        match Db::open_stepped(&disk, &self.options) {
-            Ok(_) => Ok(false),
-            Err(Error::Refused { .. }) => Ok(true),
-            Err(error) => Err(format!("asking whether the log is required: {error}")),
-        }
     }
 }
 

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -20,6 +21,11 @@ use crate::storage::{Error, Result};
 
 /// Bytes of queued pages past which a writer waits.
 const BOUND: usize = 64 << 20;
+/// Bytes of queued pages past which they are written though no sync has been asked for. Until then the thread sleeps:
+/// a commit hands over its pages without meeting it at the lock for each.
+const EAGER: usize = 16 << 20;
+/// Operations that the thread takes at a time.
+const RUN: usize = 128;
 /// How often a write that found no space is repeated.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -42,6 +48,9 @@ pub(super) struct WriteBehind {
     work: Condvar,
     /// Something was applied, or the store has stopped.
     progress: Condvar,
+    /// As in the state, for the core, which asks often.
+    passed: AtomicU64,
+    is_held: AtomicBool,
 }
 
 #[derive(Default)]
@@ -58,6 +67,10 @@ struct State {
     passed: u64,
     /// Why a write is being repeated, while one is.
     held: Option<String>,
+    /// Somebody waits for the queue to move on.
+    hurry: bool,
+    /// The thread sleeps.
+    idle: bool,
     end: bool,
 }
 
@@ -80,6 +93,8 @@ impl WriteBehind {
             state: Mutex::new(state),
             work: Condvar::new(),
             progress: Condvar::new(),
+            passed: AtomicU64::new(0),
+            is_held: AtomicBool::new(false),
         })
     }
 
@@ -94,7 +109,7 @@ impl WriteBehind {
 
     /// Barriers passed so far.
     pub(super) fn passed(&self) -> u64 {
-        self.state().passed
+        self.passed.load(Ordering::Acquire)
     }
 
     /// The file's length once the queue is empty.
@@ -104,7 +119,7 @@ impl WriteBehind {
 
     /// What stands in the way while a write waits for space.
     pub(super) fn held(&self) -> Option<String> {
-        self.state().held.clone()
+        if self.is_held.load(Ordering::Acquire) { self.state().held.clone() } else { None }
     }
 
     /// Waits until a barrier has been passed.
@@ -132,7 +147,12 @@ impl WriteBehind {
     /// Lets the queue move on: waits for the thread, or applies one operation.
     fn wait<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         match self.applier {
-            Applier::Thread => self.progress.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Applier::Thread => {
+                let mut state = state;
+                state.hurry = true;
+                self.work.notify_one();
+                self.progress.wait(state).unwrap_or_else(PoisonError::into_inner)
+            }
             Applier::Caller => {
                 drop(state);
                 self.step();
@@ -144,55 +164,100 @@ impl WriteBehind {
     fn push(&self, state: &mut State, op: Op) -> u64 {
         let number = state.next_op;
         state.next_op += 1;
+        state.barriers += u64::from(matches!(op, Op::Barrier));
         state.queue.push_back((number, op));
-        self.work.notify_one();
+        if state.idle && state.is_due() {
+            self.work.notify_one();
+        }
         number
     }
 
     /// Applies the first operation of the queue; false when there is none, or the store has stopped.
     pub(super) fn step(&self) -> bool {
-        if self.signals.stopped().is_some() {
-            return false;
-        }
-        let Some((number, op)) = self.state().queue.front().cloned() else { return false };
-        let result = match &op {
-            Op::Write { offset, data } => self.file.write_at(*offset, data),
-            Op::SetLen(len) => self.file.set_len(*len),
-            Op::Barrier => self.file.sync_data(),
-        };
-        match result {
-            Ok(()) => self.applied(number, &op),
-            Err(error) if is_full(&error) && !matches!(op, Op::Barrier) => {
-                self.state().held = Some(format!("data.redb cannot grow: {error}"));
-                self.progress.notify_all();
-            }
-            Err(error) => {
-                self.signals.stop(format!("writing data.redb: {error}"));
-                self.progress.notify_all();
-            }
-        }
-        true
+        self.apply_run(1)
     }
 
-    fn applied(&self, number: u64, op: &Op) {
-        let mut state = self.state();
-        state.queue.pop_front();
-        state.held = None;
-        match op {
-            Op::Write { offset, data } => {
-                state.overlay.retire(*offset, data.len(), number);
-                state.queued_bytes -= data.len();
+    /// Applies up to `most` operations in order, no further than to a barrier.
+    fn apply_run(&self, most: usize) -> bool {
+        let run: Vec<(u64, Op)> = {
+            let state = self.state();
+            let first_barrier = state.queue.iter().take(most).position(|(_, op)| matches!(op, Op::Barrier));
+            let len = first_barrier.map_or(most, |at| at + 1);
+            state.queue.iter().take(len).cloned().collect()
+        };
+        let mut done = 0;
+        let mut failed = None;
+        for (_, op) in &run {
+            if self.signals.stopped().is_some() {
+                break;
             }
-            Op::SetLen(_) => {
-                if state.cuts.front().is_some_and(|(cut, _)| *cut == number) {
-                    state.cuts.pop_front();
+            let result = match op {
+                Op::Write { offset, data } => self.file.write_at(*offset, data),
+                Op::SetLen(len) => self.file.set_len(*len),
+                Op::Barrier => self.file.sync_data(),
+            };
+            if let Err(error) = result {
+                failed = Some((op, error));
+                break;
+            }
+            done += 1;
+        }
+        self.retire(&run[..done]);
+        match failed {
+            None => done > 0,
+            Some((op, error)) => {
+                self.fail(op, &error);
+                true
+            }
+        }
+    }
+
+    /// Only a write that found no space may be repeated; everything else is final.
+    fn fail(&self, op: &Op, error: &io::Error) {
+        if is_full(error) && !matches!(op, Op::Barrier) {
+            self.state().held = Some(format!("data.redb cannot grow: {error}"));
+            self.is_held.store(true, Ordering::Release);
+        } else {
+            self.signals.stop(format!("writing data.redb: {error}"));
+        }
+        self.progress.notify_all();
+    }
+
+    /// Takes applied operations off the queue: their bytes are in the file.
+    fn retire(&self, run: &[(u64, Op)]) {
+        if run.is_empty() {
+            return;
+        }
+        let mut passed = false;
+        let mut state = self.state();
+        state.held = None;
+        self.is_held.store(false, Ordering::Release);
+        for (number, op) in run {
+            state.queue.pop_front();
+            match op {
+                Op::Write { offset, data } => {
+                    state.overlay.retire(*offset, data.len(), *number);
+                    state.queued_bytes -= data.len();
+                }
+                Op::SetLen(_) => {
+                    if state.cuts.front().is_some_and(|(cut, _)| cut == number) {
+                        state.cuts.pop_front();
+                    }
+                }
+                Op::Barrier => {
+                    state.passed += 1;
+                    self.passed.store(state.passed, Ordering::Release);
+                    passed = true;
                 }
             }
-            Op::Barrier => state.passed += 1,
         }
+        let waited_for = state.hurry;
+        state.hurry &= !state.queue.is_empty();
         drop(state);
-        self.progress.notify_all();
-        if matches!(op, Op::Barrier) {
+        if waited_for {
+            self.progress.notify_all();
+        }
+        if passed {
             self.signals.wake();
         }
     }
@@ -201,8 +266,10 @@ impl WriteBehind {
     fn run(&self) {
         loop {
             let mut state = self.state();
-            while state.queue.is_empty() && !state.end && self.signals.stopped().is_none() {
+            while !state.is_due() && !state.end && self.signals.stopped().is_none() {
+                state.idle = true;
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.idle = false;
             }
             if state.held.is_some() && !state.end {
                 state = self.work.wait_timeout(state, RETRY).unwrap_or_else(PoisonError::into_inner).0;
@@ -213,8 +280,15 @@ impl WriteBehind {
                 return;
             }
             drop(state);
-            self.step();
+            self.apply_run(RUN);
         }
+    }
+}
+
+impl State {
+    /// True when the thread should work: somebody waits, for a sync or for room, or enough has come together.
+    fn is_due(&self) -> bool {
+        self.barriers > self.passed || self.queued_bytes > EAGER || self.hurry && !self.queue.is_empty()
     }
 }
 
@@ -270,7 +344,6 @@ impl redb::StorageBackend for Backend {
         self.0.signals.check_io()?;
         let mut state = self.0.state();
         self.0.push(&mut state, Op::Barrier);
-        state.barriers += 1;
         Ok(())
     }
 
