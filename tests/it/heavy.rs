@@ -75,3 +75,36 @@ fn all_fields_of_a_large_hash_are_read() {
     assert!(entries.chunks(2).all(|pair| pair[0] == pair[1]));
     assert_eq!(wire.read().unwrap().to_string(), format!(":{ELEMENTS}"));
 }
+
+#[test]
+fn names_and_members_are_read_in_their_order() {
+    let server = Server::agq(&[]);
+    let mut wire = server.connect();
+    let pairs: Vec<String> = (0..ELEMENTS).map(|number| format!("{number} {}", ELEMENTS - number)).collect();
+    let pairs = pairs.join(" ");
+    send(&mut wire, &[&format!("ZADD z {pairs}"), &format!("MSET {pairs}"), "SELECT 1", "SET other 1", "SELECT 0"]);
+    assert_eq!(wire.read().unwrap().to_string(), format!(":{ELEMENTS}"));
+    (0..4).for_each(|_| assert_eq!(wire.read().unwrap().to_string(), "+OK"));
+    let descending: Vec<usize> = (1..=ELEMENTS).rev().collect();
+
+    send(&mut wire, &["ZRANGE z 0 -1", "INCR 0", "ZRANGEBYSCORE z 10 inf", "ZCOUNT z 10 (20", "KEYS [0-9]*", "INCR 0"]);
+    assert_eq!(numbers(&mut wire), descending);
+    assert_eq!(wire.read().unwrap().to_string(), format!(":{}", ELEMENTS + 1));
+    assert_eq!(numbers(&mut wire), &descending[10..]);
+    assert_eq!(wire.read().unwrap().to_string(), ":10");
+    let mut names = numbers(&mut wire);
+    names.sort_unstable();
+    assert_eq!(names, (0..ELEMENTS).collect::<Vec<_>>());
+    assert_eq!(wire.read().unwrap().to_string(), format!(":{}", ELEMENTS + 2));
+
+    // From the nearer end, and all of it in one step.
+    send(
+        &mut wire,
+        &["ZRANGE z -2 -1", "ZRANGE z 0 1 REV", "ZPOPMIN z 11000", "ZREMRANGEBYSCORE z -inf inf", "TYPE z"],
+    );
+    assert_eq!(numbers(&mut wire), [2, 1]);
+    assert_eq!(numbers(&mut wire), [1, 2]);
+    assert!(matches!(wire.read().unwrap(), Frame::Many(b'*', items) if items.len() == 22_000));
+    assert_eq!(wire.read().unwrap().to_string(), format!(":{}", ELEMENTS - 11_000));
+    assert_eq!(wire.read().unwrap().to_string(), "+none");
+}

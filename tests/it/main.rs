@@ -11,9 +11,11 @@ mod lists_model;
 mod redis_crate;
 mod restart;
 mod run;
+mod scan;
 mod script;
 mod support;
 mod worker;
+mod zsets_model;
 
 #[test]
 fn scripts_hold_against_agq() {

@@ -44,6 +44,43 @@ fn data_commands_answer_what_the_crate_expects() {
 }
 
 #[test]
+fn a_wrong_key_or_none_is_refused() {
+    with_each_protocol(|server, protocol| {
+        let url = |key: &str| format!("redis+unix://{}?{key}protocol={protocol}", server.socket().display());
+        Client::open(url("pass=wrong&")).unwrap().get_connection().err().unwrap();
+        let nobody = Client::open(url("")).unwrap().get_connection();
+        nobody.and_then(|mut redis| redis.get::<_, Option<String>>("k")).unwrap_err();
+        let mut redis = Client::open(url("user=default&pass=secret&")).unwrap().get_connection().unwrap();
+        assert_eq!(redis.ping::<String>().unwrap(), "PONG");
+    });
+}
+
+#[test]
+fn databases_deadlines_and_info_are_what_the_crate_expects() {
+    with_each_protocol(|server, protocol| {
+        let mut redis = connect(server, protocol);
+        cmd("SELECT").arg(3).exec(&mut redis).unwrap();
+        let _: () = redis.set_ex("soon", b"\x00\xff", 100).unwrap();
+        assert_eq!(redis.get::<_, Vec<u8>>("soon").unwrap(), b"\x00\xff");
+        let ttl: i64 = redis.ttl("soon").unwrap();
+        assert!((99..=100).contains(&ttl), "{ttl}");
+        assert_eq!(redis.ttl::<_, i64>("nokey").unwrap(), -2);
+        assert!(redis.persist::<_, bool>("soon").unwrap());
+        assert_eq!(redis.ttl::<_, i64>("soon").unwrap(), -1);
+        let _: i64 = redis.zadd("z", "m", 2.5).unwrap();
+        let score: Value = redis.zscore("z", "m").unwrap();
+        let as_sent = if protocol == "resp3" { Value::Double(2.5) } else { Value::BulkString(b"2.5".to_vec()) };
+        assert_eq!(score, as_sent);
+        let info: redis::InfoDict = cmd("INFO").query(&mut redis).unwrap();
+        assert_eq!(info.get::<String>("redis_version").as_deref(), Some("7.0.15"));
+        assert_eq!(info.get::<u64>("connected_clients"), Some(1));
+        assert_eq!(info.get::<String>("db3").as_deref(), Some("keys=2"));
+        cmd("FLUSHDB").exec(&mut redis).unwrap();
+        assert_eq!(cmd("DBSIZE").query::<i64>(&mut redis).unwrap(), 0);
+    });
+}
+
+#[test]
 fn a_worker_of_lists_and_strings_runs_a_job() {
     with_each_protocol(|server, protocol| {
         let mut redis = connect(server, protocol);

@@ -29,3 +29,30 @@ fn lists_and_hashes_survive_a_kill_and_a_stop() {
     assert_eq!(shown(&mut wire, "LRANGE l 0 -1"), r#"*2 "c" "b""#);
     assert_eq!(shown(&mut wire, "HGETALL h"), r#"*2 "f" "2""#);
 }
+
+#[test]
+fn shutdown_answers_nothing_ends_who_waits_and_keeps_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::agq_in(dir.path(), &[]);
+    let mut waiting = server.connect();
+    let words = |words: &[&str]| words.iter().map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>();
+    waiting.send(&[words(&["BZPOPMIN", "q", "0"])]).unwrap();
+    let mut wire = server.connect();
+    assert_eq!(shown(&mut wire, "ZADD z 1 a 2.5 b 3 c"), ":3");
+    assert_eq!(shown(&mut wire, "ZPOPMIN z"), r#"*2 "a" "1""#);
+    wire.send(&[words(&["SHUTDOWN", "NOSAVE"])]).unwrap();
+    wire.read_end().unwrap();
+    waiting.read_end().unwrap();
+    assert!(server.ended(), "SHUTDOWN must end the server without an error");
+
+    let server = Server::agq_in(dir.path(), &[]);
+    let mut wire = server.connect();
+    assert_eq!(shown(&mut wire, "ZADD z GT CH 9 b 1 c"), ":1");
+    assert_eq!(shown(&mut wire, "SETEX k 100 v"), "+OK");
+    server.kill();
+
+    let server = Server::agq_in(dir.path(), &[]);
+    let mut wire = server.connect();
+    assert_eq!(shown(&mut wire, "ZRANGE z 0 -1 WITHSCORES"), r#"*4 "c" "3" "b" "9""#);
+    assert_eq!(shown(&mut wire, "PERSIST k"), ":1");
+}

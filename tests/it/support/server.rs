@@ -82,6 +82,11 @@ impl Server {
         self.child.wait().is_ok_and(|status| status.success())
     }
 
+    /// Waits until the server has stopped by itself. Returns whether it ended without an error.
+    pub(crate) fn ended(mut self) -> bool {
+        self.child.wait().is_ok_and(|status| status.success())
+    }
+
     /// Kills the server at once.
     pub(crate) fn kill(mut self) {
         let _ = self.child.kill();

@@ -1,0 +1,211 @@
+//! Changing sorted sets: adding, removing, popping. Both rows of a member change together, and the record's length
+//! with them.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use crate::data::zsets::{ScoreRange, Scored, SortedSet, Window, ordered_bits, stored_score};
+use crate::data::{Edit, Error, Kind, Record, Result, keys};
+use crate::storage::{self, Table};
+
+/// Which members a ZADD may touch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Presence {
+    /// Any.
+    #[default]
+    Any,
+    /// New ones only (NX).
+    New,
+    /// Existing ones only (XX).
+    Existing,
+}
+
+/// Which way a ZADD may move a score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Direction {
+    /// Any.
+    #[default]
+    Any,
+    /// Up only (GT).
+    Up,
+    /// Down only (LT).
+    Down,
+}
+
+/// How a ZADD goes about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AddRule {
+    /// Which members it may touch.
+    pub presence: Presence,
+    /// Which way it may move a score.
+    pub direction: Direction,
+    /// Add to the score instead of setting it.
+    pub increment: bool,
+}
+
+impl AddRule {
+    /// The score a member gets, `None` when the rule leaves it as it is.
+    fn apply(self, old: Option<f64>, given: f64) -> Result<Option<f64>> {
+        match (self.presence, old) {
+            (Presence::New, Some(_)) | (Presence::Existing, None) => return Ok(None),
+            (_, None) => return Ok(Some(given + 0.0)),
+            (_, Some(_)) => {}
+        }
+        let old = old.unwrap_or_default();
+        let new = if self.increment { old + given } else { given } + 0.0;
+        if new.is_nan() {
+            return Err(Error::ScoreIsNan);
+        }
+        let allowed = match self.direction {
+            Direction::Any => true,
+            Direction::Up => new > old,
+            Direction::Down => new < old,
+        };
+        Ok(allowed.then_some(new))
+    }
+}
+
+/// What a ZADD did.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Added {
+    /// Members that are new.
+    pub added: u64,
+    /// Members whose score is another now.
+    pub changed: u64,
+    /// The score of the last member, unless the rule left it as it was.
+    pub score: Option<f64>,
+}
+
+impl Edit<'_, '_> {
+    /// The sorted set of a key, if the key exists.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`] when the key holds another type.
+    pub fn sorted_set(&mut self, name: &[u8]) -> Result<Option<SortedSet>> {
+        let record = self.record_of(name, Kind::SortedSet)?;
+        Ok(record.map(SortedSet::read).transpose()?)
+    }
+
+    /// Adds members or moves their scores. Scores must not be NaN.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`], [`Error::ScoreIsNan`]; what was written must then be taken back.
+    pub fn zadd(&mut self, name: &[u8], rule: AddRule, members: &[(f64, Bytes)]) -> Result<Added> {
+        let mut done = Added::default();
+        let found = self.sorted_set(name)?;
+        if found.is_none() && (rule.presence == Presence::Existing || members.is_empty()) {
+            return Ok(done);
+        }
+        let set = match &found {
+            Some(set) => set.clone(),
+            None => {
+                let id = keys::next_id(self.batch)?.to_be_bytes();
+                SortedSet { record: Record::new(Kind::SortedSet, Bytes::new()), id, len: 0 }
+            }
+        };
+        for (given, member) in members {
+            let old = stored_score(self.batch, &set, member)?;
+            done.score = rule.apply(old, *given)?;
+            match (old, done.score) {
+                (_, None) => {}
+                (Some(old), Some(new)) if old == new => {}
+                (old, Some(new)) => {
+                    if let Some(old) = old {
+                        self.batch.remove(Table::ZScores, set.score_key(old, member))?;
+                        done.changed += 1;
+                    } else {
+                        done.added += 1;
+                    }
+                    self.batch.put(Table::ZScores, set.score_key(new, member), Bytes::new())?;
+                    let bits = ordered_bits(new).to_be_bytes().to_vec();
+                    self.batch.put(Table::ZMembers, set.member_key(member), bits)?;
+                }
+            }
+        }
+        if done.added > 0 {
+            let len = set.len + done.added;
+            let record = Record { body: [set.id, len.to_be_bytes()].concat().into(), ..set.record };
+            self.store(name, found.as_ref().map(|set| &set.record), &record)?;
+        } else if done.changed > 0 {
+            self.touch(name);
+        }
+        Ok(done)
+    }
+
+    /// Removes members; answers how many there were.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`] when the key holds another type.
+    pub fn zrem<'m>(&mut self, name: &[u8], members: impl Iterator<Item = &'m [u8]>) -> Result<u64> {
+        let Some(set) = self.sorted_set(name)? else { return Ok(0) };
+        let mut removed = 0;
+        for member in members {
+            if let Some(score) = stored_score(self.batch, &set, member)? {
+                self.remove_member(&set, score, member)?;
+                removed += 1;
+            }
+        }
+        self.shrink(name, &set, removed)?;
+        Ok(removed)
+    }
+
+    /// Removes and returns up to `count` members with the lowest scores (`reverse`: the highest).
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn zpop(&mut self, name: &[u8], set: &SortedSet, count: u64, reverse: bool) -> Result<Vec<Scored>> {
+        let all = ScoreRange { min: Bound::Unbounded, max: Bound::Unbounded };
+        let popped = self.view().zrange_by_score(set, all, Window { reverse, skip: 0, take: count })?;
+        self.remove_found(name, set, &popped)?;
+        Ok(popped)
+    }
+
+    /// Removes the members with scores in `range`; answers how many there were. Getting rid of all members costs one
+    /// row, however many they are.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`] when the key holds another type.
+    pub fn zremove_by_score(&mut self, name: &[u8], range: ScoreRange) -> Result<u64> {
+        let Some(set) = self.sorted_set(name)? else { return Ok(0) };
+        let view = self.view();
+        let ends = [view.zrange(&set, 0, 0, false)?, view.zrange(&set, 0, 0, true)?];
+        if ends.iter().flatten().all(|(_, score)| range.contains(*score)) {
+            self.delete(name, &set.record)?;
+            return Ok(set.len);
+        }
+        // One more than a command may remove: the batch then refuses it without reading on.
+        let take = storage::batch::MAX_ROWS as u64 / 2 + 1;
+        let found = self.view().zrange_by_score(&set, range, Window { take, ..Window::ALL })?;
+        self.remove_found(name, &set, &found)?;
+        Ok(found.len() as u64)
+    }
+
+    fn remove_found(&mut self, name: &[u8], set: &SortedSet, found: &[Scored]) -> Result<()> {
+        for (member, score) in found {
+            self.remove_member(set, *score, member)?;
+        }
+        self.shrink(name, set, found.len() as u64)
+    }
+
+    fn remove_member(&mut self, set: &SortedSet, score: f64, member: &[u8]) -> Result<()> {
+        self.batch.remove(Table::ZScores, set.score_key(score, member))?;
+        self.batch.remove(Table::ZMembers, set.member_key(member))?;
+        Ok(())
+    }
+
+    /// Takes `removed` off a set's length; an empty set is no key.
+    fn shrink(&mut self, name: &[u8], set: &SortedSet, removed: u64) -> Result<()> {
+        if removed == 0 {
+            return Ok(());
+        }
+        let len = set.len.checked_sub(removed).ok_or_else(|| {
+            storage::Error::corrupt(Table::Keys, format!("a sorted set of {} members lost {removed}", set.len))
+        })?;
+        if len == 0 {
+            return self.forget(name, &set.record);
+        }
+        let record = Record { body: [set.id, len.to_be_bytes()].concat().into(), ..set.record.clone() };
+        self.store(name, Some(&set.record), &record)
+    }
+}
