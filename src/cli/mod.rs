@@ -1,5 +1,5 @@
 //! The `agq` program's commands. Everything is reached over the wire: only `serve`, and `run` where there is none, start
-//! a server.
+//! a server. `recover` alone works on the files.
 
 mod action;
 mod bench;
@@ -15,6 +15,7 @@ mod output;
 mod ping;
 mod plan;
 mod queue;
+mod recover;
 mod run;
 mod serve;
 mod signals;
@@ -61,6 +62,8 @@ enum Command {
     Ping(ping::PingArgs),
     /// Put load on a server and measure it.
     Bench(bench::BenchArgs),
+    /// Make a store open again whose log is lost or damaged.
+    Recover(recover::RecoverArgs),
 }
 
 /// Runs the program; the exit code says how it went.
@@ -89,6 +92,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Queue(args)) => block_on(queue::run(&args)),
         Some(Command::Ping(args)) => block_on(ping::run(&args)),
         Some(Command::Bench(args)) => block_on(bench::run(&args)),
+        Some(Command::Recover(args)) => recover::run(&args).map(|()| ExitCode::SUCCESS),
     }
 }
 

@@ -37,16 +37,7 @@ impl Lock {
     pub fn take(dir: &Path) -> anyhow::Result<Lock> {
         match Lock::try_take(dir)? {
             Ok(lock) => Ok(lock),
-            Err(holder) => {
-                let at =
-                    if holder.addresses.is_empty() { "no address yet".into() } else { holder.addresses.join(", ") };
-                bail!(
-                    "the data directory {} is in use by process {} ({at}): stop that server, or choose another \
-                     directory with --data-dir",
-                    dir.display(),
-                    holder.process
-                )
-            }
+            Err(holder) => bail!(in_use(dir, &holder)),
         }
     }
 
@@ -92,6 +83,18 @@ impl Lock {
         self.file.write_all(text.as_bytes())?;
         Ok(())
     }
+}
+
+/// Says who holds `dir`, and what to do.
+#[must_use]
+pub fn in_use(dir: &Path, holder: &Holder) -> String {
+    let at = if holder.addresses.is_empty() { "no address yet".into() } else { holder.addresses.join(", ") };
+    format!(
+        "the data directory {} is in use by process {} ({at}): stop that server, or choose another directory with \
+         --data-dir",
+        dir.display(),
+        holder.process
+    )
 }
 
 /// Who holds the lock of `dir`, if anybody does.

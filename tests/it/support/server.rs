@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use agq_client::{Address, Client, ConnectOptions};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::wire::Wire;
+
+/// The socket of an `agq`, in its data directory.
+const SOCKET: &str = "test.sock";
 
 /// A running server. It is killed when this is dropped.
 pub(crate) struct Server {
@@ -30,18 +34,22 @@ impl Server {
 
     /// `agq` over the store in a folder.
     pub(crate) fn agq_in(dir: &Path, more: &[&str]) -> Server {
-        let socket = dir.join("test.sock");
+        let mut child = Server::command(dir, more).spawn().unwrap();
+        let output = BufReader::new(child.stderr.take().unwrap());
+        let log = wait_for_line(output, "ready");
+        Server { child, socket: dir.join(SOCKET), log, _dir: None }
+    }
+
+    /// The command that starts `agq` over the store in a folder; its log comes through a pipe.
+    pub(crate) fn command(dir: &Path, more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agq"));
-        command.arg("--data-dir").arg(dir).arg("--socket").arg(&socket);
+        command.arg("--data-dir").arg(dir).arg("--socket").arg(dir.join(SOCKET));
         command.args(["--bind", "127.0.0.1:0"]).args(more);
         if !more.contains(&"--session-key") {
             command.arg("--no-auth");
         }
         command.env_remove("AGQ_SESSION_KEY").env("AGQ_LOG", "info").stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let output = BufReader::new(child.stderr.take().unwrap());
-        let log = wait_for_line(output, "ready");
-        Server { child, socket, log, _dir: None }
+        command
     }
 
     /// `redis-server`, empty and without persistence; `None` when it is not installed.
@@ -69,6 +77,17 @@ impl Server {
     /// A new connection.
     pub(crate) fn connect(&self) -> Wire {
         Wire::connect(&self.socket).unwrap_or_else(|error| panic!("cannot connect: {error}; log:\n{}", self.log()))
+    }
+
+    /// A new connection of AGQ's own client.
+    pub(crate) async fn client(&self) -> Client {
+        let options = ConnectOptions::new(Address::Unix(self.socket.clone()));
+        Client::connect(&options).await.unwrap_or_else(|error| panic!("{error}; log:\n{}", self.log()))
+    }
+
+    /// Its process id.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// What the server has logged.

@@ -1,0 +1,132 @@
+//! `agq recover`: makes a store open again whose log is lost or damaged, and says what that costs. It works on the
+//! files, with no server: it holds the data directory's lock as a server would.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use clap::Args;
+
+use super::output;
+use super::serve::data_dir;
+use crate::server::lock::{self, Lock};
+use crate::storage::{self, Discarded};
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct RecoverArgs {
+    /// Give up what cannot be read of the log; without this, say what would be done
+    #[arg(long)]
+    discard_log: bool,
+    /// Folder of the store [default: ~/.agq]
+    #[arg(long, env = "AGQ_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+/// Discards the log, or says what that would do.
+pub(super) fn run(args: &RecoverArgs) -> anyhow::Result<()> {
+    let dir = data_dir(args.data_dir.as_ref())?;
+    if !dir.join("data.redb").is_file() {
+        bail!("there is no store in {}: choose its folder with --data-dir", dir.display());
+    }
+    if !args.discard_log {
+        if let Some(holder) = lock::holder(&dir)? {
+            bail!(lock::in_use(&dir, &holder));
+        }
+        return output::write(plan(&dir));
+    }
+    let _lock = Lock::take(&dir)?;
+    // Sortable, and never that of copies made before: those are not to be replaced.
+    let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S.%3fZ").to_string();
+    let discarded = storage::discard_log(&storage::Options::new(&dir), &stamp)?;
+    output::write(report(&dir, &discarded))
+}
+
+/// What `--discard-log` would do.
+fn plan(dir: &Path) -> String {
+    format!(
+        "Nothing was changed. With --discard-log, this would\n\
+         - copy data.redb-log-0 and data.redb-log-1 in {} to names that end in .discarded-<time>;\n\
+         - put the records of the log that are whole, and follow data.redb without a gap, into data.redb;\n\
+         - give up the records behind the first that is damaged or missing, though they were acknowledged, and print\n  \
+           how many rows of which tables they had changed.\n\
+         It is for a store that a server refuses to open because of its log. After a crash it is not needed: the server\n\
+         reads the log when it starts.\n",
+        dir.display()
+    )
+}
+
+/// What was kept where, and what is lost.
+fn report(dir: &Path, discarded: &Discarded) -> String {
+    let mut text = String::new();
+    let mut line = |label: &str, what: String| text.push_str(&format!("{label:<9} {what}\n"));
+    line(
+        "kept",
+        format!(
+            "data.redb, up to record {}; {} records of the log were put into it",
+            discarded.last_kept, discarded.replayed
+        ),
+    );
+    for wrong in &discarded.unreadable {
+        line("unread", wrong.clone());
+    }
+    let damaged = damaged(discarded);
+    if !damaged.is_empty() {
+        line("lost", format!("{} that cannot be read", records(&damaged)));
+    }
+    if !discarded.lost.is_empty() {
+        line("lost", format!("{} that can be read, but follow a gap", records(&discarded.lost)));
+    }
+    for (table, rows) in &discarded.lost_rows {
+        line("", format!("{rows} changed rows of '{table}'"));
+    }
+    if damaged.is_empty() && discarded.lost.is_empty() && discarded.unreadable.is_empty() {
+        line("lost", "nothing".to_owned());
+    }
+    for copy in &discarded.copies {
+        line("copy", dir.join(copy).display().to_string());
+    }
+    text
+}
+
+/// The records that are missing between the last one kept and the last one read.
+fn damaged(discarded: &Discarded) -> Vec<u64> {
+    let Some(&last) = discarded.lost.last() else { return Vec::new() };
+    (discarded.last_kept + 1..last).filter(|record| discarded.lost.binary_search(record).is_err()).collect()
+}
+
+/// `record 7`, or `3 records from 7 to 9`.
+fn records(numbers: &[u64]) -> String {
+    match numbers {
+        [] => "no record".to_owned(),
+        [one] => format!("record {one}"),
+        [first, .., last] => format!("{} records from {first} to {last}", numbers.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Table;
+
+    #[test]
+    fn the_report_says_what_is_kept_and_what_is_lost() {
+        let discarded = Discarded {
+            copies: vec!["data.redb-log-0.discarded-x".to_owned()],
+            replayed: 3,
+            last_kept: 10,
+            lost: vec![12, 13, 15],
+            lost_rows: vec![(Table::Keys, 4)],
+            unreadable: vec!["data.redb-log-1 is missing".to_owned()],
+        };
+        assert_eq!(
+            report(Path::new("/d"), &discarded),
+            "kept      data.redb, up to record 10; 3 records of the log were put into it\n\
+             unread    data.redb-log-1 is missing\n\
+             lost      2 records from 11 to 14 that cannot be read\n\
+             lost      3 records from 12 to 15 that can be read, but follow a gap\n          \
+             4 changed rows of 'keys'\n\
+             copy      /d/data.redb-log-0.discarded-x\n"
+        );
+        let nothing = report(Path::new("/d"), &Discarded::default());
+        assert!(nothing.ends_with("lost      nothing\n"), "{nothing}");
+    }
+}
