@@ -27,11 +27,19 @@ struct Runner<'a> {
     caught: Caught,
 }
 
+/// The session key in scripts that ask for one.
+const KEY: &str = "right";
+
 /// Runs a script on an empty server. An error begins with the line that fails.
 pub(super) fn run(script: &Script, server: &Server) -> Result<(), String> {
     let mut control = server.connect();
     match control.call("FLUSHALL") {
         Ok(Frame::Line(b'+', _)) => {}
+        // A script about the key has a fresh server to itself.
+        Ok(Frame::Line(b'-', error)) if error.starts_with(b"NOAUTH") => {
+            let given = control.call(&format!("AUTH {KEY}"));
+            assert!(matches!(given, Ok(Frame::Line(b'+', _))), "the key of a script's server is '{KEY}'");
+        }
         other => return Err(format!("0: FLUSHALL answered {other:?}")),
     }
     let mut runner = Runner { server, control, clients: BTreeMap::new(), caught: Caught::new() };
