@@ -6,6 +6,9 @@
 //! soon as something it waits for is touched.
 
 mod background;
+#[cfg(test)]
+mod contract_tests;
+mod dispatch;
 mod gate;
 mod heavy;
 #[cfg(test)]
@@ -20,10 +23,11 @@ use bytes::BytesMut;
 
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
-use crate::command::{Command, Config, Context, Flags, Halt, ReadContext, Run, Server, Session, Wait, lookup, views};
+use crate::command::{Command, Config, Context, Flags, Halt, Server, Session, Wait, lookup};
 use crate::data::{Keyspace, Touch, Touched, keyspaces};
 use crate::jobs::Reported;
 use crate::storage::{self, Batch};
+use dispatch::{Step, dispatch};
 use heavy::panicked;
 use waiters::{Parked, Waiters};
 
@@ -86,13 +90,6 @@ pub struct Finished {
     pub closing: bool,
     /// The connection has given the key, or none is asked.
     pub authenticated: bool,
-}
-
-/// What became of one command.
-enum Step {
-    Reply(Reply),
-    Parked(Wait),
-    Heavy(fn(&ReadContext<'_>, &Request) -> crate::command::Outcome),
 }
 
 /// What a parked command's new attempt says of those behind it.
@@ -404,32 +401,6 @@ impl Engine {
             Step::Heavy(_) => self.unpark(parked),
         }
         Ok(Retried::Open)
-    }
-}
-
-/// Runs a command's function, or has the views answer it.
-fn dispatch(ctx: &mut Context<'_, '_>, command: &Command, request: &Request) -> Result<Step, Halt> {
-    let concerns_views = views::concern(ctx.session, command, request);
-    if concerns_views {
-        match views::answer(ctx, command, request)? {
-            views::Answer::Ordinary => {}
-            views::Answer::Reply(reply) => return Ok(Step::Reply(reply)),
-            views::Answer::Heavy(run) => return Ok(Step::Heavy(run)),
-        }
-    }
-    match command.run {
-        Run::Write(run) => match run(ctx, request) {
-            Err(Halt::Block(mut wait)) if concerns_views => {
-                views::wait_for_queues(&mut wait, command, request);
-                Err(Halt::Block(wait))
-            }
-            outcome => outcome.map(Step::Reply),
-        },
-        Run::Read(run) => {
-            let ctx = ctx.reading();
-            let is_heavy = command.heavy.map_or(Ok(false), |is_heavy| is_heavy(&ctx, request))?;
-            if is_heavy { Ok(Step::Heavy(run)) } else { run(&ctx, request).map(Step::Reply) }
-        }
     }
 }
 

@@ -7,13 +7,13 @@ use super::*;
 use crate::storage::{Db, Options};
 
 /// An engine over an empty store, with an open batch.
-struct Bench<'a> {
-    engine: Engine,
-    batch: Batch<'a>,
-    now: Millis,
+pub(super) struct Bench<'a> {
+    pub(super) engine: Engine,
+    pub(super) batch: Batch<'a>,
+    pub(super) now: Millis,
 }
 
-fn with_engine(test: impl FnOnce(&mut Bench<'_>)) {
+pub(super) fn with_engine(test: impl FnOnce(&mut Bench<'_>)) {
     let dir = tempfile::tempdir().unwrap();
     let db = Db::open(&Options::new(dir.path())).unwrap();
     let mut batch = db.batch().unwrap();
@@ -25,22 +25,22 @@ fn with_engine(test: impl FnOnce(&mut Bench<'_>)) {
 }
 
 impl Bench<'_> {
-    fn open(&mut self, conn: ConnId) {
+    pub(super) fn open(&mut self, conn: ConnId) {
         self.take(Input::Open(Session::new(conn, String::new(), true)));
     }
 
-    fn take(&mut self, input: Input) {
+    pub(super) fn take(&mut self, input: Input) {
         self.engine.take(&mut self.batch, input, self.now).unwrap();
     }
 
     /// Hands in commands as one unit.
-    fn send(&mut self, conn: ConnId, commands: &[&str]) {
+    pub(super) fn send(&mut self, conn: ConnId, commands: &[&str]) {
         let requests = commands.iter().map(|command| Request::from_args(command.split(' '))).collect();
         self.take(Input::Unit(Unit { conn, requests, protocol_error: None, out: BytesMut::new() }));
     }
 
     /// The units that finished since the last call: connection and replies, line ends as `|`.
-    fn finished(&mut self) -> Vec<(ConnId, String)> {
+    pub(super) fn finished(&mut self) -> Vec<(ConnId, String)> {
         let finished = self.engine.take_finished();
         let text = |out: &[u8]| String::from_utf8_lossy(out).replace("\r\n", "|");
         finished.into_iter().map(|finished| (finished.conn, text(&finished.out))).collect()

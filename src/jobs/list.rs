@@ -160,39 +160,4 @@ impl JobsView<'_> {
         let rows = self.index_rows_after(Table::JobIndex, b"n", true, None, offset.saturating_add(limit))?;
         rows.iter().skip(offset).map(|(_, id)| self.indexed_job(id)).collect()
     }
-
-    /// The pending jobs of a queue, the next to be claimed first, without the first `offset`.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn pending(&self, queue: &Id, offset: usize, limit: usize) -> Result<Vec<Id>> {
-        let prefix = pending_prefix(queue);
-        let rows = self.index_rows_after(Table::Pending, &prefix, false, None, offset.saturating_add(limit))?;
-        rows.iter().skip(offset).map(|(_, value)| Ok(id_of(Table::Pending, &pending_id(value)?)?)).collect()
-    }
-
-    /// The running jobs in the order of their claims, oldest first, with the claim's number.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn running(&self) -> Result<Vec<(u64, Id)>> {
-        let rows = self.index_rows_after(Table::Timers, &[Timer::Lease as u8], false, None, usize::MAX)?;
-        let mut running = Vec::with_capacity(rows.len());
-        for (key, id) in rows {
-            running.push((crate::jobs::rows::split_timer_key(&key)?.1, id_of(Table::Timers, &id)?));
-        }
-        running.sort_unstable();
-        Ok(running)
-    }
-
-    /// The scheduled jobs with their due times, earliest first.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn scheduled(&self) -> Result<Vec<(crate::clock::Millis, Id)>> {
-        let rows = self.index_rows_after(Table::Timers, &[Timer::Due as u8], false, None, usize::MAX)?;
-        rows.iter()
-            .map(|(key, id)| Ok((crate::jobs::rows::split_timer_key(key)?.0, id_of(Table::Timers, id)?)))
-            .collect()
-    }
 }

@@ -14,7 +14,7 @@ pub(super) enum Name {
     Worker(Id, WorkerPart),
     /// `queue:<name>`: the pending jobs of a queue; the last is claimed next.
     Queue(Id),
-    /// `queue:processing`: the running jobs, the newest lease first.
+    /// `queue:processing`: the running jobs, the newest claim first.
     Processing,
     /// `queue:scheduled`: the scheduled jobs by due time.
     Scheduled,

@@ -1,0 +1,41 @@
+//! Running one command: its own function, or the views' where a domain name is among its keys.
+
+use agq_resp::{Reply, Request};
+
+use crate::command::{Command, Context, Halt, Outcome, ReadContext, Run, Wait, views};
+
+/// What became of one command.
+pub(super) enum Step {
+    /// It is done.
+    Reply(Reply),
+    /// It waits.
+    Parked(Wait),
+    /// It reads so much that this is to run on a snapshot.
+    Heavy(fn(&ReadContext<'_>, &Request) -> Outcome),
+}
+
+/// Runs a command's function, or has the views answer it.
+pub(super) fn dispatch(ctx: &mut Context<'_, '_>, command: &Command, request: &Request) -> Result<Step, Halt> {
+    let concerns_views = views::concern(ctx.session, command, request);
+    if concerns_views {
+        match views::answer(ctx, command, request)? {
+            views::Answer::Ordinary => {}
+            views::Answer::Reply(reply) => return Ok(Step::Reply(reply)),
+            views::Answer::Heavy(run) => return Ok(Step::Heavy(run)),
+        }
+    }
+    match command.run {
+        Run::Write(run) => match run(ctx, request) {
+            Err(Halt::Block(mut wait)) if concerns_views => {
+                views::wait_for_queues(&mut wait, command, request);
+                Err(Halt::Block(wait))
+            }
+            outcome => outcome.map(Step::Reply),
+        },
+        Run::Read(run) => {
+            let ctx = ctx.reading();
+            let is_heavy = command.heavy.map_or(Ok(false), |is_heavy| is_heavy(&ctx, request))?;
+            if is_heavy { Ok(Step::Heavy(run)) } else { run(&ctx, request).map(Step::Reply) }
+        }
+    }
+}
