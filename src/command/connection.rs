@@ -10,11 +10,9 @@ const FAST: Flags = Flags::FAST;
 
 /// The rows of this file.
 pub(super) const COMMANDS: &[Command] = &[
-    Command::new("PING", -1, Group::Connection, FAST, Run::Write(ping)).doc(
-        "1.0.0",
-        "[message]",
-        "Answers PONG, or the message.",
-    ),
+    Command::new("PING", -1, Group::Connection, FAST, Run::Write(ping))
+        .doc("1.0.0", "[message]", "Answers PONG, or the message.")
+        .differs("The id of a worker as message refreshes that worker."),
     Command::new("ECHO", 2, Group::Connection, FAST, Run::Write(echo)).doc("1.0.0", "message", "Answers the message."),
     Command::new("AUTH", -2, Group::Connection, FAST.and(Flags::NO_AUTH), Run::Write(auth)).doc(
         "1.0.0",

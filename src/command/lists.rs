@@ -20,22 +20,26 @@ pub(super) const COMMANDS: &[Command] = &[
         "1.0.0",
         "key element [element ...]",
         "Adds elements at the head of a list; answers its length.",
-    ),
+    )
+    .differs("On a job queue: gives back jobs that this worker claimed."),
     list("RPUSH", -3, ADD.and(Flags::FAST), Run::Write(rpush)).doc(
         "1.0.0",
         "key element [element ...]",
         "Adds elements at the tail of a list; answers its length.",
-    ),
+    )
+    .differs("On a job queue: gives back jobs that this worker claimed."),
     list("LPOP", -2, WRITE.and(Flags::FAST), Run::Write(lpop)).doc(
         "1.0.0",
         "key [count]",
         "Takes one element, or up to count, from the head of a list.",
-    ),
+    )
+    .differs("Refused on a job queue, whose next job stands at the right."),
     list("RPOP", -2, WRITE.and(Flags::FAST), Run::Write(rpop)).doc(
         "1.0.0",
         "key [count]",
         "Takes one element, or up to count, from the tail of a list.",
-    ),
+    )
+    .differs("On a job queue: a claim."),
     list("LLEN", 2, READ.and(Flags::FAST), Run::Read(llen)).doc("1.0.0", "key", "The length of a list."),
     list("LRANGE", 4, READ, Run::Read(lrange)).heavy(lrange_is_heavy).doc(
         "1.0.0",
@@ -51,7 +55,8 @@ pub(super) const COMMANDS: &[Command] = &[
         "1.0.0",
         "key count element",
         "Removes the first count elements that are equal, the last when count is negative, all when it is 0.",
-    ),
+    )
+    .differs("On queue:processing: 1 once for a job that was reported."),
     list("LPOS", -3, READ, Run::Read(lpos)).heavy(lpos_is_heavy).doc(
         "6.0.6",
         "key element [RANK rank] [COUNT num-matches] [MAXLEN len]",
@@ -61,32 +66,39 @@ pub(super) const COMMANDS: &[Command] = &[
         "6.2.0",
         "source destination <LEFT | RIGHT> <LEFT | RIGHT>",
         "Moves an element from an end of a list to an end of another, and answers it.",
-    ),
+    )
+    .differs("Out of a job queue, RIGHT LEFT: into queue:processing a claim, into another job queue a move; else refused."),
     list("RPOPLPUSH", 3, ADD, Run::Write(rpoplpush)).keys(1, 2, 1).doc(
         "1.2.0",
         "source destination",
         "Moves an element from the tail of a list to the head of another, and answers it.",
-    ),
+    )
+    .differs("Out of a job queue: into queue:processing a claim, into another job queue a move; else refused."),
     list("BLPOP", -3, WAIT, Run::Write(blpop)).keys(1, -2, 1).doc(
         "2.0.0",
         "key [key ...] timeout",
         "Takes an element from the head of the first list that has one; waits for one otherwise.",
-    ),
+    )
+    .differs("Refused on a job queue, whose next job stands at the right."),
     list("BRPOP", -3, WAIT, Run::Write(brpop)).keys(1, -2, 1).doc(
         "2.0.0",
         "key [key ...] timeout",
         "Takes an element from the tail of the first list that has one; waits for one otherwise.",
-    ),
+    )
+    .differs("On job queues: a claim."),
     list("BLMOVE", 6, WAIT.and(Flags::DENYOOM), Run::Write(blmove)).keys(1, 2, 1).doc(
         "6.2.0",
         "source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout",
         "Moves an element from an end of a list to an end of another; waits for one if there is none.",
-    ),
+    )
+    .differs("Out of a job queue, RIGHT LEFT: into queue:processing a claim, into another job queue a move; else refused."),
     list("BRPOPLPUSH", 4, WAIT.and(Flags::DENYOOM), Run::Write(brpoplpush)).keys(1, 2, 1).doc(
         "2.2.0",
         "source destination timeout",
         "Moves an element from the tail of a list to the head of another; waits for one if there is none.",
-    ),
+    )
+    .differs("Out of a job queue: into queue:processing a claim, which gives way to the connection's next command; into another \
+         job queue a move; else refused."),
 ];
 
 const fn list(name: &'static str, arity: i32, flags: Flags, run: Run) -> Command {

@@ -18,12 +18,16 @@ const fn row(name: &'static str, arity: i32, flags: Flags, run: Run) -> Command 
 /// The rows of this file.
 pub(super) const COMMANDS: &[Command] = &[
     row("GET", 2, READ.and(FAST), Run::Read(get)).doc("1.0.0", "key", "The value of a key."),
-    row("SET", -3, ADD, Run::Write(set)).doc(
-        "1.0.0",
-        "key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT \
+    row("SET", -3, ADD, Run::Write(set))
+        .doc(
+            "1.0.0",
+            "key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT \
          unix-time-milliseconds | KEEPTTL]",
-        "Sets a key to a value, whatever it held.",
-    ),
+            "Sets a key to a value, whatever it held.",
+        )
+        .differs(
+            "A worker's report where the key is worker:<id>:tools or :tags, or :stdout, :stderr or :status of its job.",
+        ),
     row("SETEX", 4, ADD, Run::Write(setex)).doc(
         "2.0.0",
         "key seconds value",
