@@ -89,10 +89,10 @@ pub(super) struct Limits {
           value_parser = clap::value_parser!(u64).range(..=86_400))]
     kill_grace: u64,
     /// Milliseconds that a claim holds without a heartbeat [default: the server's, 30000]
-    #[arg(long, env = "AGQ_LEASE", value_name = "MS", value_parser = clap::value_parser!(u64).range(1_000..=43_200_000))]
+    #[arg(long, env = "AGQ_WORKER_LEASE", value_name = "MS", value_parser = clap::value_parser!(u64).range(1_000..=43_200_000))]
     lease: Option<u64>,
     /// Milliseconds between two heartbeats; never more than a third of a lease [default: the server's, 10000]
-    #[arg(long, env = "AGQ_HEARTBEAT", value_name = "MS",
+    #[arg(long, env = "AGQ_WORKER_HEARTBEAT", value_name = "MS",
           value_parser = clap::value_parser!(u64).range(1_000..=3_600_000))]
     heartbeat: Option<u64>,
 }
