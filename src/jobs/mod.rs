@@ -9,6 +9,7 @@ mod backoff;
 mod body;
 pub mod browse;
 mod cancel;
+pub mod check;
 mod claim;
 mod codec;
 mod connection;
@@ -31,6 +32,8 @@ pub mod show;
 mod state;
 pub mod submit;
 pub mod template;
+#[cfg(test)]
+mod tests;
 pub mod time;
 pub mod timers;
 pub mod workers;

@@ -82,6 +82,11 @@ impl Worker {
         self.last_seen.plus(BEATS * self.heartbeat_ms)
     }
 
+    /// The key of its timer's row.
+    pub(super) fn timer_key(&self) -> Vec<u8> {
+        timer_key(Timer::Worker, self.timer_at, self.number)
+    }
+
     fn forgotten_at(&self) -> Millis {
         self.alive_until().plus(KEPT_MS)
     }
@@ -268,7 +273,7 @@ impl Jobs<'_, '_> {
         let row_id = Bytes::copy_from_slice(id.as_bytes());
         if old.is_none() {
             worker.timer_at = worker.forgotten_at();
-            let key = timer_key(Timer::Worker, worker.timer_at, worker.number);
+            let key = worker.timer_key();
             self.batch.put(Table::Timers, key, row_id.clone())?;
         }
         Ok(self.batch.put(Table::Workers, row_id, worker.encode())?)
@@ -333,7 +338,7 @@ impl Jobs<'_, '_> {
     }
 
     fn forget_worker(&mut self, id: &[u8], worker: &Worker) -> Result<()> {
-        self.batch.remove(Table::Timers, timer_key(Timer::Worker, worker.timer_at, worker.number))?;
+        self.batch.remove(Table::Timers, worker.timer_key())?;
         Ok(self.batch.remove(Table::Workers, Bytes::copy_from_slice(id))?)
     }
 
@@ -346,11 +351,11 @@ impl Jobs<'_, '_> {
         if at <= self.now && self.view().jobs_of_worker(&id)?.is_empty() {
             return self.forget_worker(id.as_bytes(), &worker);
         }
-        self.batch.remove(Table::Timers, timer_key(Timer::Worker, worker.timer_at, worker.number))?;
+        self.batch.remove(Table::Timers, worker.timer_key())?;
         // A worker that still holds leases is looked at again a beat later.
-        worker.timer_at = at.max(self.now.plus(worker.heartbeat_ms));
+        worker.timer_at = if at > self.now { at } else { self.now.plus(worker.heartbeat_ms) };
         let row_id = Bytes::copy_from_slice(id.as_bytes());
-        self.batch.put(Table::Timers, timer_key(Timer::Worker, worker.timer_at, worker.number), row_id.clone())?;
+        self.batch.put(Table::Timers, worker.timer_key(), row_id.clone())?;
         Ok(self.batch.put(Table::Workers, row_id, worker.encode())?)
     }
 }

@@ -1,0 +1,205 @@
+//! Proves the invariants of the job system over all rows: tests call it after every step, and it can be run on a file.
+//!
+//! It reads everything, trusts no counter, and says in words what does not hold.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::{Bound, ControlFlow};
+
+use bytes::Bytes;
+
+use crate::clock::Millis;
+use crate::jobs::events::Event;
+use crate::jobs::job::{Job, Status};
+use crate::jobs::plan_store::{self, Usage};
+use crate::jobs::state::{index_rows, may_follow};
+use crate::jobs::{Counts, Id, JobsView};
+use crate::storage::{Result, Rows, Table, tables};
+
+/// What does not hold; nothing when all is well.
+///
+/// # Errors
+/// When the store cannot be read, or a row cannot.
+pub fn check(rows: &dyn Rows) -> crate::jobs::Result<Vec<String>> {
+    let view = JobsView { rows, now: Millis(0) };
+    let mut jobs = BTreeMap::new();
+    for (id, _) in all(rows, Table::Jobs)? {
+        jobs.insert(Bytes::clone(&id), view.need_job(&id)?);
+    }
+    let mut wrong = Vec::new();
+    check_indexes(rows, &jobs, &mut wrong)?;
+    check_counters(&view, &jobs, &mut wrong)?;
+    check_events(rows, &jobs, &mut wrong)?;
+    jobs.values().for_each(|job| check_job(job, &mut wrong));
+    check_data(rows, &jobs, &mut wrong)?;
+    Ok(wrong)
+}
+
+fn all(rows: &dyn Rows, table: Table) -> Result<Vec<(Bytes, Bytes)>> {
+    let mut found = Vec::new();
+    rows.scan(table, Bound::Unbounded, Bound::Unbounded, false, &mut |key, value| {
+        found.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
+/// A job stands in exactly the rows that its record says, and nothing else stands there.
+fn check_indexes(rows: &dyn Rows, jobs: &BTreeMap<Bytes, Job>, wrong: &mut Vec<String>) -> crate::jobs::Result<()> {
+    let mut expected: BTreeMap<(Table, Vec<u8>), Bytes> = BTreeMap::new();
+    for job in jobs.values() {
+        for (table, key, value) in index_rows(job)? {
+            if expected.insert((table, key), value).is_some() {
+                wrong.push(format!("job {} shares a row of {table} with another", job.id));
+            }
+        }
+    }
+    for (id, worker) in (JobsView { rows, now: Millis(0) }).workers()? {
+        expected.insert((Table::Timers, worker.timer_key()), Bytes::copy_from_slice(id.as_bytes()));
+    }
+    for table in [Table::Pending, Table::Timers, Table::JobIndex] {
+        for (key, value) in all(rows, table)? {
+            match expected.remove(&(table, key.to_vec())) {
+                Some(found) if found == value => {}
+                _ => wrong.push(format!("{table} has {} for '{}'", key.escape_ascii(), value.escape_ascii())),
+            }
+        }
+    }
+    wrong.extend(
+        expected
+            .iter()
+            .map(|((table, key), id)| format!("{table} lacks {} for '{}'", key.escape_ascii(), id.escape_ascii())),
+    );
+    Ok(())
+}
+
+/// Every counter is the size of what it counts.
+fn check_counters(
+    view: &JobsView<'_>,
+    jobs: &BTreeMap<Bytes, Job>,
+    wrong: &mut Vec<String>,
+) -> crate::jobs::Result<()> {
+    let mut queues: HashMap<Id, Counts> = HashMap::new();
+    let mut plans: BTreeMap<Id, Usage> = BTreeMap::new();
+    let mut actions: HashMap<Id, Counts> = HashMap::new();
+    let mut totals = Counts::default();
+    for job in jobs.values() {
+        totals.shift(None, Some(job.status))?;
+        queues.entry(job.queue.clone()).or_default().shift(None, Some(job.status))?;
+        if let Some((action, _)) = &job.action {
+            actions.entry(action.clone()).or_default().shift(None, Some(job.status))?;
+        }
+        if let Some(plan) = job.plan() {
+            let usage = plans.entry(plan.clone()).or_default();
+            usage.jobs += 1;
+            usage.open += u64::from(!job.status.is_terminal());
+        }
+    }
+    if view.totals()? != totals {
+        wrong.push(format!("all queues count {:?}, there are {totals:?}", view.totals()?));
+    }
+    for (name, queue) in view.queues()? {
+        let counted = queues.remove(&name).unwrap_or_default();
+        if queue.counts != counted {
+            wrong.push(format!("queue {name} counts {:?}, there are {counted:?}", queue.counts));
+        }
+    }
+    wrong.extend(queues.keys().map(|name| format!("queue {name} has jobs and no row")));
+    for (id, counted) in plans {
+        let usage = plan_store::usage(view.rows, &id)?;
+        if usage != counted {
+            wrong.push(format!("plan {id} counts {usage:?}, there are {counted:?}"));
+        }
+    }
+    check_actions(view, actions, wrong)
+}
+
+fn check_actions(
+    view: &JobsView<'_>,
+    mut counted: HashMap<Id, Counts>,
+    wrong: &mut Vec<String>,
+) -> crate::jobs::Result<()> {
+    for (id, _) in all(view.rows, Table::Actions)? {
+        let action = view.need_action(&id)?;
+        let id = Id::stored(Table::Actions, &id)?;
+        let jobs = counted.remove(&id).unwrap_or_default();
+        // Jobs that were removed stay counted where they ended.
+        let agrees = Status::ALL.into_iter().all(|status| match status.is_terminal() {
+            true => action.counts.of(status) >= jobs.of(status),
+            false => action.counts.of(status) == jobs.of(status),
+        });
+        if !agrees || action.jobs_kept != jobs.total() || action.counts.total() != action.jobs_total {
+            wrong.push(format!("action {id} is {action:?}, of its jobs there are {jobs:?}"));
+        }
+    }
+    wrong.extend(counted.keys().map(|id| format!("action {id} has jobs and no row")));
+    Ok(())
+}
+
+/// Every transition has its event: each begins where the one before ended, and the last one is what the job is.
+fn check_events(rows: &dyn Rows, jobs: &BTreeMap<Bytes, Job>, wrong: &mut Vec<String>) -> crate::jobs::Result<()> {
+    let mut last: HashMap<Id, Event> = HashMap::new();
+    let mut earliest = Millis::MAX;
+    for (_, row) in all(rows, Table::Events)? {
+        let event = Event::decode(&row)?;
+        earliest = earliest.min(event.at);
+        let before = last.get(&event.job);
+        let follows = match (before, event.from) {
+            (Some(before), Some(from)) => before.to == from && before.epoch <= event.epoch,
+            // The id of a job that was removed may be used again.
+            (Some(before), None) => before.to.is_terminal(),
+            (None, _) => true,
+        };
+        if !follows || !may_follow(event.from, event.to) {
+            wrong.push(format!("{event:?} does not follow {before:?}"));
+        }
+        last.insert(event.job.clone(), event);
+    }
+    for job in jobs.values() {
+        let changed = job.ended_at.unwrap_or(job.created_at);
+        match last.get(&job.id) {
+            Some(event) if event.to == job.status && event.epoch <= job.epoch => {}
+            None if changed <= earliest => {}
+            found => wrong.push(format!("job {} is {}, its last event is {found:?}", job.id, job.status.name())),
+        }
+    }
+    Ok(())
+}
+
+/// What holds within a record.
+fn check_job(job: &Job, wrong: &mut Vec<String>) {
+    let rules = [
+        (job.lease.is_some() == (job.status == Status::Running), "a lease and no run, or a run and no lease"),
+        (job.remove_at.is_some() == job.status.is_terminal(), "an end and no removal, or a removal and no end"),
+        (!job.cancelling || job.status == Status::Running, "cancelled while nobody runs it"),
+        (job.failures <= job.starts, "more failures than attempts"),
+        (job.failures_before <= job.failures && job.losses_before <= job.losses, "counters below their baselines"),
+        (
+            job.status.is_terminal() || job.failures - job.failures_before < job.attempts,
+            "attempts used up and not ended",
+        ),
+        (job.status.is_terminal() || job.losses - job.losses_before < job.max_losses, "losses used up and not ended"),
+        (
+            job.lease.as_ref().is_none_or(|lease| job.attempt_bound().is_none_or(|bound| lease.deadline <= bound)),
+            "a lease that outlives its attempt",
+        ),
+    ];
+    wrong.extend(
+        rules.iter().filter(|(holds, _)| !holds).map(|(_, what)| format!("job {} has {what}: {job:?}", job.id)),
+    );
+}
+
+/// What stands beside the records belongs to a job, and every body that a record names is there.
+fn check_data(rows: &dyn Rows, jobs: &BTreeMap<Bytes, Job>, wrong: &mut Vec<String>) -> crate::jobs::Result<()> {
+    for (key, _) in all(rows, Table::JobData)? {
+        let owner = tables::take_name(&key).map(|(name, _)| name);
+        if !owner.is_some_and(|name| jobs.contains_key(&name[..])) {
+            wrong.push(format!("job_data has {} for no job", key.escape_ascii()));
+        }
+    }
+    let view = JobsView { rows, now: Millis(0) };
+    for job in jobs.values() {
+        view.result_json(job)?;
+        view.job_json(job, crate::jobs::show::Detail::Whole)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! Random verbs, jumps of the clock, dying workers and restarts: after each step all invariants hold.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What happens next; the numbers choose among the jobs, workers and queues that there are.
+#[derive(Debug, Clone)]
+enum Step {
+    Submit { json: usize, queue: bool },
+    SubmitAction(usize),
+    Claim { worker: u8, count: usize, lease_ms: u64 },
+    ClaimList(u8),
+    Abandon(usize),
+    Complete(usize),
+    Fail { job: usize, dead: bool, retry: bool },
+    Release { job: usize, delay: bool },
+    Extend(usize),
+    Append(usize),
+    Cancel(usize),
+    Heartbeat(u8),
+    Unregister(u8),
+    Disconnect,
+    Pass(u64),
+    Restart,
+}
+
+const JOBS: [&str; 6] = [
+    r#"{"kind":"a"}"#,
+    r#"{"kind":"a","priority":9,"attempts":2,"max_losses":1,"retention_ms":0}"#,
+    r#"{"kind":"a","delay_ms":40000,"timeout_ms":20000}"#,
+    r#"{"plan_id":"p","input":{"x":1},"retention_ms":50000}"#,
+    r#"{"plan":{"tasks":[{"task_number":1,"command":"true","args":[]}]},"attempts":3}"#,
+    r#"{"kind":"b","expires_at":1800000090000,"payload":[1,2,3]}"#,
+];
+
+fn steps() -> impl Strategy<Value = Step> {
+    let any_job = || 0..40_usize;
+    prop_oneof![
+        4 => (0..JOBS.len(), any::<bool>()).prop_map(|(json, queue)| Step::Submit { json, queue }),
+        1 => (1..4_usize).prop_map(Step::SubmitAction),
+        5 => (0..3_u8, 1..4_usize, prop_oneof![Just(1_000_u64), Just(30_000)])
+            .prop_map(|(worker, count, lease_ms)| Step::Claim { worker, count, lease_ms }),
+        2 => (0..3_u8).prop_map(Step::ClaimList),
+        1 => any_job().prop_map(Step::Abandon),
+        3 => any_job().prop_map(Step::Complete),
+        3 => (any_job(), any::<bool>(), any::<bool>()).prop_map(|(job, dead, retry)| Step::Fail { job, dead, retry }),
+        2 => (any_job(), any::<bool>()).prop_map(|(job, delay)| Step::Release { job, delay }),
+        1 => any_job().prop_map(Step::Extend),
+        2 => any_job().prop_map(Step::Append),
+        2 => any_job().prop_map(Step::Cancel),
+        1 => (0..3_u8).prop_map(Step::Heartbeat),
+        1 => (0..3_u8).prop_map(Step::Unregister),
+        1 => Just(Step::Disconnect),
+        4 => prop_oneof![Just(1_u64), 500..40_000_u64, Just(8 * 86_400_000)].prop_map(Step::Pass),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// The jobs that the test knows, with the last epoch it saw of each.
+type Known = Vec<(Id, u64)>;
+
+fn worker(n: u8) -> Id {
+    id(&format!("w{n}"))
+}
+
+impl Bench<'_> {
+    fn learn(&mut self, known: &mut Known, job: &Job) {
+        known.retain(|(id, _)| *id != job.id);
+        known.push((job.id.clone(), job.epoch));
+    }
+
+    /// What may be refused is tried all the same: a refusal must change nothing.
+    fn step(&mut self, step: &Step, known: &mut Known) {
+        let chosen = |n: usize| known.get(n % known.len().max(1)).cloned().unwrap_or_else(|| (id("none"), 1));
+        match step {
+            Step::Submit { json, queue } => {
+                let queue = if *queue { "other" } else { "ready" };
+                let json = JOBS[*json].replacen('{', &format!("{{\"queue\":\"{queue}\","), 1);
+                let submit = Submit::parse(json.as_bytes()).unwrap();
+                let job = self.command(|jobs| jobs.submit(&submit)).unwrap();
+                self.learn(known, &job);
+            }
+            Step::SubmitAction(inputs) => {
+                let inputs = vec!["{\"x\":2}"; *inputs].join(",");
+                let json = format!(r#"{{"plan_id":"p","inputs":[{inputs}],"attempts":2}}"#);
+                let submit = SubmitAction::parse(json.as_bytes()).unwrap();
+                let submitted = self.command(|jobs| jobs.submit_action(&submit)).unwrap();
+                known.extend(submitted.jobs.into_iter().map(|job| (job, 0)));
+            }
+            Step::Claim { worker: n, count, lease_ms } => {
+                let queues = [id("ready"), id("other")];
+                let jobs = self.command(|jobs| jobs.claim(&worker(*n), &queues, *count, *lease_ms)).unwrap();
+                jobs.iter().for_each(|job| self.learn(known, job));
+            }
+            Step::ClaimList(n) => {
+                let connection = u64::from(*n) + 1;
+                self.connections.push(connection);
+                let job = self.command(|jobs| jobs.claim_for_list(&id("ready"), &worker(*n), connection)).unwrap();
+                job.iter().for_each(|job| self.learn(known, job));
+            }
+            Step::Pass(ms) => {
+                self.pass(*ms);
+                let next = self.next();
+                assert!(next.is_none_or(|next| next > self.now), "due at {next:?} and not done at {:?}", self.now);
+            }
+            Step::Disconnect => self.connections.clear(),
+            Step::Restart => {
+                self.connections.clear();
+                self.settings = self.settings.started(&self.batch, self.now).unwrap();
+            }
+            Step::Heartbeat(n) => drop(self.command(|jobs| jobs.heartbeat(&worker(*n), &[chosen(0)]))),
+            Step::Unregister(n) => drop(self.command(|jobs| jobs.unregister(&worker(*n)))),
+            Step::Abandon(n) => drop(self.command(|jobs| jobs.abandon_list_claim(&chosen(*n).0, chosen(*n).1))),
+            Step::Cancel(n) => drop(self.command(|jobs| jobs.cancel(chosen(*n).0.as_bytes()))),
+            Step::Complete(n) => self.report(&chosen(*n), |jobs, job, epoch| jobs.complete(job, epoch, OK)),
+            Step::Fail { job, dead, retry } => {
+                let how = Failure { retry_in_ms: retry.then_some(10), dead: *dead };
+                self.report(&chosen(*job), |jobs, job, epoch| jobs.fail(job, epoch, BAD, how));
+            }
+            Step::Release { job, delay } => {
+                let delay = delay.then_some(5_000);
+                self.report(&chosen(*job), |jobs, job, epoch| jobs.release(job, epoch, delay));
+            }
+            Step::Extend(n) => self.report(&chosen(*n), |jobs, job, epoch| jobs.extend(job, epoch, 60_000)),
+            Step::Append(n) => {
+                self.report(&chosen(*n), |jobs, job, epoch| jobs.append(job, epoch, Stream::Stdout, 1, b"some output"));
+            }
+        }
+    }
+
+    /// A report counts only while the job is at its epoch; an older one is always refused.
+    fn report(&mut self, (job, epoch): &(Id, u64), run: impl FnOnce(&mut Jobs<'_, '_>, &[u8], u64) -> Result<Job>) {
+        let before = self.jobs().view().job(job.as_bytes()).unwrap();
+        let result = self.command(|jobs| run(jobs, job.as_bytes(), *epoch));
+        match before {
+            Some(before) if before.epoch == *epoch => {}
+            Some(before) => {
+                let error = result.unwrap_err().to_string();
+                assert_eq!(error, format!("STALE job {job} is at epoch {}", before.epoch));
+            }
+            None => assert_eq!(result.unwrap_err().to_string(), format!("ERR Job not found: {job}")),
+        }
+    }
+}
+
+#[test]
+fn all_invariants_hold_after_every_step() {
+    with_store(|db| {
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+            cases: 250,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        });
+        let result = runner.run(&proptest::collection::vec(steps(), 1..60), |steps| {
+            let mut bench = Bench::new(db);
+            let plan = br#"{"plan_id":"p","tasks":[{"task_number":1,"command":"echo","args":["{{input.x}}"]}]}"#;
+            plan_store::submit(&mut bench.batch, &plan::Plan::parse(plan).unwrap(), false, START).unwrap();
+            let mut known = Known::new();
+            for step in &steps {
+                bench.step(step, &mut known);
+                let wrong = check(&bench.batch).unwrap();
+                prop_assert!(wrong.is_empty(), "after {step:?}: {wrong:#?}");
+            }
+            Ok(())
+        });
+        result.unwrap_or_else(|error| panic!("{error}"));
+    });
+}
