@@ -3,6 +3,7 @@
 //! A check prints what it found as `path:line: message`, one a line, and makes the program end with 1.
 
 mod docs;
+mod kills;
 mod layers;
 mod length;
 mod scripts;
@@ -28,6 +29,8 @@ cargo xtask <task>
                  names the variables that the program reads
   sim [first seed] [count]
                  simulated crashes, 10,000 lives of a store unless told otherwise
+  kills [count] [seed]
+                 kills of the real program under load, 1,000 unless told otherwise
 ";
 
 /// Something that a check does not accept.
@@ -78,6 +81,7 @@ fn run(arguments: &[&str]) -> anyhow::Result<Vec<Finding>> {
         ["scripts"] => scripts::check(&root),
         ["texts"] => texts::check(&root),
         ["sim", seeds @ ..] => sim::run(seeds).map(|()| Vec::new()),
+        ["kills", numbers @ ..] => kills::run(&root, numbers).map(|()| Vec::new()),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             Ok(Vec::new())

@@ -22,8 +22,8 @@ use load::{Ending, World};
 const KILLS: u32 = 20;
 /// The modes take turns: a process that is killed loses nothing in any of them.
 const MODES: [&str; 3] = ["always", "interval=50", "none"];
-/// So little that checkpoints and changes of the segment happen all the time.
-const CHECKPOINT_SIZE: &str = "64KiB";
+/// With the first, checkpoints and changes of the segment happen all the time; with the second there is more to replay.
+const CHECKPOINT_SIZES: [&str; 2] = ["64KiB", "512KiB"];
 /// A kill comes after so many acknowledgements.
 const ACKNOWLEDGEMENTS: std::ops::Range<u64> = 50..1500;
 
@@ -76,7 +76,8 @@ fn twenty_kills_under_load_lose_nothing_acknowledged() {
     for kill in 0..=kills {
         let mode = MODES[kill as usize % MODES.len()];
         witness.what = format!("in life {kill} with --durability {mode}");
-        let arguments = ["--durability", mode, "--checkpoint-size", CHECKPOINT_SIZE];
+        let size = CHECKPOINT_SIZES[rng.usize(..CHECKPOINT_SIZES.len())];
+        let arguments = ["--durability", mode, "--checkpoint-size", size];
         if kill > 0 && rng.u8(..4) == 0 {
             kill_while_opening(&witness.store(), &arguments, &mut rng);
             totals.killed_while_opening += 1;
