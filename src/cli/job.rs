@@ -252,8 +252,12 @@ pub(super) async fn wait_once(client: &mut Client, id: &str, slice: Duration) ->
         return Ok(None);
     }
     let job = json(&reply)?;
-    let ended = matches!(cell(&job, "status").as_str(), "completed" | "failed" | "cancelled");
-    Ok(ended.then_some(job))
+    Ok(has_ended(&job).then_some(job))
+}
+
+/// Whether nothing more will come of a job by itself.
+pub(super) fn has_ended(job: &Value) -> bool {
+    matches!(cell(job, "status").as_str(), "completed" | "failed" | "cancelled")
 }
 
 fn print(job: &Value) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! Following an action: progress on a terminal, each job's outcome in the order of its input.
 
+use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -9,13 +10,17 @@ use serde_json::{Value, json};
 use super::pick::final_output;
 use crate::cli::connect::{json, text};
 use crate::cli::fields::{cell, first, short};
-use crate::cli::job::{message_of, tasks_of, wait_once};
+use crate::cli::job::{has_ended, message_of, tasks_of, wait_once};
 use crate::cli::job_output;
 use crate::cli::output::{self, Colour, paint, wants_colours};
 use crate::jobs::plan::Plan;
 
 /// How long one look at a job waits, and how often the progress is drawn.
 const SLICE: Duration = Duration::from_millis(250);
+/// Jobs asked for at once at most.
+const WINDOW: usize = 64;
+/// Bytes of output asked for at once, where one job has not more.
+const SHOWN_AT_ONCE: u64 = 4 << 20;
 /// How much of a failed job's stderr is shown.
 const STDERR_SHOWN: usize = 4000;
 
@@ -35,6 +40,17 @@ pub(super) struct Totals {
     pub(super) cancelled: usize,
 }
 
+impl Totals {
+    /// How many have ended.
+    fn count(self) -> usize {
+        self.completed + self.failed + self.cancelled
+    }
+}
+
+fn number(json: &Value, name: &str) -> u64 {
+    json[name].as_u64().unwrap_or(0)
+}
+
 impl Watch<'_> {
     /// Waits for every job and prints what it gave. May be dropped and called again with the jobs that are left.
     ///
@@ -43,16 +59,63 @@ impl Watch<'_> {
     pub(super) async fn run(&self, client: &mut Client, seen: &mut Totals) -> anyhow::Result<()> {
         let began = Instant::now();
         let mut progress = Progress::new(self.json || self.jobs.len() == 1);
-        while let Some(id) = self.jobs.get(seen.completed + seen.failed + seen.cancelled) {
-            let job = loop {
+        let mut window = 1;
+        while let Some(id) = self.jobs.get(seen.count()) {
+            let first = loop {
                 match wait_once(client, id, SLICE).await? {
                     Some(job) => break job,
                     None => progress.draw(client, self.action, began).await?,
                 }
             };
             progress.clear();
-            self.show(client, id, &job).await?;
-            match cell(&job, "status").as_str() {
+            let more = self.ended(client, seen.count() + 1, window).await?;
+            // Jobs that end faster than they are shown are asked for by the dozen.
+            window = if more.len() == window { (window * 2).min(WINDOW) } else { more.len().max(1) };
+            let mut ended = VecDeque::from([first]);
+            ended.extend(more);
+            while !ended.is_empty() {
+                self.show_some(client, &mut ended, seen).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The jobs from a place on, up to the first that has not ended.
+    async fn ended(&self, client: &mut Client, from: usize, most: usize) -> anyhow::Result<Vec<Value>> {
+        let ids = self.jobs.iter().skip(from).take(most);
+        let commands: Vec<Vec<&str>> = ids.map(|id| vec!["JOB.GET", id.as_str()]).collect();
+        let mut ended = Vec::new();
+        for reply in client.pipeline(&commands).await? {
+            let job = json(&reply)?;
+            if !has_ended(&job) {
+                break;
+            }
+            ended.push(job);
+        }
+        Ok(ended)
+    }
+
+    /// Shows the first jobs: as many as have little to say, and at least one.
+    async fn show_some(
+        &self,
+        client: &mut Client,
+        ended: &mut VecDeque<Value>,
+        seen: &mut Totals,
+    ) -> anyhow::Result<()> {
+        let mut bytes = 0;
+        let size = |job: &Value| {
+            tasks_of(job).iter().map(|task| number(task, "stdout_bytes") + number(task, "stderr_bytes")).sum::<u64>()
+        };
+        let count = ended.iter().take_while(|job| {
+            bytes += size(job);
+            bytes <= SHOWN_AT_ONCE
+        });
+        let count = count.count().max(1);
+        let jobs: Vec<Value> = ended.drain(..count.min(ended.len())).collect();
+        let outputs = job_output::of_all(client, jobs.iter().map(|job| cell(job, "job_id"))).await?;
+        for (job, (stdout, stderr)) in jobs.iter().zip(outputs) {
+            self.show(job, &stdout, &stderr)?;
+            match cell(job, "status").as_str() {
                 "completed" => seen.completed += 1,
                 "failed" => seen.failed += 1,
                 _ => seen.cancelled += 1,
@@ -61,8 +124,8 @@ impl Watch<'_> {
         Ok(())
     }
 
-    async fn show(&self, client: &mut Client, id: &str, job: &Value) -> anyhow::Result<()> {
-        let (stdout, stderr) = job_output::both(client, id).await?;
+    fn show(&self, job: &Value, stdout: &[u8], stderr: &[u8]) -> anyhow::Result<()> {
+        let id = cell(job, "job_id");
         if self.json {
             return output::line(json!({
                 "job_id": id,
@@ -70,16 +133,16 @@ impl Watch<'_> {
                 "input": job["input"],
                 "result": job["result"],
                 "error": job["error"],
-                "stdout": String::from_utf8_lossy(&stdout),
-                "stderr": String::from_utf8_lossy(&stderr),
+                "stdout": String::from_utf8_lossy(stdout),
+                "stderr": String::from_utf8_lossy(stderr),
             }));
         }
         let completed = cell(job, "status") == "completed";
         if self.jobs.len() > 1 {
-            output::line(self.heading(id, job))?;
+            output::line(self.heading(&id, job))?;
         }
         if completed {
-            return output::write(final_output(self.plan, tasks_of(job), &stdout));
+            return output::write(final_output(self.plan, tasks_of(job), stdout));
         }
         let status = cell(job, "status");
         let reason = first(&json!({"message": message_of(job), "reason": job["reason"]}), &["message", "reason"]);
