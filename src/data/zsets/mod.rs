@@ -141,7 +141,7 @@ impl View<'_> {
     /// The sorted set of a key, if the key exists.
     ///
     /// # Errors
-    /// [`Error::WrongType`] when the key holds another type.
+    /// [`crate::data::Error::WrongType`] when the key holds another type.
     pub fn sorted_set(&self, name: &[u8]) -> Result<Option<SortedSet>> {
         let record = self.record_of(name, Kind::SortedSet)?;
         Ok(record.map(SortedSet::read).transpose()?)
