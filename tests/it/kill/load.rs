@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use agq_client::{Client, Error};
 use fastrand::Rng;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -20,12 +21,17 @@ pub(super) struct Acknowledged {
     count: AtomicU64,
     enough: u64,
     reached: Notify,
+    /// A server to kill at that very moment: what acknowledges too early is caught only before it is done.
+    victim: Option<Pid>,
 }
 
 impl Acknowledged {
     /// Counts one.
     pub(super) fn one(&self) {
         if self.count.fetch_add(1, Ordering::Relaxed) + 1 == self.enough {
+            if let Some(victim) = self.victim {
+                kill_process(victim, Signal::KILL).unwrap();
+            }
             self.reached.notify_one();
         }
     }
@@ -100,22 +106,30 @@ impl World {
         enough: std::ops::Range<u64>,
         ending: Ending,
     ) -> u64 {
-        let count =
-            Arc::new(Acknowledged { count: AtomicU64::new(0), enough: rng.u64(enough), reached: Notify::new() });
+        let victim = (ending == Ending::Kill && rng.bool()).then(|| server.process());
+        let count = Arc::new(Acknowledged {
+            count: AtomicU64::new(0),
+            enough: rng.u64(enough),
+            reached: Notify::new(),
+            victim: victim.and_then(|process| Pid::from_raw(i32::try_from(process).unwrap())),
+        });
         let mut clients = JoinSet::new();
         for role in self.roles(rng) {
             clients.spawn(role.work(server.client().await, count.clone()));
         }
         tokio::select! {
+            biased;
             () = count.reached.notified() => {}
             early = clients.join_next() => {
                 let why = early.map(|early| early.err());
                 panic!("a client ended before the server was told to ({why:?}); it said:\n{}", server.log());
             }
         }
-        // A random number of turns, for else the kill would always follow a reply.
-        for _ in 0..rng.u32(..500) {
-            tokio::task::yield_now().await;
+        if victim.is_none() {
+            // A random number of turns, for else every kill would follow a reply.
+            for _ in 0..rng.u32(..500) {
+                tokio::task::yield_now().await;
+            }
         }
         match ending {
             Ending::Kill => server.kill(),
