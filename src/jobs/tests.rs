@@ -320,6 +320,12 @@ fn a_heartbeat_lengthens_every_lease_and_names_what_is_stale() {
         let tidings = bench.command(|jobs| jobs.heartbeat(&id("w"), &held)).unwrap();
         assert_eq!(tidings.stale, [id("job_0")]);
         assert_eq!(bench.job(&job).lease.unwrap().deadline, bench.now.plus(30_000));
+        // A lease that ran out is taken up again, unless the epoch is another's.
+        bench.pass(30_000);
+        let held = [(job.clone(), 0), (job.clone(), 1)];
+        let tidings = bench.command(|jobs| jobs.heartbeat(&id("w"), &held)).unwrap();
+        assert_eq!(tidings.stale, std::slice::from_ref(&job));
+        assert_eq!((bench.job(&job).status, bench.job(&job).losses), (Status::Running, 1));
         let error = bench.command(|jobs| jobs.heartbeat(&id("nobody"), &[])).unwrap_err().to_string();
         assert_eq!(error, "ERR Worker not found: nobody");
     });

@@ -309,7 +309,11 @@ impl Jobs<'_, '_> {
             match self.view().job(job.as_bytes())? {
                 Some(found) if runs(&found) => {}
                 // A lease that ran out is taken up again where nobody has claimed the job since.
-                Some(found) if found.worker.as_ref() == Some(id) && self.extend(job.as_bytes(), *epoch, 0).is_ok() => {}
+                Some(found) if found.worker.as_ref() == Some(id) => match self.extend(job.as_bytes(), *epoch, 0) {
+                    Ok(_) => {}
+                    Err(Error::Stale { .. }) => tidings.stale.push(job.clone()),
+                    Err(error) => return Err(error),
+                },
                 _ => tidings.stale.push(job.clone()),
             }
         }
