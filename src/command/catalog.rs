@@ -11,7 +11,7 @@ pub(super) const COMMANDS: &[Command] = &[Command::new("COMMAND", -1, Group::Ser
         "[COUNT | INFO [name ...] | DOCS [name ...] | LIST]",
         "What commands there are, and how each is called.",
     )
-    .differs("Names arity, flags and keys, without key specifications, tips and subcommands; DOCS have no arguments.")];
+    .differs("Names arity, flags and keys, without key specifications, tips and subcommands; DOCS give all arguments as one text.")];
 
 fn command(_: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let Some(word) = request.get(1) else {
@@ -73,5 +73,11 @@ fn row(command: &Command) -> Reply {
 fn docs(command: &Command) -> (Reply, Reply) {
     let text = |text: &'static str| Reply::bulk(text);
     let fields = [("summary", command.summary), ("since", command.since), ("group", command.group.name())];
-    (name(command), Reply::map(fields.map(|(field, value)| (text(field), text(value)))))
+    let mut fields: Vec<(Reply, Reply)> = fields.map(|(field, value)| (text(field), text(value))).into();
+    if !command.usage.is_empty() {
+        // One argument that reads as all of them: redis-cli shows its name as the hint.
+        let argument = [("name", command.usage), ("type", "string")].map(|(field, value)| (text(field), text(value)));
+        fields.push((text("arguments"), Reply::array([Reply::map(argument)])));
+    }
+    (name(command), Reply::map(fields))
 }

@@ -225,11 +225,11 @@ pub(super) fn parse_zrange(request: &Request) -> Result<Range, CommandError> {
             with_scores = true;
         } else if args::is(word, "LIMIT") && options.left() >= 2 {
             limit = Some((args::integer(options.value()?)?, args::integer(options.value()?)?));
-        } else if args::is(word, "REV") {
+        } else if args::is(word, "REV") && !reverse {
             reverse = true;
-        } else if args::is(word, "BYSCORE") && !by_member {
+        } else if args::is(word, "BYSCORE") && !by_member && !by_score {
             by_score = true;
-        } else if args::is(word, "BYLEX") && !by_score {
+        } else if args::is(word, "BYLEX") && !by_score && !by_member {
             by_member = true;
         } else {
             return Err(CommandError::SYNTAX);
@@ -291,9 +291,9 @@ pub(super) fn score_range(min: &[u8], max: &[u8]) -> Result<ScoreRange, CommandE
     let bound = |text: &[u8]| {
         let exclusive = text.strip_prefix(b"(");
         let number = match exclusive.unwrap_or(text) {
-            // C's strtod reads nothing as 0, and so does Redis here.
+            // C's strtod reads nothing as 0 and passes over blanks in front, and so does Redis here.
             b"" => Some(0.0),
-            text => args::float(text),
+            text => args::float(text.trim_ascii_start()),
         };
         let number = number.ok_or(CommandError::new("ERR min or max is not a float"))?;
         Ok::<_, CommandError>(if exclusive.is_some() { Bound::Excluded(number) } else { Bound::Included(number) })

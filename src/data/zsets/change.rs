@@ -49,11 +49,11 @@ impl AddRule {
     fn apply(self, old: Option<f64>, given: f64) -> Result<Option<f64>> {
         match (self.presence, old) {
             (Presence::New, Some(_)) | (Presence::Existing, None) => return Ok(None),
-            (_, None) => return Ok(Some(given + 0.0)),
+            (_, None) => return Ok(Some(given)),
             (_, Some(_)) => {}
         }
         let old = old.unwrap_or_default();
-        let new = if self.increment { old + given } else { given } + 0.0;
+        let new = if self.increment { old + given } else { given };
         if new.is_nan() {
             return Err(Error::ScoreIsNan);
         }
