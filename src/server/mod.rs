@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::task::LocalSet;
+use tokio::runtime::LocalOptions;
 
 use crate::command::Config;
 use crate::engine::Engine;
@@ -63,9 +63,8 @@ pub fn run(
     shutdown: impl Future<Output = ()> + 'static,
     ready: impl FnOnce(&[String]),
 ) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let local = LocalSet::new();
-    local.block_on(&runtime, serve(options, shutdown, ready))
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(serve(options, shutdown, ready))
 }
 
 async fn serve(

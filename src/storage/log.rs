@@ -121,7 +121,7 @@ impl Log {
         self.seq = head.seq;
         self.offset += len;
         self.bytes += len;
-        self.sync.wrote(active, head.seq);
+        self.sync.wrote(active, head.seq, self.offset);
         Ok(())
     }
 
@@ -182,7 +182,7 @@ impl Log {
 
     /// Bytes of the two files.
     pub(super) fn file_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.len().unwrap_or(0)).sum()
+        self.sync.file_bytes()
     }
 }
 

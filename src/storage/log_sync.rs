@@ -45,6 +45,8 @@ struct State {
     written_seq: u64,
     /// Bytes of each segment that were written and synced before it was used.
     ready: [u64; 2],
+    /// How long each file is.
+    len: [u64; 2],
     /// How long a free segment is to become.
     target: [Option<u64>; 2],
     /// When the helper thread has to sync.
@@ -66,6 +68,7 @@ impl LogSync {
             newest: 0,
             written_seq: seq,
             ready,
+            len: ready,
             target: [None; 2],
             deadline: None,
             stop: false,
@@ -91,9 +94,15 @@ impl LogSync {
         self.synced_seq.load(Ordering::Acquire)
     }
 
-    /// A record's write has returned.
-    pub(super) fn wrote(&self, segment: usize, seq: u64) {
+    /// Bytes of the two files.
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.state().len.iter().sum()
+    }
+
+    /// A record's write has returned; `end` is where it ends.
+    pub(super) fn wrote(&self, segment: usize, seq: u64, end: u64) {
         let mut state = self.state();
+        state.len[segment] = state.len[segment].max(end);
         state.dirty[segment] = true;
         state.newest = segment;
         state.written_seq = seq;
@@ -174,6 +183,7 @@ impl LogSync {
             Err(error) => return Err(what(error)),
         }
         let mut state = self.state();
+        state.len[segment] = state.len[segment].max(to);
         // A segment that was taken into use meanwhile keeps the length its header tells.
         if let Some(target) = state.target[segment] {
             state.ready[segment] = to;
