@@ -227,7 +227,7 @@ impl Rows for Batch<'_> {
             return Ok(row);
         }
         let row = self.table(table)?.get(key)?.map(|guard| Bytes::copy_from_slice(guard.value()));
-        self.cache.borrow_mut().insert(table, key, row.as_ref());
+        self.cache.borrow_mut().insert(table, key, row.as_deref());
         Ok(row)
     }
 

@@ -105,7 +105,7 @@ impl Db {
             Applier::Caller => None,
         };
         let mut db = Db {
-            cache: RefCell::new(RowCache::new((options.cache_size / 8).min(MAX_ROW_CACHE_BYTES))),
+            cache: RefCell::new(RowCache::new((options.cache_size / 8).min(MAX_ROW_CACHE_BYTES), meta.run_id)),
             txn: None,
             database: Some(database),
             pages,
