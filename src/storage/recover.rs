@@ -67,6 +67,9 @@ pub(super) fn open_store(
         Some(file) => file,
         None => create(disk, options)?,
     };
+    // What is read here decides about the log: it must not be something that a power cut could still take back, as
+    // the last commit of a killed process could be.
+    file.sync_data().map_err(io)?;
     let pages = Arc::new(WriteBehind::new(file, applier, Arc::clone(signals)).map_err(io)?);
     if pages.len() == 0 {
         return Err(Error::Refused {

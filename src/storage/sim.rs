@@ -384,6 +384,11 @@ impl Life {
                     }
                     self.disk = if self.chance(50) { self.disk.kill() } else { self.disk.crash() };
                 }
+                Err(_) if self.chance(50) => {
+                    // What a close that failed has written may have reached the disk only in part.
+                    self.written = appended;
+                    self.disk = self.disk.kill();
+                }
                 Err(_) => {
                     self.written = self.floor;
                     self.disk = self.disk.crash();

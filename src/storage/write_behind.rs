@@ -286,9 +286,13 @@ impl WriteBehind {
 }
 
 impl State {
-    /// True when the thread should work: somebody waits, for a sync or for room, or enough has come together.
+    /// True when the thread should work: somebody waits, for a sync or for room, enough has come together, or a write
+    /// that found no room is to be tried again.
     fn is_due(&self) -> bool {
-        self.barriers > self.passed || self.queued_bytes > EAGER || self.hurry && !self.queue.is_empty()
+        self.held.is_some()
+            || self.barriers > self.passed
+            || self.queued_bytes > EAGER
+            || self.hurry && !self.queue.is_empty()
     }
 }
 
