@@ -9,6 +9,7 @@ mod inbox;
 pub mod key;
 mod listen;
 pub mod lock;
+mod memory;
 mod process;
 
 use std::path::PathBuf;
@@ -63,6 +64,7 @@ pub fn run(
     shutdown: impl Future<Output = ()> + 'static,
     ready: impl FnOnce(&[String]),
 ) -> anyhow::Result<()> {
+    memory::keep_freed();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(serve(options, shutdown, ready))
 }

@@ -192,13 +192,14 @@ impl Db {
         if rows.is_empty() {
             return Ok(());
         }
-        let applied = if self.applied_seq < self.log.seq() {
-            self.txn().and_then(|txn| apply_rows(txn, rows))
-        } else {
-            Err(Error::Stopped { reason: "rows were to be applied that are not in the log".to_owned() })
-        };
-        self.stop_on_error(applied)?;
+        if self.applied_seq >= self.log.seq() {
+            let reason = "rows were to be applied that are not in the log".to_owned();
+            return self.stop_on_error(Err(Error::Stopped { reason }));
+        }
+        // First the cache: the rows that the batch read in it are still near.
         self.cache.borrow_mut().apply(rows);
+        let applied = self.txn().and_then(|txn| apply_rows(txn, rows));
+        self.stop_on_error(applied)?;
         self.applied_seq += 1;
         self.checkpoints.window_rows += rows.rows() as u64;
         Ok(())

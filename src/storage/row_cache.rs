@@ -9,7 +9,6 @@
 
 use bytes::Bytes;
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::storage::{Table, WriteSet};
@@ -73,7 +72,7 @@ impl RowCache {
         }
     }
 
-    /// Follows what a batch applies.
+    /// Follows what a batch applies; best before redb does, while the rows read for it are still near.
     pub(super) fn apply(&mut self, rows: &WriteSet) {
         for (table, changes) in rows.iter().filter(|(table, _)| is_kept(*table)) {
             for (key, row) in changes {
@@ -87,13 +86,20 @@ impl RowCache {
         if !is_small(key, row) {
             self.young.forget(&name);
             self.old.forget(&name);
-        } else if self.young.knows(&name) || self.old.forget(&name) {
+        } else if self.young.replace(&name, row) {
+            self.turn();
+        } else if self.old.forget(&name) {
             self.keep(&name, row);
         }
     }
 
     fn keep(&mut self, name: &Name, row: Option<&[u8]>) {
         self.young.put(name, row);
+        self.turn();
+    }
+
+    /// Lets the young generation grow old when it is full.
+    fn turn(&mut self) {
         if self.young.bytes() > self.limit {
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
@@ -163,10 +169,6 @@ impl Generation {
         self.index.find(Place::spread(name.hash as u32), |place| place.is(&self.rows, name)).copied()
     }
 
-    fn knows(&self, name: &Name) -> bool {
-        self.find(name).is_some()
-    }
-
     fn get(&self, name: &Name) -> Option<Option<&[u8]>> {
         self.find(name).map(|place| row_at(&self.rows, place.at).2)
     }
@@ -185,30 +187,41 @@ impl Generation {
 
     /// Notes a row, in place of what was known of it.
     fn put(&mut self, name: &Name, row: Option<&[u8]>) {
-        let Generation { index, rows } = self;
-        let hash = name.hash as u32;
-        // A generation is far smaller than 4 GiB, and `is_small` bounds the lengths.
-        let end = rows.len() as u32;
-        let same = |place: &Place| place.is(rows, name);
-        match index.entry(Place::spread(hash), same, |place| Place::spread(place.hash)) {
-            Entry::Occupied(mut entry) => {
-                let value_at = entry.get().at as usize + HEAD + name.key.len();
-                if let (Some(old), Some(new)) = (row_at(rows, entry.get().at).2, row)
-                    && old.len() == new.len()
-                {
-                    rows[value_at..value_at + new.len()].copy_from_slice(new);
-                    return;
-                }
-                entry.get_mut().at = end;
-            }
-            Entry::Vacant(entry) => drop(entry.insert(Place { hash, at: end })),
+        if !self.replace(name, row) {
+            let place = Place { hash: name.hash as u32, at: append(&mut self.rows, name, row) };
+            self.index.insert_unique(Place::spread(place.hash), place, |place| Place::spread(place.hash));
         }
-        rows.push(name.table);
-        rows.extend((name.key.len() as u16).to_le_bytes());
-        rows.extend(row.map_or(ABSENT, |row| row.len() as u16).to_le_bytes());
-        rows.extend(name.key);
-        rows.extend(row.unwrap_or_default());
     }
+
+    /// Notes a row if something was known of it, else returns false.
+    fn replace(&mut self, name: &Name, row: Option<&[u8]>) -> bool {
+        let rows = &self.rows;
+        let Some(place) = self.index.find_mut(Place::spread(name.hash as u32), |place| place.is(rows, name)) else {
+            return false;
+        };
+        let at = place.at;
+        if let (Some(old), Some(new)) = (row_at(rows, at).2, row)
+            && old.len() == new.len()
+        {
+            let value_at = at as usize + HEAD + name.key.len();
+            self.rows[value_at..value_at + new.len()].copy_from_slice(new);
+        } else {
+            place.at = append(&mut self.rows, name, row);
+        }
+        true
+    }
+}
+
+/// Puts a row behind the others and returns where it stands.
+fn append(rows: &mut Vec<u8>, name: &Name, row: Option<&[u8]>) -> u32 {
+    // A generation is far smaller than 4 GiB, and `is_small` bounds the lengths.
+    let at = rows.len() as u32;
+    rows.push(name.table);
+    rows.extend((name.key.len() as u16).to_le_bytes());
+    rows.extend(row.map_or(ABSENT, |row| row.len() as u16).to_le_bytes());
+    rows.extend(name.key);
+    rows.extend(row.unwrap_or_default());
+    at
 }
 
 #[cfg(test)]
@@ -222,7 +235,7 @@ mod tests {
     }
 
     fn is_young(cache: &RowCache, key: &str) -> bool {
-        cache.young.knows(&cache.name(Table::Keys, key.as_bytes()))
+        cache.young.find(&cache.name(Table::Keys, key.as_bytes())).is_some()
     }
 
     #[test]
