@@ -34,8 +34,8 @@ pub(super) struct RowCache {
 }
 
 fn is_kept(table: Table) -> bool {
-    use Table::{Actions, Jobs, Keys, Meta, Plans, Queues, Workers, ZMembers};
-    matches!(table, Meta | Keys | ZMembers | Plans | Jobs | Queues | Actions | Workers)
+    use Table::{Actions, Hashes, Jobs, Keys, Meta, Plans, Queues, Workers, ZMembers};
+    matches!(table, Meta | Keys | Hashes | ZMembers | Plans | Jobs | Queues | Actions | Workers)
 }
 
 impl RowCache {
