@@ -7,7 +7,7 @@ use crate::command::work::{bounded, unknown_option};
 use crate::command::{Command, Context, Flags, Group, Halt, Outcome, ReadContext, Run, Wait, args};
 use crate::data::Touch;
 use crate::jobs::show::{self, Detail};
-use crate::jobs::{Filter, Id, Status, Submit};
+use crate::jobs::{Error, Filter, Id, Status, Submit};
 
 const WRITE: Flags = Flags::WRITE.and(Flags::AGQ);
 const ADD: Flags = WRITE.and(Flags::DENYOOM);
@@ -16,6 +16,8 @@ const READ: Flags = Flags::READONLY.and(Flags::AGQ);
 /// Jobs that a list answers with unless told otherwise, and at most.
 const LIST_LIMIT: u64 = 1_000;
 const MAX_LIST_LIMIT: u64 = 100_000;
+/// A list that may look at more jobs than these is read beside the core thread.
+const HEAVY_JOBS: u64 = 1_000;
 /// The longest wait; 0 waits for ever.
 const MAX_WAIT_MS: u64 = 86_400_000;
 
@@ -33,13 +35,13 @@ pub(super) const COMMANDS: &[Command] = &[
     ),
     job("JOB.GET", 2, READ, Run::Read(get)).doc("1.0.0", "job-id", "A job as JSON."),
     job("JOB.STATUS", 2, READ, Run::Read(get)).doc("1.0.0", "job-id", "The same as JOB.GET."),
-    job("JOB.LIST", -1, READ, Run::Read(list)).doc(
+    job("JOB.LIST", -1, READ, Run::Read(list)).heavy(has_many_jobs).doc(
         "1.0.0",
         "[ACTION id] [STATUS status] [QUEUE queue] [PLAN id] [KIND kind] [KEY key] [LABEL label] [CURSOR cursor] \
          [LIMIT count]",
         "The jobs that meet every condition, in pages: the next cursor, 0 at the end, and jobs as JSON.",
     ),
-    job("JOBS.LIST", -1, READ, Run::Read(newest)).doc(
+    job("JOBS.LIST", -1, READ, Run::Read(newest)).heavy(newest_is_heavy).doc(
         "1.0.0",
         "[LIMIT count] [OFFSET count]",
         "All jobs as JSON, newest first.",
@@ -71,10 +73,14 @@ fn submit(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 }
 
 fn msubmit(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
-    let submits = request.iter().skip(1).map(Submit::parse).collect::<Result<Vec<_>, _>>()?;
+    let place = |at: usize| move |error: Error| error.at(&format!("jobs[{at}]"));
+    let mut submits = Vec::with_capacity(request.len());
+    for (at, json) in request.iter().skip(1).enumerate() {
+        submits.push(Submit::parse(json).map_err(place(at))?);
+    }
     let mut ids = Vec::with_capacity(submits.len());
-    for submit in &submits {
-        ids.push(Reply::bulk(ctx.jobs().submit(submit)?.id.to_string()));
+    for (at, submit) in submits.iter().enumerate() {
+        ids.push(Reply::bulk(ctx.jobs().submit(submit).map_err(place(at))?.id.to_string()));
     }
     Ok(Reply::array(ids))
 }
@@ -117,6 +123,10 @@ fn list(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     Ok(Reply::array([Reply::bulk(page.next.unwrap_or_else(|| "0".to_owned())), Reply::array(jobs)]))
 }
 
+fn has_many_jobs(ctx: &ReadContext<'_>, _: &Request) -> Result<bool, Halt> {
+    Ok(ctx.jobs().totals()?.total() > HEAVY_JOBS)
+}
+
 fn status(text: &[u8]) -> Result<Status, Halt> {
     Status::of(text).ok_or_else(|| {
         let known = Status::ALL.map(Status::name).join(", ");
@@ -125,7 +135,8 @@ fn status(text: &[u8]) -> Result<Status, Halt> {
     })
 }
 
-fn newest(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+/// OFFSET and LIMIT of JOBS.LIST.
+fn newest_options(request: &Request) -> Result<(u64, u64), Halt> {
     let mut options = args::Options::new(request, 1);
     let (mut limit, mut offset) = (LIST_LIMIT, 0);
     while let Some(word) = options.word() {
@@ -135,6 +146,16 @@ fn newest(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
             _ => return Err(unknown_option(word, "LIMIT or OFFSET")),
         }
     }
+    Ok((offset, limit))
+}
+
+fn newest_is_heavy(ctx: &ReadContext<'_>, request: &Request) -> Result<bool, Halt> {
+    let (offset, limit) = newest_options(request)?;
+    Ok(ctx.jobs().totals()?.total().min(offset.saturating_add(limit)) > HEAVY_JOBS)
+}
+
+fn newest(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    let (offset, limit) = newest_options(request)?;
     let view = ctx.jobs();
     let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let jobs = view.newest(size(offset), size(limit))?;

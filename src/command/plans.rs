@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use agq_resp::{Reply, Request};
 use serde::Serialize;
 
-use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, ReadContext, Run, args};
+use crate::command::work::bounded;
+use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
 use crate::data::glob;
 use crate::jobs::error::shown;
 use crate::jobs::plan::Plan;
@@ -86,7 +87,7 @@ fn list(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     Ok(Reply::array(found))
 }
 
-fn list_options(request: &Request) -> Result<(&[u8], u64, u64), CommandError> {
+fn list_options(request: &Request) -> Result<(&[u8], u64, u64), Halt> {
     let (mut pattern, mut limit, mut offset) = (None, None, None);
     let mut options = args::Options::new(request, 1);
     while let Some(word) = options.word() {
@@ -101,9 +102,11 @@ fn list_options(request: &Request) -> Result<(&[u8], u64, u64), CommandError> {
             let word = shown(word);
             return Err(CommandError::new(format!(
                 "ERR PLAN.LIST does not know '{word}' here: expected [pattern] [LIMIT count] [OFFSET count]"
-            )));
+            ))
+            .into());
         };
-        *place = Some(u64::try_from(args::integer(options.value()?)?).map_err(|_| CommandError::NOT_AN_INTEGER)?);
+        let name = String::from_utf8_lossy(word).to_ascii_uppercase();
+        *place = Some(bounded(&name, options.value()?, 0..=u64::from(u32::MAX))?);
     }
     Ok((pattern.unwrap_or(b"*"), limit.unwrap_or(LIST_LIMIT), offset.unwrap_or(0)))
 }
@@ -114,5 +117,7 @@ fn delete(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 }
 
 fn validate(_: &ReadContext<'_>, request: &Request) -> Outcome {
-    Ok(Reply::bulk(Plan::parse(request.arg(1))?.id()))
+    let plan = Plan::parse(request.arg(1))?;
+    plan.check_supported()?;
+    Ok(Reply::bulk(plan.id()))
 }

@@ -5,9 +5,10 @@ use std::ops::RangeInclusive;
 use agq_resp::{Reply, Request};
 use bytes::Bytes;
 
-use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, Run, Wait, args};
+use crate::command::{Command, Context, Flags, Group, Halt, Outcome, Run, Wait, args};
 use crate::data::Touch;
 use crate::jobs::error::shown;
+use crate::jobs::queue_name;
 use crate::jobs::report::Failure;
 use crate::jobs::{Error, Id, Job, MAX_LEASE_MS, MIN_LEASE_MS, Stream};
 
@@ -108,7 +109,7 @@ fn claim_options(request: &Request, lease_ms: u64) -> Result<Claim, Halt> {
             b"BLOCK" => claim.block_ms = Some(bounded("BLOCK", options.value()?, 0..=MAX_BLOCK_MS)?),
             b"QUEUES" => {
                 while let Some(queue) = options.word() {
-                    claim.queues.push(Id::parse("QUEUES", queue)?);
+                    claim.queues.push(queue_name("QUEUES", queue)?);
                 }
             }
             _ => return Err(unknown_option(word, "COUNT, LEASE, BLOCK and, as the last, QUEUES")),
@@ -156,6 +157,9 @@ fn fail(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
             _ => return Err(unknown_option(word, "RETRY-IN and DEAD")),
         }
     }
+    if how.dead && how.retry_in_ms.is_some() {
+        return Err(Error::refused("RETRY-IN and DEAD contradict each other: give one of them").into());
+    }
     ctx.jobs().fail(request.arg(1), epoch(request)?, request.arg(3), how)?;
     Ok(Reply::ok())
 }
@@ -167,7 +171,14 @@ fn append(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let task = match request.len() {
         5 => 0,
         7 if args::is(request.arg(4), "TASK") => bounded("TASK", request.arg(5), 1..=100)?,
-        _ => return Err(CommandError::SYNTAX.into()),
+        7 => return Err(unknown_option(request.arg(4), "TASK, before the bytes")),
+        count => {
+            let count = count - 1;
+            return Err(Error::refused(format!(
+                "JOB.APPEND takes job-id epoch <stdout | stderr> [TASK number] bytes, not {count} arguments"
+            ))
+            .into());
+        }
     };
     let bytes = request.arg(request.len() - 1);
     let task = u32::try_from(task).unwrap_or(0);
@@ -179,7 +190,10 @@ fn release(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let delay_ms = match request.len() {
         3 => None,
         5 if args::is(request.arg(3), "DELAY") => Some(bounded("DELAY", request.arg(4), 0..=MAX_DELAY_MS)?),
-        _ => return Err(CommandError::SYNTAX.into()),
+        4 if args::is(request.arg(3), "DELAY") => {
+            return Err(Error::refused("DELAY must be followed by a number of milliseconds").into());
+        }
+        _ => return Err(unknown_option(request.arg(3), "DELAY milliseconds")),
     };
     ctx.jobs().release(request.arg(1), epoch(request)?, delay_ms)?;
     Ok(Reply::ok())

@@ -22,7 +22,8 @@ pub(super) const COMMANDS: &[Command] = &[
     worker("WORKER.HEARTBEAT", -2, WRITE.and(Flags::BLOCKING), Run::Write(heartbeat)).doc(
         "1.0.0",
         "worker-id [json] [BLOCK milliseconds]",
-        "Lengthens every lease of a worker; answers which of its jobs are to be stopped or are not its own any more.",
+        "Lengthens the leases of the jobs that it names, else every lease of the worker; answers which of its jobs are to \
+         be stopped or are not its own any more.",
     ),
     worker("WORKER.UNREGISTER", 2, WRITE, Run::Write(unregister)).doc(
         "1.0.0",
@@ -46,7 +47,7 @@ fn register(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 fn heartbeat(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let id = Id::parse("worker-id", request.arg(1))?;
     let mut options = args::Options::new(request, 2);
-    let (mut held, mut block_ms) = (Vec::new(), None);
+    let (mut held, mut block_ms) = (None, None);
     while let Some(word) = options.word() {
         if word.first() == Some(&b'{') {
             held = parse_held(word)?;
@@ -56,7 +57,7 @@ fn heartbeat(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
             return Err(unknown_option(word, "a JSON object and BLOCK"));
         }
     }
-    let tidings = ctx.jobs().heartbeat(&id, &held)?;
+    let tidings = ctx.jobs().heartbeat(&id, held.as_deref())?;
     let nothing = Tidings::default();
     match block_ms {
         Some(ms) if tidings == nothing => Err(Halt::KeepAndBlock(Wait {

@@ -8,14 +8,14 @@ use serde_json::value::RawValue;
 use crate::clock::Millis;
 use crate::jobs::codec::{Reader, Writer};
 use crate::jobs::error::{Error, Result};
-use crate::jobs::job::{Status, Work};
+use crate::jobs::job::{Digest, Status, Work};
 use crate::jobs::json::Object;
 use crate::jobs::rows::{action_prefix, id_of};
 use crate::jobs::submit::{PlanChoice, Terms, check_inputs, empty_object, refuse_unsupported, take_plan};
 use crate::jobs::{Counts, Id, Jobs, JobsView};
 use crate::storage::{self, Table, tables};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// The most inputs of an action.
 pub const MAX_INPUTS: usize = 10_000;
 /// How many job ids ACTION.GET shows.
@@ -34,6 +34,8 @@ pub struct Action {
     pub jobs_total: u64,
     /// How many of them are still kept.
     pub jobs_kept: u64,
+    /// What it was submitted with: the same id again is the same action only with it.
+    pub submission: Digest,
     /// How many jobs have which status; those that were removed count where they ended.
     pub counts: Counts,
 }
@@ -45,6 +47,7 @@ impl Action {
         for number in [self.created_at.0, self.jobs_total, self.jobs_kept] {
             out.number(number);
         }
+        self.submission.iter().for_each(|byte| out.byte(*byte));
         self.counts.write(&mut out);
         out.finish()
     }
@@ -53,9 +56,10 @@ impl Action {
         let mut from = Reader::new(Table::Actions, row, VERSION)?;
         let plan = Id::stored(Table::Actions, &from.bytes()?)?;
         let (created_at, jobs_total, jobs_kept) = (Millis(from.number()?), from.number()?, from.number()?);
+        let submission = from.digest()?;
         let counts = Counts::read(&mut from)?;
         from.finish()?;
-        Ok(Action { plan, created_at, jobs_total, jobs_kept, counts })
+        Ok(Action { plan, created_at, jobs_total, jobs_kept, submission, counts })
     }
 
     /// `running` until all jobs have ended, then `failed` if any failed, else `cancelled` if any, else `completed`.
@@ -104,6 +108,15 @@ impl<'a> SubmitAction<'a> {
             return Err(Error::refused(format!("action.inputs has {given} inputs, at most {MAX_INPUTS} are taken")));
         }
         Ok(SubmitAction { id, plan, inputs, terms })
+    }
+
+    /// The digest of all that it is submitted with but its id.
+    fn digest(&self, plan: &Id) -> Digest {
+        let mut out = Writer::default();
+        out.bytes(plan.as_bytes());
+        self.inputs.iter().for_each(|input| out.bytes(input.get().as_bytes()));
+        self.terms.write(&mut out);
+        out.digest()
     }
 }
 
@@ -155,8 +168,8 @@ impl JobsView<'_> {
 }
 
 impl Jobs<'_, '_> {
-    /// Submits an action and all its jobs. One that was submitted with the same id, plan and number of inputs before
-    /// is the same action.
+    /// Submits an action and all its jobs. One that was submitted with the same id and content before is the same
+    /// action.
     ///
     /// # Errors
     /// When the plan is not there, an input lacks something, or the id is taken.
@@ -164,10 +177,11 @@ impl Jobs<'_, '_> {
         let ready = self.ready_plan(&submit.plan)?;
         check_inputs(&submit.inputs, &ready.needs)?;
         let plan_description = ready.plan.description.clone();
+        let submission = submit.digest(&ready.id);
         if let Some(id) = &submit.id
             && let Some(known) = self.view().action(id.as_bytes())?
         {
-            if known.plan != ready.id || known.jobs_total != submit.inputs.len() as u64 {
+            if known.submission != submission {
                 let hint = "choose another action_id";
                 return Err(Error::refused(format!("Action {id} exists with other content: {hint}")));
             }
@@ -184,6 +198,7 @@ impl Jobs<'_, '_> {
             created_at: self.now,
             jobs_total,
             jobs_kept: jobs_total,
+            submission,
             counts: Counts::default(),
         };
         self.put_action(&id, &action)?;

@@ -92,6 +92,10 @@ impl Jobs<'_, '_> {
         job.started_at = Some(self.now);
         job.ended_at = None;
         job.worker = Some(worker.clone());
+        if list_connection == 0 {
+            // Only list claims are abandoned, and only those in a row count.
+            job.abandons = 0;
+        }
         if job.has_output {
             self.clear_output(&job.id)?;
             job.has_output = false;

@@ -2,7 +2,9 @@
 //! that takes nothing for granted: unknown bits, short rows and bytes left over are `Corrupt`.
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 
+use crate::jobs::job::Digest;
 use crate::storage::{Error, Result, Table};
 
 /// Builds a row.
@@ -45,6 +47,13 @@ impl Writer {
     pub(super) fn finish(self) -> Bytes {
         self.0.into()
     }
+
+    /// The digest of what was written, in place of the row.
+    pub(super) fn digest(self) -> Digest {
+        let mut digest = Digest::default();
+        digest.copy_from_slice(&Sha256::digest(&self.0)[..size_of::<Digest>()]);
+        digest
+    }
 }
 
 /// Reads a row.
@@ -73,6 +82,14 @@ impl<'a> Reader<'a> {
         let byte = *self.row.get(self.at).ok_or_else(|| self.corrupt("it ends too early"))?;
         self.at += 1;
         Ok(byte)
+    }
+
+    pub(super) fn digest(&mut self) -> Result<Digest> {
+        let mut digest = Digest::default();
+        for byte in &mut digest {
+            *byte = self.byte()?;
+        }
+        Ok(digest)
     }
 
     pub(super) fn number(&mut self) -> Result<u64> {

@@ -46,6 +46,16 @@ impl Error {
     pub fn not_found(what: &'static str, id: &[u8]) -> Error {
         Error::NotFound { what, id: shown(id) }
     }
+
+    /// The same refusal, with where in a request of several things it was met.
+    #[must_use]
+    pub fn at(self, place: &str) -> Error {
+        match self {
+            Error::Refused(text) => Error::Refused(format!("{place}: {text}")),
+            Error::NotFound { what, id } => Error::Refused(format!("{place}: {what} not found: {id}")),
+            other => other,
+        }
+    }
 }
 
 /// A client's bytes as an error repeats them: printable, and not too many.
@@ -74,6 +84,7 @@ mod tests {
     fn the_text_is_the_whole_reply() {
         assert_eq!(Error::refused("no").to_string(), "ERR no");
         assert_eq!(Error::not_found("Job", b"job_1").to_string(), "ERR Job not found: job_1");
+        assert_eq!(Error::not_found("Plan", b"p").at("jobs[1]").to_string(), "ERR jobs[1]: Plan not found: p");
         let stale = Error::Stale { job: "job_1".into(), epoch: 7 };
         assert_eq!(stale.to_string(), "STALE job job_1 is at epoch 7");
     }

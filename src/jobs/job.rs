@@ -200,6 +200,9 @@ pub enum AfterPolicy {
     Fail = 2,
 }
 
+/// The first half of the SHA-256 of all that a client asked for.
+pub type Digest = [u8; 16];
+
 /// A worker's hold on a running job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
@@ -294,6 +297,8 @@ pub struct Job {
     pub after_policy: AfterPolicy,
     /// The input of a Plan job, the payload of another.
     pub input: Option<Body>,
+    /// What it was submitted with, where the submitter chose its id: the same id again is the same job only with it.
+    pub submission: Option<Digest>,
     /// What the submitter wants to remember.
     pub meta: Option<Body>,
     /// What a completed job gave.
@@ -349,6 +354,7 @@ impl Job {
             after: Vec::new(),
             after_policy: AfterPolicy::Cancel,
             input: None,
+            submission: None,
             meta: None,
             result: None,
             error: None,

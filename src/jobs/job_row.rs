@@ -8,7 +8,7 @@ use crate::jobs::codec::{Reader, Writer};
 use crate::jobs::job::{AfterPolicy, Backoff, Body, Job, Lease, Reason, Status, Work};
 use crate::storage::{Result, Table};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 const CANCELLING: u8 = 1;
 const HAS_OUTPUT: u8 = 2;
@@ -16,8 +16,8 @@ const IS_PLAN: u8 = 4;
 const IS_PLAIN: u8 = 8;
 const FLAGS: u8 = 15;
 
-/// How many optional fields there are: bits 0 to 21 say which stand in the row, in this order.
-const OPTIONAL: u32 = 22;
+/// How many optional fields there are: bits 0 to 22 say which stand in the row, in this order.
+const OPTIONAL: u32 = 23;
 
 /// The row of a job.
 pub(super) fn encode(job: &Job) -> Bytes {
@@ -72,6 +72,7 @@ fn present(job: &Job) -> u32 {
         job.result.is_some(),
         job.error.is_some(),
         job.progress.is_some(),
+        job.submission.is_some(),
     ];
     fields.iter().enumerate().map(|(bit, present)| u32::from(*present) << bit).sum()
 }
@@ -124,6 +125,9 @@ fn encode_optional(job: &Job, out: &mut Writer) {
                 out.number(*length);
             }
         }
+    }
+    for byte in job.submission.iter().flatten() {
+        out.byte(*byte);
     }
 }
 
@@ -216,6 +220,7 @@ fn decode_optional(job: &mut Job, from: &mut Reader<'_>, present: u32) -> Result
     for (bit, body) in (17..).zip(bodies) {
         *body = if has(bit) { Some(decode_body(from)?) } else { None };
     }
+    job.submission = if has(22) { Some(from.digest()?) } else { None };
     Ok(())
 }
 
@@ -286,6 +291,7 @@ mod tests {
         job.input = Some(Body::Inline(Bytes::from_static(b"{}")));
         job.meta = Some(Body::Stored(1 << 20));
         (job.result, job.error, job.progress) = (job.input.clone(), job.meta.clone(), job.input.clone());
+        job.submission = Some(*b"0123456789abcdef");
         job.epoch = (1 << 32) + 5;
         job
     }
@@ -317,7 +323,7 @@ mod tests {
 
     #[test]
     fn unknown_bits_are_corrupt() {
-        for (place, byte) in [(0, 2), (1, 9), (2, 14), (3, 16)] {
+        for (place, byte) in [(0, 3), (1, 9), (2, 14), (3, 16)] {
             let mut row = encode(&full()).to_vec();
             row[place] = byte;
             assert!(decode(id("job_1"), &row.into()).is_err(), "byte {place} = {byte}");

@@ -13,6 +13,8 @@ use crate::storage::{self, Table, tables};
 
 /// Jobs that one call looks at; what is left is found from the cursor on.
 const LOOKED_AT: usize = 10_000;
+/// How many rows of an index are copied at once, at least.
+const CHUNK: usize = 100;
 
 /// Which jobs are wanted; every condition that is given must hold.
 #[derive(Debug, Clone, Default)]
@@ -110,22 +112,28 @@ impl JobsView<'_> {
             })?),
         };
         let mut page = Page::default();
-        let mut last: Vec<u8> = Vec::new();
-        let mut looked_at = 0;
-        for (key, value) in self.index_rows_after(table, &prefix, reverse, after.as_deref(), LOOKED_AT)? {
-            let job = self.indexed_job(&indexed_id(table, &value)?)?;
-            looked_at += 1;
-            last = key.to_vec();
-            if filter.admits(&job) {
-                page.jobs.push(job);
+        let (mut last, mut looked_at) = (after, 0);
+        while looked_at < LOOKED_AT {
+            let wanted = limit.max(CHUNK).min(LOOKED_AT - looked_at);
+            let rows = self.index_rows_after(table, &prefix, reverse, last.as_deref(), (0, wanted))?;
+            let ended = rows.len() < wanted;
+            looked_at += rows.len();
+            for (key, value) in rows {
+                let job = self.indexed_job(&indexed_id(table, &value)?)?;
+                if filter.admits(&job) {
+                    page.jobs.push(job);
+                }
+                if page.jobs.len() >= limit {
+                    page.next = Some(hex(&key));
+                    return Ok(page);
+                }
+                last = Some(key.to_vec());
             }
-            if page.jobs.len() >= limit {
-                break;
+            if ended {
+                return Ok(page);
             }
         }
-        if page.jobs.len() >= limit || looked_at == LOOKED_AT {
-            page.next = Some(hex(&last));
-        }
+        page.next = last.map(|last| hex(&last));
         Ok(page)
     }
 
@@ -135,7 +143,7 @@ impl JobsView<'_> {
         prefix: &[u8],
         reverse: bool,
         after: Option<&[u8]>,
-        limit: usize,
+        (offset, limit): (usize, usize),
     ) -> Result<Vec<(Bytes, Bytes)>> {
         let end = tables::prefix_end(prefix);
         let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
@@ -144,8 +152,15 @@ impl JobsView<'_> {
             (Some(after), false) => (Bound::Excluded(after), end),
             (Some(after), true) => (Bound::Included(prefix), Bound::Excluded(after)),
         };
-        let mut found = Vec::new();
+        let (mut passed, mut found) = (0, Vec::new());
+        if limit == 0 {
+            return Ok(found);
+        }
         self.rows.scan(table, from, to, reverse, &mut |key, value| {
+            if passed < offset {
+                passed += 1;
+                return ControlFlow::Continue(());
+            }
             found.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
             if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
@@ -157,7 +172,7 @@ impl JobsView<'_> {
     /// # Errors
     /// When the store fails.
     pub fn newest(&self, offset: usize, limit: usize) -> Result<Vec<Job>> {
-        let rows = self.index_rows_after(Table::JobIndex, b"n", true, None, offset.saturating_add(limit))?;
-        rows.iter().skip(offset).map(|(_, id)| self.indexed_job(id)).collect()
+        let rows = self.index_rows_after(Table::JobIndex, b"n", true, None, (offset, limit))?;
+        rows.iter().map(|(_, id)| self.indexed_job(id)).collect()
     }
 }

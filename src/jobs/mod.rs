@@ -48,7 +48,7 @@ pub use ids::Id;
 pub use job::{Job, Status, Work};
 pub use list::{Filter, Page};
 pub use output::Stream;
-pub use queue::{Counts, PRIVATE_PREFIX, Queue};
+pub use queue::{Counts, PRIVATE_PREFIX, Queue, queue_name};
 pub use submit::Submit;
 
 /// What the operator chose for jobs; does not change while the server runs.

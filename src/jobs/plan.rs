@@ -142,6 +142,23 @@ impl Plan {
         Ok(Plan { plan_id, description, tasks, idempotent_tasks, allow_shell_characters })
     }
 
+    /// Checks that this version does what the plan asks for: a field that it does not honour yet is refused.
+    ///
+    /// # Errors
+    /// When a task has `needs`, or the plan says `idempotent_tasks`.
+    pub fn check_supported(&self) -> Result<()> {
+        let refused = |field: String| {
+            Err(Error::refused(format!("{field} is not supported by this version yet: leave it out of the plan")))
+        };
+        if self.idempotent_tasks {
+            return refused("plan.idempotent_tasks".to_owned());
+        }
+        match self.tasks.iter().find(|task| !task.needs.is_empty()) {
+            Some(task) => refused(format!("task {} needs", task.task_number)),
+            None => Ok(()),
+        }
+    }
+
     /// The canonical JSON: content only, without the id.
     #[must_use]
     pub fn canonical(&self) -> String {

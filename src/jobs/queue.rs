@@ -100,7 +100,7 @@ impl Queue {
 ///
 /// # Errors
 /// When it is no id, or one of those that stand for all queues.
-pub(super) fn queue_name(field: &str, text: &[u8]) -> Result<Id> {
+pub fn queue_name(field: &str, text: &[u8]) -> Result<Id> {
     let name = Id::parse(field, text)?;
     if RESERVED.contains(&&*name) {
         return Err(Error::refused(format!(

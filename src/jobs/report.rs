@@ -121,7 +121,8 @@ impl Jobs<'_, '_> {
 
     /// Takes a running job from its worker, who may not report on it any more.
     pub(super) fn give_back(&mut self, old: &Job, delay_ms: Option<u64>) -> Result<Job> {
-        self.give_back_changed(old, old.clone(), delay_ms)
+        let job = Job { abandons: 0, ..old.clone() };
+        self.give_back_changed(old, job, delay_ms)
     }
 
     /// The same, for a job that changed otherwise too.
@@ -176,11 +177,13 @@ impl Jobs<'_, '_> {
 
     /// A lease ran out.
     pub(super) fn lose(&mut self, old: Job) -> Result<Job> {
-        let mut job = old.clone();
+        let mut job = Job { abandons: 0, ..old.clone() };
         if job.attempt_bound().is_some_and(|bound| bound <= self.now) {
             let error = format!("{{\"error\":\"the attempt took over {} ms\"}}", job.timeout_ms.unwrap_or_default());
             self.set_body(&mut job, Part::Error, Some(error.as_bytes()))?;
             job.epoch = self.next_epoch(job.epoch)?;
+            // Its worker is to stop the attempt now.
+            self.touch_worker(&job);
             return self.end_badly(&old, job, Reason::Timeout, None);
         }
         self.count_loss(&old, job)

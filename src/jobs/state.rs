@@ -178,7 +178,8 @@ impl Jobs<'_, '_> {
         Ok(())
     }
 
-    fn touch_worker(&mut self, job: &Job) {
+    /// Wakes a worker's heartbeat that waits: there is something to tell.
+    pub(super) fn touch_worker(&mut self, job: &Job) {
         if let Some(worker) = &job.worker {
             self.touched.add(|| Touch::Worker(Bytes::copy_from_slice(worker.as_bytes())));
         }

@@ -7,8 +7,9 @@ use serde_json::value::RawValue;
 use crate::clock::Millis;
 use crate::data::View;
 use crate::jobs::body::{Part, check_length};
+use crate::jobs::codec::Writer;
 use crate::jobs::error::{Error, Result, shown};
-use crate::jobs::job::{Job, Reason, Status, Work};
+use crate::jobs::job::{Digest, Job, Reason, Status, Work};
 use crate::jobs::json::{self, Object};
 use crate::jobs::plan::Plan;
 use crate::jobs::queue::queue_name;
@@ -105,6 +106,20 @@ impl<'a> Terms<'a> {
     /// The queue.
     pub(super) fn queue(&self) -> &Id {
         &self.queue
+    }
+
+    /// Adds every term to what a digest is made of.
+    pub(super) fn write(&self, out: &mut Writer) {
+        out.bytes(self.queue.as_bytes());
+        out.strings(&self.labels);
+        out.strings(self.meta.map(RawValue::get).as_slice());
+        let small = [self.priority.map(u64::from), self.attempts.map(u64::from), self.max_losses.map(u64::from)];
+        let times = [self.run_at.map(|at| at.0), self.expires_at.map(|at| at.0)];
+        let lengths = [self.delay_ms, self.timeout_ms, self.retention_ms];
+        for number in small.into_iter().chain(times).chain(lengths) {
+            out.byte(u8::from(number.is_some()));
+            out.number(number.unwrap_or_default());
+        }
     }
 
     fn apply(&self, job: &mut Job, now: Millis) {
@@ -231,25 +246,19 @@ impl Jobs<'_, '_> {
             }
             What::Kind(kind, payload) => (Work::Kind(kind.clone()), false, payload.map(RawValue::get)),
         };
-        if let Some(known) = self.known_job(submit, &work, body)? {
-            return Ok(known);
+        let named = submit.id.clone().map(|id| (id, submission(&work, body, &submit.terms)));
+        if let Some((id, submission)) = &named {
+            match self.view().job(id.as_bytes())? {
+                None => names::check_free(&self.database_0(), &names::of_job(id))?,
+                Some(known) if known.submission == Some(*submission) => return Ok(known),
+                Some(_) => {
+                    let hint = "choose another job_id";
+                    return Err(Error::refused(format!("Job {id} exists with other content: {hint}")));
+                }
+            }
         }
         self.check_queue_name(&submit.terms.queue)?;
-        self.create(submit.id.clone(), work, is_plain, body, &submit.terms, None)
-    }
-
-    fn known_job(&self, submit: &Submit<'_>, work: &Work, body: Option<&str>) -> Result<Option<Job>> {
-        let Some(id) = &submit.id else { return Ok(None) };
-        let view = self.view();
-        let Some(known) = view.job(id.as_bytes())? else {
-            names::check_free(&self.database_0(), &names::of_job(id))?;
-            return Ok(None);
-        };
-        let stored = known.input.as_ref().map(|input| view.body(id, Part::Input, input)).transpose()?;
-        if known.work == *work && known.queue == submit.terms.queue && stored.as_deref() == body.map(str::as_bytes) {
-            return Ok(Some(known));
-        }
-        Err(Error::refused(format!("Job {id} exists with other content: choose another job_id")))
+        self.create(named, work, is_plain, body, &submit.terms, None)
     }
 
     fn database_0(&self) -> View<'_> {
@@ -286,10 +295,10 @@ impl Jobs<'_, '_> {
         Ok(ReadyPlan { id, plan, needs })
     }
 
-    /// Makes a job; everything was checked.
+    /// Makes a job; everything was checked. `named` is the id that its submitter chose, with the submission's digest.
     pub(super) fn create(
         &mut self,
-        id: Option<Id>,
+        named: Option<(Id, Digest)>,
         work: Work,
         is_plain: bool,
         body: Option<&str>,
@@ -297,8 +306,12 @@ impl Jobs<'_, '_> {
         action: Option<(Id, u64)>,
     ) -> Result<Job> {
         let number = self.next_number()?;
-        let id = id.unwrap_or_else(|| Id::generate("job_", self.now, number, self.random));
+        let (id, submission) = match named {
+            Some((id, submission)) => (id, Some(submission)),
+            None => (Id::generate("job_", self.now, number, self.random), None),
+        };
         let mut job = Job::new(id, number, terms.queue.clone(), work, self.now);
+        job.submission = submission;
         terms.apply(&mut job, self.now);
         job.is_plain = is_plain;
         job.action = action;
@@ -307,6 +320,20 @@ impl Jobs<'_, '_> {
         self.write(None, &job)?;
         Ok(job)
     }
+}
+
+/// The digest of all that a job is submitted with but its id.
+fn submission(work: &Work, body: Option<&str>, terms: &Terms<'_>) -> Digest {
+    let mut out = Writer::default();
+    let (is_plan, name) = match work {
+        Work::Plan(id) => (1, &**id),
+        Work::Kind(kind) => (0, &**kind),
+    };
+    out.byte(is_plan);
+    out.bytes(name.as_bytes());
+    out.strings(body.as_slice());
+    terms.write(&mut out);
+    out.digest()
 }
 
 /// The inputs of an action, each checked against the plan.

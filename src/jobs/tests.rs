@@ -5,6 +5,7 @@ use std::ops::Bound;
 use super::report::Failure;
 use super::workers::Profile;
 use super::*;
+use crate::data::Touch;
 use crate::jobs::actions::SubmitAction;
 use crate::jobs::check::check;
 use crate::jobs::job::Reason;
@@ -273,7 +274,7 @@ fn cancelling_is_at_once_or_by_word_to_the_worker() {
         assert_eq!(bench.claim("w").unwrap().id, running);
         bench.command(|jobs| jobs.cancel(running.as_bytes())).unwrap();
         assert!(bench.touched.things.contains(&crate::data::Touch::Worker("w".into())));
-        let tidings = bench.command(|jobs| jobs.heartbeat(&id("w"), &[])).unwrap();
+        let tidings = bench.command(|jobs| jobs.heartbeat(&id("w"), None)).unwrap();
         assert_eq!(tidings.cancel, std::slice::from_ref(&running));
         bench.command(|jobs| jobs.fail(running.as_bytes(), 1, BAD, Failure::default())).unwrap();
         assert_eq!(bench.job(&running).status, Status::Cancelled, "a failure is not retried");
@@ -317,17 +318,125 @@ fn a_heartbeat_lengthens_every_lease_and_names_what_is_stale() {
         bench.claim("w");
         bench.pass(20_000);
         let held = [(job.clone(), 1), (id("job_0"), 1)];
-        let tidings = bench.command(|jobs| jobs.heartbeat(&id("w"), &held)).unwrap();
+        let tidings = bench.command(|jobs| jobs.heartbeat(&id("w"), Some(&held))).unwrap();
         assert_eq!(tidings.stale, [id("job_0")]);
         assert_eq!(bench.job(&job).lease.unwrap().deadline, bench.now.plus(30_000));
         // A lease that ran out is taken up again, unless the epoch is another's.
         bench.pass(30_000);
         let held = [(job.clone(), 0), (job.clone(), 1)];
-        let tidings = bench.command(|jobs| jobs.heartbeat(&id("w"), &held)).unwrap();
+        let tidings = bench.command(|jobs| jobs.heartbeat(&id("w"), Some(&held))).unwrap();
         assert_eq!(tidings.stale, std::slice::from_ref(&job));
         assert_eq!((bench.job(&job).status, bench.job(&job).losses), (Status::Running, 1));
-        let error = bench.command(|jobs| jobs.heartbeat(&id("nobody"), &[])).unwrap_err().to_string();
+        let error = bench.command(|jobs| jobs.heartbeat(&id("nobody"), None)).unwrap_err().to_string();
         assert_eq!(error, "ERR Worker not found: nobody");
+    });
+}
+
+#[test]
+fn a_heartbeat_that_names_jobs_lengthens_no_other_lease() {
+    with_bench(|bench| {
+        let (known, lost) = (bench.submit(r#"{"kind":"a"}"#), bench.submit(r#"{"kind":"b"}"#));
+        bench.claim("w");
+        bench.claim("w");
+        bench.pass(20_000);
+        // The answer of the second claim never reached the worker.
+        bench.command(|jobs| jobs.heartbeat(&id("w"), Some(&[(known.clone(), 1)]))).unwrap();
+        bench.pass(10_000);
+        assert_eq!((bench.job(&known).status, bench.job(&lost).status), (Status::Running, Status::Pending));
+        bench.command(|jobs| jobs.heartbeat(&id("w"), Some(&[]))).unwrap();
+        bench.pass(20_000);
+        assert_eq!(bench.job(&known).status, Status::Pending, "it named none");
+        bench.assert_sound();
+    });
+}
+
+#[test]
+fn a_worker_is_told_when_an_attempt_took_too_long() {
+    with_bench(|bench| {
+        let job = bench.submit(r#"{"kind":"a","timeout_ms":5000}"#);
+        bench.claim("w");
+        bench.touched = Touched { wanted: true, ..Touched::default() };
+        bench.pass(5_000);
+        assert_eq!(bench.job(&job).reason, Reason::Retry);
+        let touched = std::mem::take(&mut bench.touched);
+        let worker = Touch::Worker(bytes::Bytes::from_static(b"w"));
+        assert!(touched.things.contains(&worker), "{touched:?}");
+        let tidings = bench.command(|jobs| jobs.heartbeat(&id("w"), Some(&[(job.clone(), 1)]))).unwrap();
+        assert_eq!(tidings.stale, std::slice::from_ref(&job));
+    });
+}
+
+#[test]
+fn the_same_id_with_other_terms_is_refused_and_with_the_same_is_the_same() {
+    with_bench(|bench| {
+        let first = bench.submit(r#"{"job_id":"j","kind":"a","payload":{"n":1},"priority":7,"meta":[1]}"#);
+        let again =
+            bench.submit(r#"{"meta":[1],"priority":7,"payload":{"n":1},"kind":"a","job_id":"j","queue":"ready"}"#);
+        assert_eq!(first, again);
+        for other in [
+            r#"{"job_id":"j","kind":"a","payload":{"n":1},"priority":8,"meta":[1]}"#,
+            r#"{"job_id":"j","kind":"a","payload":{"n":1},"priority":7,"meta":[2]}"#,
+            r#"{"job_id":"j","kind":"a","payload":{"n":1},"priority":7,"meta":[1],"delay_ms":5}"#,
+            r#"{"job_id":"j","kind":"a","payload":{"n":2},"priority":7,"meta":[1]}"#,
+            r#"{"job_id":"j","kind":"b","payload":{"n":1},"priority":7,"meta":[1]}"#,
+        ] {
+            assert_eq!(bench.refused(other), "ERR Job j exists with other content: choose another job_id");
+        }
+        let plan = r#""plan":{"tasks":[{"task_number":1,"command":"echo","args":["{{input.x}}"]}]}"#;
+        let mut act = |inputs: &str, terms: &str| {
+            let text = format!("{{\"action_id\":\"a\",{plan},\"inputs\":{inputs}{terms}}}");
+            let submit = SubmitAction::parse(text.as_bytes()).unwrap();
+            bench.command(|jobs| jobs.submit_action(&submit)).map_err(|error| error.to_string())
+        };
+        let action = act(r#"[{"x":1},{"x":2}]"#, "").unwrap();
+        assert_eq!(act(r#"[{"x":1},{"x":2}]"#, "").unwrap(), action);
+        for (inputs, terms) in [(r#"[{"x":1},{"x":3}]"#, ""), (r#"[{"x":1},{"x":2}]"#, r#","priority":1"#)] {
+            let error = act(inputs, terms).unwrap_err();
+            assert_eq!(error, "ERR Action a exists with other content: choose another action_id");
+        }
+        bench.assert_sound();
+    });
+}
+
+#[test]
+fn abandons_count_only_in_a_row() {
+    with_bench(|bench| {
+        let plan = r#"{"job_id":"j","plan":{"tasks":[{"task_number":1,"command":"true"}]}}"#;
+        let job = bench.submit(plan);
+        let abandon = |bench: &mut Bench<'_>| {
+            let claimed = bench.command(|jobs| jobs.claim_for_list(&id("ready"), &id("w"), 1)).unwrap().unwrap();
+            bench.command(|jobs| jobs.abandon_list_claim(&claimed.id, claimed.epoch)).unwrap();
+        };
+        abandon(bench);
+        abandon(bench);
+        // A claim of another kind, given back, stands between.
+        let claimed = bench.claim("v").unwrap();
+        bench.command(|jobs| jobs.release(job.as_bytes(), claimed.epoch, None)).unwrap();
+        abandon(bench);
+        abandon(bench);
+        assert_eq!(bench.job(&job).losses, 0);
+        abandon(bench);
+        assert_eq!(bench.job(&job).losses, 1);
+        bench.assert_sound();
+    });
+}
+
+#[test]
+fn a_page_of_a_list_goes_on_where_the_last_ended() {
+    with_bench(|bench| {
+        let ids: Vec<Id> = (0..250).map(|n| bench.submit(&format!("{{\"kind\":\"k{}\"}}", n % 50))).collect();
+        let filter = list::Filter { kind: Some("k49".to_owned()), ..list::Filter::default() };
+        let (mut found, mut cursor) = (Vec::new(), "0".to_owned());
+        loop {
+            let page = bench.jobs().view().list(&filter, cursor.as_bytes(), 2).unwrap();
+            assert!(page.jobs.len() <= 2);
+            found.extend(page.jobs.into_iter().map(|job| job.id));
+            let Some(next) = page.next else { break };
+            cursor = next;
+        }
+        assert_eq!(found, ids.iter().skip(49).step_by(50).rev().cloned().collect::<Vec<_>>());
+        let newest = bench.jobs().view().newest(3, 2).unwrap();
+        assert_eq!(newest.into_iter().map(|job| job.id).collect::<Vec<_>>(), [ids[246].clone(), ids[245].clone()]);
     });
 }
 
@@ -468,7 +577,7 @@ fn workers_are_known_alive_then_dead_then_forgotten() {
         };
         assert!(status(bench).unwrap().contains(r#""status":"idle","tools":["sh"]"#));
         bench.pass(20_000);
-        bench.command(|jobs| jobs.heartbeat(&id("w"), &[])).unwrap();
+        bench.command(|jobs| jobs.heartbeat(&id("w"), None)).unwrap();
         bench.pass(30_000);
         assert!(status(bench).unwrap().contains(r#""status":"dead""#));
         bench.pass(86_400_000 - 1);

@@ -161,14 +161,15 @@ pub struct Tidings {
 /// A job that a worker believes to run, and at which epoch.
 pub type Held = (Id, u64);
 
-/// Reads what a worker says with a heartbeat: `{jobs: [{job_id, epoch}]}`.
+/// Reads what a worker says with a heartbeat: `{jobs?: [{job_id, epoch}]}`; `None` when it names no jobs.
 ///
 /// # Errors
 /// When a field is unknown, of the wrong type or out of range.
-pub fn parse_held(text: &[u8]) -> Result<Vec<Held>> {
+pub fn parse_held(text: &[u8]) -> Result<Option<Vec<Held>>> {
     let mut from = Object::parse(text, "heartbeat")?;
-    let jobs = from.array("jobs")?.unwrap_or_default();
+    let jobs = from.array("jobs")?;
     from.finish()?;
+    let Some(jobs) = jobs else { return Ok(None) };
     let mut held = Vec::with_capacity(jobs.len());
     for (place, raw) in jobs.into_iter().enumerate() {
         let path = format!("heartbeat.jobs[{place}]");
@@ -179,7 +180,7 @@ pub fn parse_held(text: &[u8]) -> Result<Vec<Held>> {
         job.finish()?;
         held.push((Id::parse(&format!("{path}.job_id"), id.as_bytes())?, epoch));
     }
-    Ok(held)
+    Ok(Some(held))
 }
 
 impl JobsView<'_> {
@@ -294,17 +295,18 @@ impl Jobs<'_, '_> {
         }
     }
 
-    /// A worker is alive: every lease of it is lengthened. Tells what it must know of its jobs; `held` are those that
-    /// it believes to run.
+    /// A worker is alive. `held` are the jobs that it believes to run: their leases are lengthened, and no others, so
+    /// that a claim whose answer never reached it runs out. Without them every lease of the worker is lengthened.
+    /// Tells what it must know of its jobs.
     ///
     /// # Errors
     /// `Worker not found`.
-    pub fn heartbeat(&mut self, id: &Id, held: &[Held]) -> Result<Tidings> {
+    pub fn heartbeat(&mut self, id: &Id, held: Option<&[Held]>) -> Result<Tidings> {
         let known = self.view().worker(id.as_bytes())?.ok_or_else(|| Error::not_found("Worker", id.as_bytes()))?;
         let mut worker = Worker { last_seen: self.now, ..known.clone() };
         self.put_worker(id, Some(&known), &mut worker)?;
         let mut tidings = Tidings::default();
-        for (job, epoch) in held {
+        for (job, epoch) in held.unwrap_or_default() {
             let runs = |found: &Job| found.epoch == *epoch && found.status == Status::Running;
             match self.view().job(job.as_bytes())? {
                 Some(found) if runs(&found) => {}
@@ -321,8 +323,10 @@ impl Jobs<'_, '_> {
             if job.cancelling {
                 tidings.cancel.push(job.id.clone());
             }
-            let length = job.lease.as_ref().map_or(self.settings.lease_ms, |lease| lease.length_ms);
-            self.lengthen(job, length)?;
+            if held.is_none_or(|held| held.contains(&(job.id.clone(), job.epoch))) {
+                let length = job.lease.as_ref().map_or(self.settings.lease_ms, |lease| lease.length_ms);
+                self.lengthen(job, length)?;
+            }
         }
         Ok(tidings)
     }

@@ -8,7 +8,9 @@ use crate::clock::Millis;
 use crate::storage::{Error, Result, Table};
 
 /// The format of `data.redb` and of the rows in it. Raised by every change that an older program would misread.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
+/// A number above this is no format but damage.
+const NEWEST: u32 = 1 << 16;
 
 const TABLE: TableDefinition<&'static [u8], &'static [u8]> = TableDefinition::new("store");
 const KEY: &[u8] = b"meta";
@@ -46,11 +48,11 @@ impl StoreMeta {
 
     fn decode(row: &[u8]) -> Result<StoreMeta> {
         let format = row.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
-        if let Some(newer) = format.filter(|format| *format > FORMAT) {
+        if let Some(other) = format.filter(|format| *format != FORMAT && (1..=NEWEST).contains(format)) {
             return Err(Error::Refused {
-                found: format!("data.redb in format {newer}"),
-                expected: format!("format {FORMAT} at most, the newest this version of agq knows"),
-                help: "Open it with the version of agq that wrote it, or a later one.".to_owned(),
+                found: format!("data.redb in format {other}"),
+                expected: format!("format {FORMAT}, the one that this version of agq knows"),
+                help: "Open it with the version of agq that wrote it.".to_owned(),
             });
         }
         let damaged =
@@ -122,9 +124,11 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_refused_whatever_follows() {
-        let refused = StoreMeta::decode(&[2, 0, 0, 0, 1]).unwrap_err();
-        assert!(matches!(refused, Error::Refused { .. }), "{refused}");
+    fn another_format_is_refused_whatever_follows() {
+        for format in [1, 3] {
+            let refused = StoreMeta::decode(&[format, 0, 0, 0, 1]).unwrap_err();
+            assert!(matches!(refused, Error::Refused { .. }), "{refused}");
+        }
     }
 
     #[test]
