@@ -132,6 +132,9 @@ pub(super) async fn run(args: &JobArgs) -> anyhow::Result<ExitCode> {
             let (mut client, _) = server.connect().await?;
             client.call(&["JOB.GET", id]).await?;
             output::write(job_output::one(&mut client, id, *stream).await?)?;
+            if is_truncated(&json(&client.call(&["JOB.GET", id]).await?)?) {
+                eprint!("{}", truncated_notice(id));
+            }
         }
     }
     Ok(exit::DONE)
@@ -296,6 +299,16 @@ pub(super) fn tasks_of(job: &Value) -> &[Value] {
     let places = ["/result/tasks", "/error/tasks", "/tasks"];
     let tasks = places.iter().find_map(|place| job.pointer(place)?.as_array());
     tasks.map_or(&[], Vec::as_slice)
+}
+
+/// True when the middle of what a job wrote was not kept.
+pub(super) fn is_truncated(job: &Value) -> bool {
+    tasks_of(job).iter().any(|task| task["truncated"] == true)
+}
+
+/// What a person is told then.
+pub(super) fn truncated_notice(id: &str) -> String {
+    format!("agq: job {id} wrote more than the server keeps (--max-output): the middle of its output is missing\n")
 }
 
 fn print_tasks(job: &Value) -> anyhow::Result<()> {

@@ -99,7 +99,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 /// Runs a client command on this thread.
 fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("cannot start the asynchronous runtime")?.block_on(command)
+    let runtime = runtime.context("cannot start the asynchronous runtime")?;
+    let outcome = runtime.block_on(command);
+    // A thread that still writes to a reader who has stopped reading is not waited for.
+    runtime.shutdown_background();
+    outcome
 }
 
 #[cfg(test)]

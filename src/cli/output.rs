@@ -20,6 +20,22 @@ pub(super) fn write(bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
     }
 }
 
+/// Writes to standard output and to standard error from a thread beside: who reads slowly, or has stopped reading,
+/// holds up only the caller and not what else runs here.
+///
+/// # Errors
+/// As [`write`].
+pub(super) async fn write_aside(out: Vec<u8>, err: Vec<u8>) -> anyhow::Result<()> {
+    let written = tokio::task::spawn_blocking(move || {
+        if !err.is_empty() {
+            // Where nobody reads complaints there is nobody to complain to.
+            let _ = io::stderr().lock().write_all(&err);
+        }
+        if out.is_empty() { Ok(()) } else { write(out) }
+    });
+    written.await?
+}
+
 /// Writes a text and a line end.
 ///
 /// # Errors

@@ -23,7 +23,8 @@ use crate::worker::{self, Config, Phase, on_path};
                   started in. Their environment holds PATH, HOME and TMPDIR of the worker, what the task's env says, \
                   and AGQ_JOB_ID, AGQ_ACTION_ID, AGQ_PLAN_ID, AGQ_TASK_NUMBER, AGQ_ATTEMPT, AGQ_EPOCH, AGQ_QUEUE and \
                   AGQ_WORKER_ID; nothing else.\n\nThe first SIGTERM or SIGINT drains: no further claims, and what runs \
-                  may finish. The second stops what runs and gives it back."
+                  may finish; SIGHUP counts as one. The second stops what runs and gives it back. The third kills it and \
+                  leaves at once."
 )]
 pub(super) struct WorkerArgs {
     #[command(flatten)]
@@ -160,11 +161,12 @@ async fn work(args: &WorkArgs) -> anyhow::Result<ExitCode> {
             tracing::info!(signal, ?next, "asked to end");
             phase.send_replace(next);
         }
-        std::future::pending().await
+        let signal = signals.next().await;
+        tracing::warn!(signal, "leaving at once: what is held goes back when its leases are over");
     };
     tokio::select! {
         outcome = worker::run(config, phases) => outcome?,
-        () = asking => {}
+        () = asking => return Ok(exit::interrupted()),
     }
     tracing::info!("stopped");
     Ok(exit::DONE)

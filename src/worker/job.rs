@@ -44,6 +44,8 @@ pub(super) enum Outcome {
     Failed(String),
     /// It is not for this worker to say.
     Abandoned,
+    /// Work of this kind, which this worker does not know: it is given back for another to find.
+    Declined(String),
 }
 
 /// What is kept of a task.
@@ -100,8 +102,7 @@ pub(super) async fn run(
 ) -> Outcome {
     let mut results = Results::default();
     let (Some(plan), input) = (&claim.plan, claim.input.as_deref().map_or("{}", RawValue::get)) else {
-        let kind = claim.kind.as_deref().unwrap_or_default();
-        return results.failed(format!("this worker runs plans only, and the job is of kind '{kind}'"));
+        return Outcome::Declined(claim.kind.clone().unwrap_or_default());
     };
     let read = Plan::of(plan).and_then(|plan| Ok((plan, Input::parse(input.as_bytes(), "input")?)));
     let (plan, input) = match read {

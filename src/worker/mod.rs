@@ -42,15 +42,15 @@ pub enum Phase {
     Stop,
 }
 
-/// Why a job's processes are stopped before they are done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a job's processes are stopped before they are done; a later reason stands above an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Halt {
-    /// Its cancellation was asked for.
+    /// Its cancellation was asked for, and is still to be reported.
     Cancelled,
-    /// It is no longer this worker's: nothing is reported.
-    Stale,
     /// The worker goes: the job is given back.
     Leaving,
+    /// It is no longer this worker's: nothing is reported.
+    Stale,
 }
 
 /// The jobs that run, and how to stop each.
@@ -76,10 +76,14 @@ impl Running {
         self.lock().remove(job);
     }
 
-    /// Stops one job; the first reason given stands. False when there is nothing to stop any more.
+    /// Stops one job; a reason that stands above the one given before replaces it. False when this is no news.
     fn halt(&self, job: &str, halt: Halt) -> bool {
         let jobs = self.lock();
-        let stop = |reason: &mut Option<Halt>| reason.is_none() && reason.replace(halt).is_none();
+        let stop = |reason: &mut Option<Halt>| {
+            let is_news = *reason < Some(halt);
+            *reason = (*reason).max(Some(halt));
+            is_news
+        };
         jobs.get(job).is_some_and(|held| held.halt.send_if_modified(stop))
     }
 
@@ -165,4 +169,21 @@ async fn join_all(slots: &mut JoinSet<Result<(), Error>>) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cancelled_job_can_still_be_given_up() {
+        let running = Running::default();
+        let halt = running.enter("job_1", 1);
+        assert!(running.halt("job_1", Halt::Cancelled) && !running.halt("job_1", Halt::Cancelled));
+        running.halt_all(Halt::Leaving);
+        assert_eq!(*halt.borrow(), Some(Halt::Leaving));
+        assert!(!running.halt("job_1", Halt::Cancelled), "no news");
+        assert!(running.halt("job_1", Halt::Stale) && !running.halt("job_2", Halt::Stale));
+        assert_eq!(*halt.borrow(), Some(Halt::Stale));
+    }
 }

@@ -89,6 +89,13 @@ impl Group {
         // An error means that nobody is left to hear it.
         let _ = self.0.map(|group| kill_process_group(group, signal));
     }
+
+    /// Ends whoever its leader, which has just ended, left in it. From now on the group's number may be given to
+    /// somebody else: it is forgotten.
+    fn sweep(&mut self) {
+        self.signal(Signal::KILL);
+        self.0 = None;
+    }
 }
 
 impl Drop for Group {
@@ -109,7 +116,7 @@ pub(super) async fn run(
 ) -> io::Result<Ended> {
     let began = Instant::now();
     let mut child = spawn(&spec.program, &spec.args, spec.env, spec.stdin)?;
-    let group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
+    let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
     let (stdout_bytes, stderr_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
     let (exited, exit) = watch::channel(None);
     let source = |stream| Source { task: spec.task, stream, exit: exit.clone(), grace: spec.grace };
@@ -125,15 +132,18 @@ pub(super) async fn run(
         tokio::select! {
             ended = &mut pumps, if !pumped => {
                 pumped = true;
-                if let Err(error) = ended && status.is_none() {
-                    cause = Cause::Spool(error.to_string());
+                if let Err(error) = ended {
                     group.signal(Signal::KILL);
+                    // What was cut short must not pass for the whole, though the program itself ended well.
+                    if cause == Cause::Exit {
+                        cause = Cause::Spool(error.to_string());
+                    }
                 }
             }
             ended = child.wait(), if status.is_none() => {
                 status = Some(ended?);
                 // Its group goes with it, so that nobody keeps the pipes open.
-                group.signal(Signal::KILL);
+                group.sweep();
                 exited.send_replace(Some(Instant::now()));
             }
             reason = halted(halt), if cause == Cause::Exit && status.is_none() => {

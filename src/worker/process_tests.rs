@@ -105,6 +105,40 @@ async fn who_handles_sigterm_may_say_goodbye() {
 }
 
 #[tokio::test]
+async fn output_that_is_lost_after_the_end_is_an_error_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let pid = dir.path().join("pid");
+    // More than is read at a time, and less than a pipe holds: the program ends while its output waits.
+    let script = "echo $$ > \"$0\"; exec head -c 60000 /dev/zero";
+    let spec = spec("sh", &["-c", script, pid.to_str().unwrap()]);
+    let (output, mut chunks) = mpsc::channel(1);
+    output.send(Chunk { task: 1, stream: Stream::Stdout, bytes: Bytes::new() }).await.unwrap();
+    let (_keep, mut halt) = watch::channel(None);
+    let (reader, writer) = io::pipe().unwrap();
+    let mut spool = File::from(std::os::fd::OwnedFd::from(writer));
+    let running = async {
+        let ended = run(spec, &output, Some(&mut spool), &mut halt).await;
+        drop(output);
+        ended
+    };
+    let breaking = async {
+        let is_reaped = || {
+            let pid = std::fs::read_to_string(&pid).ok()?.trim().parse().ok()?;
+            rustix::process::test_kill_process(Pid::from_raw(pid)?).err()
+        };
+        while is_reaped().is_none() {
+            tokio::task::yield_now().await;
+        }
+        drop(reader);
+        while chunks.recv().await.is_some() {}
+    };
+    let (ended, ()) = tokio::join!(running, breaking);
+    let ended = ended.unwrap();
+    assert_eq!(ended.exit_code, 0);
+    assert!(matches!(ended.cause, Cause::Spool(_)), "{ended:?}");
+}
+
+#[tokio::test]
 async fn who_is_left_behind_does_not_hold_the_job_up() {
     let seen = run_and_read(spec("sh", &["-c", "sleep 1000 & echo $!"]), None).await;
     assert_eq!(seen.ended.unwrap().exit_code, 0);

@@ -1,10 +1,10 @@
 //! `agq run`: the main job in one command, with a server of its own or with another's.
 
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::program::{Running, output, stdout};
 use crate::support::server::Server;
@@ -60,6 +60,30 @@ fn every_example_runs_on_its_sample() {
     assert_eq!(sums.lines().count(), std::fs::read_dir(example("data")).unwrap().count());
     let codes = run("plans/status-codes.json", &format!("log={}", example("data/access.log")));
     assert!(codes.contains("404") && codes.contains("200"), "{codes}");
+}
+
+#[test]
+fn who_stops_reading_does_not_stop_the_jobs() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = plan(dir.path(), "plan.json", r#"[{"task_number":1,"command":"sh","args":["-c","{{input.do}}"]}]"#);
+    let (gate, done) = (gate(dir.path(), "gate"), dir.path().join("done"));
+    let inputs = dir.path().join("inputs.jsonl");
+    let second = format!("cat {}; touch {}", gate.display(), done.display());
+    std::fs::write(&inputs, format!("{}\n{}\n", json!({"do": "echo first"}), json!({"do": second}))).unwrap();
+    let mut run = std::process::Command::new(env!("CARGO_BIN_EXE_agq"))
+        .args(["run", &plan, "--inputs", inputs.to_str().unwrap(), "--data-dir", dir.path().to_str().unwrap()])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(run.stdout.take().unwrap());
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    assert!(line.starts_with("==> "), "{line}");
+    drop(lines);
+    open(&gate, "go");
+    assert!(run.wait().unwrap().success());
+    assert!(done.exists());
 }
 
 #[test]

@@ -7,10 +7,11 @@ mod host;
 mod pick;
 mod watch;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use agq_client::{Client, ConnectOptions};
 use anyhow::{Context as _, bail};
@@ -34,6 +35,9 @@ use watch::{Totals, Watch};
 
 /// The id of a run's own worker begins like this.
 const WORKER: &str = "run";
+/// How long a server that is away is waited for, and between two looks.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(250);
 /// Jobs asked for at a time when an action is resumed.
 const PAGE: &str = "1000";
 
@@ -85,21 +89,21 @@ pub(super) async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::catch()?;
     let Attached { client, options, host } = host::attach(&args.server).await?;
     let outcome = with_server(args, submission, client, &options, &mut signals).await;
-    if let Some(host) = host {
-        leave(host, &options, &mut signals, outcome.is_ok()).await?;
-    }
-    outcome
+    let left = match host {
+        Some(host) => leave(host, &options, &mut signals).await,
+        None => Ok(()),
+    };
+    // What went wrong first says most.
+    outcome.and_then(|code| left.map(|()| code))
 }
 
-/// The server of this process goes when nobody needs it any more, or when it is told to.
-async fn leave(host: Host, options: &ConnectOptions, signals: &mut Signals, stay: bool) -> anyhow::Result<()> {
-    if stay {
-        tokio::select! {
-            others = host.wait_for_others(options) => others?,
-            _ = signals.next() => {}
-        }
-    }
-    host.stop().await
+/// The server of this process goes when nobody needs it any more, however this run went, or when it is told to.
+async fn leave(host: Host, options: &ConnectOptions, signals: &mut Signals) -> anyhow::Result<()> {
+    let alone = tokio::select! {
+        alone = host.wait_for_others(options) => alone,
+        _ = signals.next() => Ok(()),
+    };
+    host.stop().await.and(alone)
 }
 
 async fn with_server(
@@ -117,7 +121,7 @@ async fn with_server(
     eprintln!("agq: action {} of {} job(s)", action.id, action.jobs.len());
     let plan = watch::plan_of(&mut client, &action.plan_id).await?;
     let worker = action.private_queue.as_ref().map(|queue| Worker::start(args, options, queue));
-    let watch = Watch { action: &action.id, jobs: &action.jobs, plan: &plan, json: args.json };
+    let watch = Watch { action: &action.id, jobs: &action.jobs, plan: &plan, json: args.json, unread: Cell::default() };
     let (code, totals) = follow(&watch, client, options, worker, signals).await?;
     if action.jobs.len() > 1 {
         eprintln!("agq: action {}: {}", action.id, describe(totals));
@@ -139,7 +143,7 @@ async fn follow(
 ) -> anyhow::Result<(ExitCode, Totals)> {
     let mut totals = Totals::default();
     let signalled = tokio::select! {
-        watched = watch.run(&mut client, &mut totals) => {
+        watched = persist(watch, &mut client, options, &mut totals) => {
             watched?;
             false
         }
@@ -154,7 +158,7 @@ async fn follow(
         client = Client::connect(options).await?;
         cancel(&mut client, watch.jobs).await?;
         tokio::select! {
-            watched = watch.run(&mut client, &mut totals) => watched?,
+            watched = persist(watch, &mut client, options, &mut totals) => watched?,
             _ = signals.next() => {}
         }
     }
@@ -167,6 +171,43 @@ async fn follow(
         _ => exit::FAILED,
     };
     Ok((code, totals))
+}
+
+/// Watches on when the server was away for a while, a restart for example; its jobs are still there.
+///
+/// # Errors
+/// When it is away for longer, or says what makes no sense.
+async fn persist(
+    watch: &Watch<'_>,
+    client: &mut Client,
+    options: &ConnectOptions,
+    totals: &mut Totals,
+) -> anyhow::Result<()> {
+    loop {
+        let lost = match watch.run(client, totals).await {
+            Err(error) if error.downcast_ref().is_some_and(is_lost) => error,
+            watched => return watched,
+        };
+        eprintln!("agq: {lost:#}: looking for the server for up to {} s", PATIENCE.as_secs());
+        let until = Instant::now() + PATIENCE;
+        *client = loop {
+            tokio::time::sleep(LOOK).await;
+            match Client::connect(options).await {
+                Ok(client) => break client,
+                Err(_) if Instant::now() < until => {}
+                Err(error) => {
+                    let hint = format!("the jobs are kept: 'agq run --resume {}' goes on", watch.action);
+                    return Err(anyhow::Error::from(error).context(hint));
+                }
+            }
+        };
+    }
+}
+
+/// True when the connection, and not what was asked, is at fault.
+fn is_lost(error: &agq_client::Error) -> bool {
+    use agq_client::Error::{Closed, Connect, Io, Timeout};
+    matches!(error, Closed | Connect { .. } | Io(_) | Timeout)
 }
 
 /// Resolves when the worker ends by itself, which it has no reason to.

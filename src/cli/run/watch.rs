@@ -1,5 +1,6 @@
 //! Following an action: progress on a terminal, each job's outcome in the order of its input.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use super::pick::final_output;
 use crate::cli::connect::{json, text};
 use crate::cli::fields::{cell, first, short};
-use crate::cli::job::{has_ended, message_of, tasks_of, wait_once};
+use crate::cli::job::{has_ended, is_truncated, message_of, tasks_of, truncated_notice, wait_once};
 use crate::cli::job_output;
 use crate::cli::output::{self, Colour, paint, wants_colours};
 use crate::jobs::plan::Plan;
@@ -21,6 +22,8 @@ const SLICE: Duration = Duration::from_millis(250);
 const WINDOW: usize = 64;
 /// Bytes of output asked for at once, where one job has not more.
 const SHOWN_AT_ONCE: u64 = 4 << 20;
+/// What takes the progress off the terminal's line.
+const CLEARED: &str = "\r\x1b[2K";
 /// How much of a failed job's stderr is shown.
 const STDERR_SHOWN: usize = 4000;
 
@@ -30,6 +33,8 @@ pub(super) struct Watch<'a> {
     pub(super) jobs: &'a [String],
     pub(super) plan: &'a Plan,
     pub(super) json: bool,
+    /// Whoever read standard output has gone, as `head` does: the jobs are followed to their end all the same.
+    pub(super) unread: Cell<bool>,
 }
 
 /// How the jobs ended.
@@ -67,7 +72,7 @@ impl Watch<'_> {
                     None => progress.draw(client, self.action, began).await?,
                 }
             };
-            progress.clear();
+            progress.clear().await?;
             let more = self.ended(client, seen.count() + 1, window).await?;
             // Jobs that end faster than they are shown are asked for by the dozen.
             window = if more.len() == window { (window * 2).min(WINDOW) } else { more.len().max(1) };
@@ -114,7 +119,7 @@ impl Watch<'_> {
         let jobs: Vec<Value> = ended.drain(..count.min(ended.len())).collect();
         let outputs = job_output::of_all(client, jobs.iter().map(|job| cell(job, "job_id"))).await?;
         for (job, (stdout, stderr)) in jobs.iter().zip(outputs) {
-            self.show(job, &stdout, &stderr)?;
+            self.show(job, &stdout, &stderr).await?;
             match cell(job, "status").as_str() {
                 "completed" => seen.completed += 1,
                 "failed" => seen.failed += 1,
@@ -124,10 +129,26 @@ impl Watch<'_> {
         Ok(())
     }
 
-    fn show(&self, job: &Value, stdout: &[u8], stderr: &[u8]) -> anyhow::Result<()> {
+    async fn show(&self, job: &Value, stdout: &[u8], stderr: &[u8]) -> anyhow::Result<()> {
+        let (mut out, err) = self.text_of(job, stdout, stderr);
+        if self.unread.get() {
+            out.clear();
+        }
+        match output::write_aside(out, err.into_bytes()).await {
+            Err(error) if error.is::<output::Closed>() => {
+                self.unread.set(true);
+                Ok(())
+            }
+            written => written,
+        }
+    }
+
+    /// What a job's end says on standard output and on standard error.
+    fn text_of(&self, job: &Value, stdout: &[u8], stderr: &[u8]) -> (Vec<u8>, String) {
         let id = cell(job, "job_id");
+        let truncated = is_truncated(job);
         if self.json {
-            return output::line(json!({
+            let line = json!({
                 "job_id": id,
                 "status": job["status"],
                 "input": job["input"],
@@ -135,22 +156,26 @@ impl Watch<'_> {
                 "error": job["error"],
                 "stdout": String::from_utf8_lossy(stdout),
                 "stderr": String::from_utf8_lossy(stderr),
-            }));
+                "truncated": truncated,
+            });
+            return (format!("{line}\n").into_bytes(), String::new());
         }
-        let completed = cell(job, "status") == "completed";
+        let mut out = Vec::new();
         if self.jobs.len() > 1 {
-            output::line(self.heading(&id, job))?;
+            out = format!("{}\n", self.heading(&id, job)).into_bytes();
         }
-        if completed {
-            return output::write(final_output(self.plan, tasks_of(job), stdout));
-        }
+        let mut err = if truncated { truncated_notice(&id) } else { String::new() };
         let status = cell(job, "status");
+        if status == "completed" {
+            out.extend(final_output(self.plan, tasks_of(job), stdout));
+            return (out, err);
+        }
         let reason = first(&json!({"message": message_of(job), "reason": job["reason"]}), &["message", "reason"]);
         let colours = wants_colours(&std::io::stderr());
-        eprintln!("agq: job {id} {}: {reason}", paint(&status, Colour::of_status(&status), colours));
-        let start = stderr.len().saturating_sub(STDERR_SHOWN);
-        eprint!("{}", String::from_utf8_lossy(&stderr[start..]));
-        Ok(())
+        let status = paint(&status, Colour::of_status(&status), colours);
+        let last = String::from_utf8_lossy(&stderr[stderr.len().saturating_sub(STDERR_SHOWN)..]);
+        err.push_str(&format!("agq: job {id} {status}: {reason}\n{last}"));
+        (out, err)
     }
 
     fn heading(&self, id: &str, job: &Value) -> String {
@@ -182,15 +207,16 @@ impl Progress {
         let ended = count("completed") + count("failed") + count("cancelled");
         let (total, running, failed) = (count("total"), count("running"), count("failed"));
         let seconds = began.elapsed().as_secs();
-        eprint!("\r\x1b[2K{ended}/{total} jobs ended, {running} running, {failed} failed, {seconds} s");
         self.drawn = true;
-        Ok(())
+        let line = format!("{CLEARED}{ended}/{total} jobs ended, {running} running, {failed} failed, {seconds} s");
+        output::write_aside(Vec::new(), line.into_bytes()).await
     }
 
-    fn clear(&mut self) {
+    async fn clear(&mut self) -> anyhow::Result<()> {
         if std::mem::take(&mut self.drawn) {
-            eprint!("\r\x1b[2K");
+            output::write_aside(Vec::new(), CLEARED.as_bytes().to_vec()).await?;
         }
+        Ok(())
     }
 }
 
