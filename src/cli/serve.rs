@@ -38,7 +38,7 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "AGQ_CACHE_SIZE", value_name = "BYTES", default_value = "256MiB", value_parser = parse_size)]
     cache_size: u64,
     /// Log written between two checkpoints
-    #[arg(long, env = "AGQ_CHECKPOINT_SIZE", value_name = "BYTES", default_value = "16MiB", value_parser = parse_size)]
+    #[arg(long, env = "AGQ_CHECKPOINT_SIZE", value_name = "BYTES", default_value = "16MiB", value_parser = parse_checkpoint_size)]
     checkpoint_size: u64,
     /// Milliseconds that a checkpoint should hold up commands at most
     #[arg(long, env = "AGQ_CHECKPOINT_STALL", value_name = "MS", default_value_t = 20)]
@@ -66,6 +66,9 @@ pub(super) struct ServeArgs {
     max_clients: usize,
 }
 
+/// The log's bytes between two checkpoints.
+const CHECKPOINT_SIZES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 30;
+
 fn parse_durability(text: &str) -> Result<DurabilityMode, String> {
     match text.split_once('=') {
         None if text == "always" => Ok(DurabilityMode::Always),
@@ -91,6 +94,13 @@ fn parse_size(text: &str) -> Result<u64, String> {
     };
     let number: u64 = digits.parse().map_err(|_| format!("'{digits}' is not a whole number"))?;
     number.checked_mul(unit).ok_or_else(|| format!("{text} is too large"))
+}
+
+fn parse_checkpoint_size(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        size if CHECKPOINT_SIZES.contains(&size) => Ok(size),
+        _ => Err("expected 64KiB to 1GiB: the log holds twice as much, and a start after a crash reads it".to_owned()),
+    }
 }
 
 /// Starts the server and runs it until it is told to stop.
@@ -253,6 +263,8 @@ mod tests {
         assert_eq!(parse_size("4096"), Ok(4096));
         assert_eq!(parse_size("16MiB"), Ok(16 << 20));
         assert_eq!(parse_size("1g"), Ok(1 << 30));
+        assert_eq!(parse_checkpoint_size("64KiB"), Ok(64 << 10));
+        assert!(parse_checkpoint_size("65535").is_err() && parse_checkpoint_size("2GiB").is_err());
         assert!(parse_size("1x").is_err() && parse_size("").is_err() && parse_size("99999999999G").is_err());
     }
 

@@ -104,7 +104,7 @@ impl Life<'_, '_> {
         self.bench.now = self.bench.now.plus(ms);
         self.story.push(format!("{ms} ms pass"));
         for _ in 0..3 {
-            self.bench.engine.tick(&mut self.bench.batch, self.bench.now).unwrap();
+            self.bench.engine.tick(&mut self.bench.batch, self.bench.now, true).unwrap();
         }
         self.settle();
     }

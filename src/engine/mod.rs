@@ -179,15 +179,17 @@ impl Engine {
         self.run_ready(batch, now)
     }
 
-    /// Gives up on parked commands whose time has come, and does a slice of background work.
+    /// Gives up on parked commands whose time has come, and does a slice of background work if that `may_work`.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn tick(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<()> {
+    pub fn tick(&mut self, batch: &mut Batch<'_>, now: Millis, may_work: bool) -> storage::Result<()> {
         while let Some(parked) = self.waiters.take_expired(now) {
             self.unpark(parked);
         }
-        self.run_background(batch, now)?;
+        if may_work {
+            self.run_background(batch, now)?;
+        }
         self.wake(batch, now)?;
         self.run_ready(batch, now)
     }

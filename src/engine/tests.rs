@@ -114,7 +114,7 @@ fn a_deadline_stands_however_often_its_command_runs_in_vain() {
         assert_eq!(bench.finished(), replies(&[(2, "+OK|")]));
         assert_eq!(bench.engine.waiters.next_deadline(), Some(deadline));
         bench.now = deadline;
-        bench.engine.tick(&mut bench.batch, bench.now).unwrap();
+        bench.engine.tick(&mut bench.batch, bench.now, true).unwrap();
         assert_eq!(bench.finished(), replies(&[(1, "*-1|+PONG|")]));
     });
 }
@@ -167,7 +167,7 @@ fn a_worker_that_polls_gets_nil_and_never_an_error_while_the_store_refuses_write
             "it asks again soon, whatever it asked for"
         );
         bench.now = bench.now.plus(5_000);
-        bench.engine.tick(&mut bench.batch, bench.now).unwrap();
+        bench.engine.tick(&mut bench.batch, bench.now, true).unwrap();
         assert_eq!(bench.finished(), replies(&[(2, "*-1|")]));
         bench.engine.server().refusal = None;
         bench.send(2, &[POP]);

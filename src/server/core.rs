@@ -1,6 +1,8 @@
 //! The core loop: run what has come in, append its rows to the log, one flush, release the replies.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use agq_resp::Reply;
@@ -46,6 +48,8 @@ pub(super) struct Core {
     last_busy: Instant,
     /// Units with writes that wait until a checkpoint has drained.
     held: Vec<Input>,
+    /// Large reads under way on other threads.
+    reading: Rc<Cell<usize>>,
     process: Process,
 }
 
@@ -54,14 +58,22 @@ impl Core {
     pub(super) fn new(mut db: Db, config: Config, mut clock: WallClock) -> anyhow::Result<Core> {
         let now = clock.read();
         let engine = start_engine(&mut db, config, now)?;
-        Ok(Core { engine, db, clock, last_busy: Instant::now(), held: Vec::new(), process: Process::default() })
+        Ok(Core {
+            engine,
+            db,
+            clock,
+            last_busy: Instant::now(),
+            held: Vec::new(),
+            reading: Rc::default(),
+            process: Process::default(),
+        })
     }
 
     /// Runs until asked to stop; returns itself to be closed once the last replies are out.
     pub(super) async fn run(mut self, inbox: &Inbox) -> Core {
         self.db.on_wake(inbox.waker());
         loop {
-            if inbox.is_empty() && !inbox.is_stopping() {
+            if inbox.is_empty() && !(inbox.is_stopping() && self.owes_nothing()) {
                 self.sleep(inbox).await;
             }
             // One turn of the scheduler: every connection that is ready hands in its unit first.
@@ -81,7 +93,7 @@ impl Core {
                 self.db.stop(&format!("{error:#}"));
                 give_up(&format!("{error:#}"));
             }
-            if inbox.is_stopping() && inbox.is_empty() {
+            if inbox.is_stopping() && inbox.is_empty() && self.owes_nothing() {
                 inbox.abandon_waiting();
                 return self;
             }
@@ -92,15 +104,30 @@ impl Core {
     }
 
     /// Makes a last checkpoint and closes the store.
-    pub(super) fn close(self) -> anyhow::Result<()> {
-        self.db.close()?;
-        Ok(())
+    pub(super) fn close(self) {
+        if let Err(error) = self.db.close() {
+            give_up(&format!("{error:#}"));
+        }
+    }
+
+    /// True when every unit that was taken has run: none is held, and no large read is under way.
+    fn owes_nothing(&self) -> bool {
+        self.held.is_empty() && self.reading.get() == 0
+    }
+
+    /// True when work in the background may write.
+    fn may_work(&self) -> bool {
+        self.db.pace() != Pace::Wait && self.db.refusal().is_none()
     }
 
     /// Sleeps until something comes in or is due.
     async fn sleep(&mut self, inbox: &Inbox) {
         let now = self.clock.read();
         let mut pause = self.engine.next_deadline().map(|at| Duration::from_millis(at.since(now)));
+        if !self.may_work() {
+            // What is due by now waits for the disk.
+            pause = pause.map(|pause| pause.max(SLOWED));
+        }
         if self.db.checkpoint_due(u64::MAX) {
             let idle = IDLE.saturating_sub(self.last_busy.elapsed());
             pause = Some(pause.map_or(idle, |pause| pause.min(idle)));
@@ -124,6 +151,7 @@ impl Core {
         }
         let rows = self.execute(inbox, now, pace)?;
         if !rows.is_empty() {
+            self.last_busy = Instant::now();
             self.db.append(&rows, now)?;
             self.db.flush()?;
         }
@@ -142,6 +170,8 @@ impl Core {
             self.engine.server().facts.last_save = now;
         }
         if save {
+            // The checkpoint is still on its way to the disk: until it is there, the log answers for it.
+            self.db.sync_log()?;
             self.release(inbox);
         }
         if self.engine.has_heavy() {
@@ -174,7 +204,8 @@ impl Core {
                 break;
             }
         }
-        self.engine.tick(&mut batch, now)?;
+        let may_work = self.may_work();
+        self.engine.tick(&mut batch, now, may_work)?;
         Ok(batch.finish())
     }
 
@@ -182,14 +213,17 @@ impl Core {
     fn start_heavy(&mut self, inbox: &Inbox) -> anyhow::Result<()> {
         let snapshot = self.db.snapshot()?;
         let reads = self.engine.take_heavy();
-        let inbox = inbox.clone();
+        let (inbox, reading, count) = (inbox.clone(), Rc::clone(&self.reading), reads.len());
+        reading.set(reading.get() + count);
         let work = tokio::task::spawn_blocking(move || {
             let run = |read: &HeavyRead| catch_unwind(AssertUnwindSafe(|| read.run(&snapshot)));
             reads.into_iter().map(|read| (run(&read), read.unit)).collect::<Vec<_>>()
         });
         tokio::task::spawn_local(async move {
+            let results = work.await;
+            reading.set(reading.get() - count);
             // The closure catches what it runs; it is not cancelled.
-            let Ok(results) = work.await else { return };
+            let Ok(results) = results else { return };
             for (result, unit) in results {
                 match result {
                     Ok(Ok(reply)) => inbox.push(Input::Resume(unit, reply)),

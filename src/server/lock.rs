@@ -5,10 +5,12 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+
+use crate::storage::files::make_private_dir;
 
 /// The lock, held until dropped.
 #[derive(Debug)]
@@ -46,7 +48,7 @@ impl Lock {
     /// # Errors
     /// When the directory cannot be used.
     pub fn try_take(dir: &Path) -> anyhow::Result<Result<Lock, Holder>> {
-        make_private_dir(dir)?;
+        make_private_dir(dir).with_context(|| format!("cannot make the data directory {}", dir.display()))?;
         let path = lock_path(dir);
         let mut file = File::options()
             .read(true)
@@ -125,16 +127,6 @@ fn read_holder(file: &mut File) -> Holder {
         process: lines.next().and_then(|line| line.parse().ok()).unwrap_or(0),
         addresses: lines.map(str::to_owned).collect(),
     }
-}
-
-/// Makes a directory that only this user can enter.
-fn make_private_dir(dir: &Path) -> anyhow::Result<()> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the data directory {}", dir.display()))?;
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -117,7 +117,8 @@ async fn serve(
     if let Some(path) = &options.socket {
         let _ = std::fs::remove_file(path);
     }
-    core.close()
+    core.close();
+    Ok(())
 }
 
 /// An engine over a fresh batch of the store, whose rows are made durable.

@@ -94,6 +94,24 @@ pub trait Disk: Debug + Send + Sync {
     fn describe(&self, name: &str) -> String;
 }
 
+/// Makes a folder, and those above it, that only this user can enter, and makes their names durable: a file in a folder
+/// whose own name is lost is lost with it. One that is there stays as it is.
+///
+/// # Errors
+/// What the system says.
+pub fn make_private_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    make_private_dir(above)?;
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+        made => made?,
+    }
+    File::open(above)?.sync_all()
+}
+
 /// A folder of the operating system, readable by its owner alone.
 #[derive(Debug)]
 pub struct RealDisk {
@@ -106,7 +124,7 @@ impl RealDisk {
     /// # Errors
     /// When the folder cannot be made.
     pub fn open(dir: &Path) -> io::Result<RealDisk> {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        make_private_dir(dir)?;
         Ok(RealDisk { dir: dir.to_owned() })
     }
 

@@ -4,6 +4,7 @@
 //! With `--durability always` the core itself syncs, before it releases the replies. In the other modes the helper
 //! thread does; in every mode it lengthens the segment that is free, so that the core never waits for that.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -51,6 +52,8 @@ struct State {
     target: [Option<u64>; 2],
     /// When the helper thread has to sync.
     deadline: Option<Instant>,
+    /// A sync has failed: no later one means anything.
+    failed: bool,
     stop: bool,
 }
 
@@ -71,6 +74,7 @@ impl LogSync {
             len: ready,
             target: [None; 2],
             deadline: None,
+            failed: false,
             stop: false,
         };
         LogSync {
@@ -123,14 +127,20 @@ impl LogSync {
         let _one = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         let (upto, dirty, newest) = {
             let mut state = self.state();
+            if state.failed {
+                let source = io::Error::other("an earlier sync of the log failed");
+                return Err(Error::io("syncing the log", source));
+            }
             state.deadline = None;
             (state.written_seq, std::mem::take(&mut state.dirty), state.newest)
         };
         for segment in [1 - newest, newest] {
             if dirty[segment] {
-                self.files[segment]
-                    .sync_data()
-                    .map_err(|source| Error::io(format!("syncing {}", NAMES[segment]), source))?;
+                self.files[segment].sync_data().map_err(|source| {
+                    // Before anybody else gets to sync: what is dirty no more was never written.
+                    self.state().failed = true;
+                    Error::io(format!("syncing {}", NAMES[segment]), source)
+                })?;
             }
         }
         self.synced_seq.fetch_max(upto, Ordering::AcqRel);
@@ -267,5 +277,29 @@ impl Drop for LogThread {
             // A panic of the thread has been printed; there is nobody left to tell.
             let _ = handle.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::files::Disk;
+    use crate::storage::sim_disk::{Faults, SimDisk};
+
+    #[test]
+    fn no_sync_after_a_failed_one_says_that_anything_is_durable() {
+        let disk = SimDisk::new(1);
+        let files = NAMES.map(|name| disk.create(name).unwrap());
+        let sync = LogSync::new(files.clone(), [0; 2], 0, None, Arc::default());
+        files[0].write_at(0, &[1]).unwrap();
+        sync.wrote(0, 1, 1);
+        disk.set_faults(Faults { fail_sync_at: Some(0), ..Faults::default() });
+        assert!(sync.sync().is_err());
+        // The disk would say that all is well now.
+        assert!(files[0].sync_data().is_ok());
+        files[0].write_at(1, &[2]).unwrap();
+        sync.wrote(0, 2, 2);
+        assert!(sync.sync().unwrap_err().to_string().contains("an earlier sync of the log failed"));
+        assert_eq!(sync.synced_seq(), 0);
     }
 }
