@@ -28,6 +28,13 @@ impl Background {
     }
 }
 
+impl Background {
+    /// What this batch changed was not looked at: the store is, before anything else is done.
+    pub(super) fn plan_anew(&mut self) {
+        self.planned = false;
+    }
+}
+
 impl Engine {
     /// Does what is due, a slice of each kind at most, and finds out when the next is.
     pub(super) fn run_background(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<()> {

@@ -189,6 +189,8 @@ impl Engine {
         }
         if may_work {
             self.run_background(batch, now)?;
+        } else {
+            self.background.plan_anew();
         }
         self.wake(batch, now)?;
         self.run_ready(batch, now)

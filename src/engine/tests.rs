@@ -120,6 +120,28 @@ fn a_deadline_stands_however_often_its_command_runs_in_vain() {
 }
 
 #[test]
+fn work_in_the_background_waits_while_it_may_not_write_and_forgets_nothing() {
+    with_engine(|bench| {
+        bench.open(1);
+        bench.send(1, &["SET a x PX 1000"]);
+        bench.engine.tick(&mut bench.batch, bench.now, false).unwrap();
+        bench.now = bench.now.plus(120_000);
+        let before = bench.batch.rows_written();
+        bench.engine.tick(&mut bench.batch, bench.now, false).unwrap();
+        assert_eq!(bench.batch.rows_written(), before);
+        // Once it may, it looks first at what is due, and then does it.
+        while bench.batch.rows_written() == before {
+            bench.engine.tick(&mut bench.batch, bench.now, true).unwrap();
+            assert!(
+                bench.engine.next_deadline().is_some_and(|at| at <= bench.now) || bench.batch.rows_written() > before
+            );
+        }
+        bench.send(1, &["DBSIZE"]);
+        assert_eq!(bench.finished(), replies(&[(1, "+OK|"), (1, ":0|")]));
+    });
+}
+
+#[test]
 fn who_waits_for_a_list_does_not_stand_in_the_way_of_who_waits_for_a_sorted_set() {
     with_engine(|bench| {
         (1..=3).for_each(|conn| bench.open(conn));
