@@ -79,12 +79,15 @@ fn check_counters(
     wrong: &mut Vec<String>,
 ) -> crate::jobs::Result<()> {
     let mut queues: HashMap<Id, Counts> = HashMap::new();
+    let mut plain: HashMap<Id, u64> = HashMap::new();
     let mut plans: BTreeMap<Id, Usage> = BTreeMap::new();
     let mut actions: HashMap<Id, Counts> = HashMap::new();
     let mut totals = Counts::default();
     for job in jobs.values() {
         totals.shift(None, Some(job.status))?;
         queues.entry(job.queue.clone()).or_default().shift(None, Some(job.status))?;
+        let is_plain_and_pending = job.is_plain && job.status == Status::Pending;
+        *plain.entry(job.queue.clone()).or_default() += u64::from(is_plain_and_pending);
         if let Some((action, _)) = &job.action {
             actions.entry(action.clone()).or_default().shift(None, Some(job.status))?;
         }
@@ -99,8 +102,11 @@ fn check_counters(
     }
     for (name, queue) in view.queues()? {
         let counted = queues.remove(&name).unwrap_or_default();
-        if queue.counts != counted {
-            wrong.push(format!("queue {name} counts {:?}, there are {counted:?}", queue.counts));
+        let plain = plain.remove(&name).unwrap_or_default();
+        if queue.counts != counted || queue.plain != plain {
+            wrong.push(format!(
+                "queue {name} counts {queue:?}, there are {counted:?}, {plain} of them plain and pending"
+            ));
         }
     }
     wrong.extend(queues.keys().map(|name| format!("queue {name} has jobs and no row")));

@@ -8,7 +8,7 @@ use crate::data::keys::meta_number;
 use crate::jobs::error::Result;
 use crate::jobs::job::{Job, Lease, Reason, Status};
 use crate::jobs::rows::{id_of, pending_prefix};
-use crate::jobs::{Id, Jobs};
+use crate::jobs::{Id, Jobs, Queue};
 use crate::storage::{self, Rows, Table, tables};
 
 /// Who may take what.
@@ -17,6 +17,16 @@ enum Takes {
     Everything,
     /// Only what a worker that knows nothing but commands and arguments can run.
     Plain,
+}
+
+impl Takes {
+    /// True when a queue has something to take.
+    fn any_of(self, queue: &Queue) -> bool {
+        match self {
+            Takes::Everything => queue.counts.of(Status::Pending) > 0,
+            Takes::Plain => queue.plain > 0,
+        }
+    }
 }
 
 impl Jobs<'_, '_> {
@@ -43,14 +53,14 @@ impl Jobs<'_, '_> {
     }
 
     /// Gives the next job of a queue that a worker of the list contract can run to one, for as long as its connection
-    /// lives.
+    /// lives. The worker counts as heard when it gets one, so that who only looks, and says no name, leaves nothing.
     ///
     /// # Errors
     /// When the store fails.
     pub fn claim_for_list(&mut self, queue: &Id, worker: &Id, connection: u64) -> Result<Option<Job>> {
-        self.hear_worker(worker)?;
         loop {
             let Some(job) = self.pick(queue, Takes::Plain, 1)?.pop() else { return Ok(None) };
+            self.hear_worker(worker)?;
             if let Some(job) = self.start(job, worker, self.settings.lease_ms, connection)? {
                 return Ok(Some(job));
             }
@@ -61,7 +71,7 @@ impl Jobs<'_, '_> {
     fn pick(&self, queue: &Id, takes: Takes, count: usize) -> Result<Vec<Job>> {
         let view = self.view();
         match view.queue(queue.as_bytes())? {
-            Some(found) if !found.paused && found.counts.of(Status::Pending) > 0 => {}
+            Some(found) if !found.paused && takes.any_of(&found) => {}
             _ => return Ok(Vec::new()),
         }
         let prefix = pending_prefix(queue);

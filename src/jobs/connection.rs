@@ -1,6 +1,6 @@
 //! What a connection of the list contract is remembered by, and what its worker does to jobs without naming an epoch.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -84,30 +84,31 @@ impl Connection {
 /// Reported jobs that their workers have not taken off `queue:processing` yet; the oldest are forgotten.
 #[derive(Debug, Default)]
 pub struct Reported {
-    jobs: HashSet<Id>,
-    order: VecDeque<Id>,
+    /// Each with its turn.
+    jobs: HashMap<Id, u64>,
+    /// By turn.
+    order: BTreeMap<u64, Id>,
+    last_turn: u64,
 }
 
 impl Reported {
     /// A job was reported.
     pub fn add(&mut self, job: Id) {
+        self.take(&job);
         if self.order.len() == MAX_REPORTED
-            && let Some(oldest) = self.order.pop_front()
+            && let Some((_, oldest)) = self.order.pop_first()
         {
             self.jobs.remove(&oldest);
         }
-        if self.jobs.insert(job.clone()) {
-            self.order.push_back(job);
-        }
+        self.last_turn += 1;
+        self.jobs.insert(job.clone(), self.last_turn);
+        self.order.insert(self.last_turn, job);
     }
 
     /// Takes a job off; true when it was there.
     pub fn take(&mut self, job: &Id) -> bool {
-        let was_there = self.jobs.remove(job);
-        if was_there {
-            self.order.retain(|known| known != job);
-        }
-        was_there
+        let turn = self.jobs.remove(job);
+        turn.is_some_and(|turn| self.order.remove(&turn).is_some())
     }
 }
 
@@ -156,8 +157,8 @@ impl Jobs<'_, '_> {
         job.queue = to.clone();
         job.place = self.next_number()?;
         self.write(Some(&old), &job)?;
-        self.count(from, Some(Status::Pending), None)?;
-        self.count(to, None, Some(Status::Pending))?;
+        self.count(from, &job, Some(Status::Pending), None)?;
+        self.count(to, &job, None, Some(Status::Pending))?;
         self.touched.add(|| Touch::Queue(Bytes::copy_from_slice(to.as_bytes())));
         Ok(Some(job.id))
     }

@@ -4,14 +4,14 @@ use bytes::Bytes;
 
 use crate::jobs::codec::{Reader, Writer};
 use crate::jobs::error::{Error, Result, shown};
-use crate::jobs::job::Status;
+use crate::jobs::job::{Job, Status};
 use crate::jobs::{Id, Jobs, JobsView};
 use crate::storage::{self, Table};
 
 /// A queue whose name begins so belongs to one run and vanishes with its last job.
 pub const PRIVATE_PREFIX: &str = "run_";
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const PAUSED: u8 = 1;
 
 /// The names that stand for all running and all scheduled jobs.
@@ -74,6 +74,8 @@ pub struct Queue {
     pub paused: bool,
     /// Its jobs.
     pub counts: Counts,
+    /// How many of the pending ones a list claim may take: without any, such a claim need not look for one.
+    pub plain: u64,
 }
 
 impl Queue {
@@ -81,6 +83,7 @@ impl Queue {
         let mut out = Writer::new(VERSION);
         out.byte(if self.paused { PAUSED } else { 0 });
         self.counts.write(&mut out);
+        out.number(self.plain);
         out.finish()
     }
 
@@ -90,7 +93,7 @@ impl Queue {
         if flags & !PAUSED != 0 {
             return Err(from.corrupt("unknown flags"));
         }
-        let queue = Queue { paused: flags & PAUSED != 0, counts: Counts::read(&mut from)? };
+        let queue = Queue { paused: flags & PAUSED != 0, counts: Counts::read(&mut from)?, plain: from.number()? };
         from.finish()?;
         Ok(queue)
     }
@@ -152,11 +155,15 @@ impl JobsView<'_> {
 }
 
 impl Jobs<'_, '_> {
-    /// Counts a job's change of status in its queue and in all.
-    pub(super) fn count(&mut self, queue: &Id, from: Option<Status>, to: Option<Status>) -> Result<()> {
+    /// Counts a job's change of status in a queue and in all.
+    pub(super) fn count(&mut self, queue: &Id, job: &Job, from: Option<Status>, to: Option<Status>) -> Result<()> {
+        let plain = |status: Option<Status>| i64::from(job.is_plain && status == Some(Status::Pending));
         for name in [&b""[..], queue.as_bytes()] {
             let mut row = self.view().queue(name)?.unwrap_or_default();
             row.counts.shift(from, to)?;
+            row.plain = row.plain.checked_add_signed(plain(to) - plain(from)).ok_or_else(|| {
+                storage::Error::corrupt(Table::Queues, format!("the plain jobs of queue '{queue}' would be below zero"))
+            })?;
             let name_row = Bytes::copy_from_slice(name);
             if name.starts_with(PRIVATE_PREFIX.as_bytes()) && row.counts.total() == 0 && !row.paused {
                 self.batch.remove(Table::Queues, name_row)?;
@@ -174,7 +181,7 @@ mod tests {
 
     #[test]
     fn rows_round_trip_and_unknown_flags_are_corrupt() {
-        let mut queue = Queue { paused: true, ..Queue::default() };
+        let mut queue = Queue { paused: true, plain: 300, ..Queue::default() };
         queue.counts.shift(None, Some(Status::Failed)).unwrap();
         assert_eq!(Queue::decode(&queue.encode()).unwrap(), queue);
         let mut row = queue.encode().to_vec();

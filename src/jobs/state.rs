@@ -130,7 +130,7 @@ impl Jobs<'_, '_> {
         debug_assert!(job.status.is_terminal(), "{job:?}");
         self.replace_index(Some(job), None)?;
         self.batch.remove(Table::Jobs, Bytes::copy_from_slice(job.id.as_bytes()))?;
-        self.count(&job.queue, Some(job.status), None)?;
+        self.count(&job.queue, job, Some(job.status), None)?;
         if let Some(plan) = job.plan() {
             plan_store::count(self.batch, plan, 0, -1)?;
         }
@@ -155,7 +155,7 @@ impl Jobs<'_, '_> {
 
     /// Counters, totals, the event, and those who wait.
     fn changed_status(&mut self, from: Option<Status>, job: &Job) -> Result<()> {
-        self.count(&job.queue, from, Some(job.status))?;
+        self.count(&job.queue, job, from, Some(job.status))?;
         if let Some(plan) = job.plan() {
             let open = |status: Status| i64::from(!status.is_terminal());
             let change = open(job.status) - from.map_or(0, open);

@@ -173,7 +173,10 @@ fn claim(ctx: &mut Context<'_, '_>, queue: &Id, multiplexed: bool) -> Result<Opt
     }
     let connection = ctx.session.id;
     let worker = ctx.session.jobs.worker(connection)?;
-    let claimed = match ctx.jobs().claim_for_list(queue, &worker, connection) {
+    let is_named = ctx.session.jobs.worker.is_some();
+    let mut jobs = ctx.jobs();
+    let heard = if is_named { jobs.hear_worker(&worker) } else { Ok(()) };
+    let claimed = match heard.and_then(|()| jobs.claim_for_list(queue, &worker, connection)) {
         // The worker's name is taken by ordinary keys; a pop knows no errors.
         Err(Error::Refused(why)) => {
             tracing::warn!(%worker, why, "a pop out of a job queue finds nothing");
