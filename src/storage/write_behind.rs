@@ -414,7 +414,7 @@ mod tests {
 
     use super::*;
     use crate::storage::files::Disk;
-    use crate::storage::sim_disk::SimDisk;
+    use crate::storage::sim_disk::{Faults, SimDisk};
 
     #[derive(Debug, Clone)]
     enum Step {
@@ -481,6 +481,33 @@ mod tests {
             prop_assert_eq!(disk.contents("f").unwrap(), model);
             prop_assert_eq!(backend.0.passed(), backend.0.barriers());
         }
+    }
+
+    #[test]
+    fn a_write_that_found_no_room_is_tried_again_though_nobody_waits() {
+        const PAGE: usize = 1 << 20;
+        let disk = SimDisk::new(1);
+        let file = disk.create("f").unwrap();
+        let pages = Arc::new(WriteBehind::new(file, Applier::Thread, Arc::default()).unwrap());
+        disk.set_faults(Faults { capacity: Some(8 * PAGE as u64), ..Faults::default() });
+        let backend = Backend(Arc::clone(&pages));
+        let thread = WriteBehindThread::start(Arc::clone(&pages)).unwrap();
+        // As much as the thread begins with by itself; what finds no room is less than that.
+        for page in 0..=(EAGER / PAGE) {
+            backend.write((page * PAGE) as u64, &vec![7; PAGE]).unwrap();
+        }
+        while pages.held().is_none() {
+            thread::yield_now();
+        }
+        assert!(pages.state().queued_bytes < EAGER);
+        disk.set_faults(Faults::default());
+        while pages.held().is_some() {
+            thread::yield_now();
+        }
+        backend.sync_data().unwrap();
+        pages.wait_for(pages.barriers()).unwrap();
+        drop(thread);
+        assert_eq!(disk.contents("f").unwrap(), vec![7; EAGER + PAGE]);
     }
 
     #[test]
