@@ -166,8 +166,12 @@ impl Core {
         }
         let idle_ms = u64::try_from(self.last_busy.elapsed().as_millis()).unwrap_or(u64::MAX);
         if save || self.db.checkpoint_due(idle_ms) {
-            self.db.checkpoint()?;
-            self.engine.server().facts.last_save = now;
+            match self.db.checkpoint() {
+                Ok(()) => self.engine.server().facts.last_save = now,
+                // The disk is full: the log answers for what was asked to be saved.
+                Err(error) if error.is_refusal() => tracing::warn!(%error, "no checkpoint is made now"),
+                Err(error) => return Err(error.into()),
+            }
         }
         if save {
             // The checkpoint is still on its way to the disk: until it is there, the log answers for it.

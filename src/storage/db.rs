@@ -271,7 +271,7 @@ impl Db {
     /// was acknowledged.
     pub fn checkpoint(&mut self) -> Result<()> {
         if let Some(reason) = self.pages.held() {
-            return Err(Error::Full { file: DATA.to_owned(), bytes: 0, source: std::io::Error::other(reason) });
+            return Err(Error::Full { file: DATA.to_owned(), source: std::io::Error::other(reason) });
         }
         self.settle();
         let began = Instant::now();
@@ -301,6 +301,11 @@ impl Db {
 
     fn try_commit(&mut self, durable: Option<bool>) -> Result<()> {
         let mut txn = self.txn.take().ok_or_else(|| Error::Stopped { reason: "a commit has failed".to_owned() })?;
+        assert_eq!(
+            self.applied_seq,
+            self.log.seq(),
+            "a commit stands between batches: all that is in the log is applied"
+        );
         self.meta = StoreMeta {
             seq: self.applied_seq,
             time: self.last_time,

@@ -46,13 +46,11 @@ pub enum Error {
         /// The failure that stopped it.
         reason: String,
     },
-    /// The log found no room on the disk. The batch was taken back whole; the store is sound.
-    #[error("no space for {bytes} bytes in {file}: {source}")]
+    /// There is no room on the disk. A batch was taken back whole, a checkpoint not begun; the store is sound.
+    #[error("no space for more in {file}: {source}")]
     Full {
         /// The file that cannot grow.
         file: String,
-        /// Bytes that were to be written.
-        bytes: u64,
         /// The operating system's reason.
         source: std::io::Error,
     },

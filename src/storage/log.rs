@@ -113,7 +113,7 @@ impl Log {
         if let Err(source) = written {
             let file = NAMES[active].to_owned();
             return Err(if grows && is_full(&source) {
-                Error::Full { file, bytes: len, source }
+                Error::Full { file, source }
             } else {
                 Error::io(format!("writing a record of {len} bytes to {file}"), source)
             });
@@ -165,6 +165,11 @@ impl Log {
 
     /// Frees what a checkpoint that has reached the disk covers.
     pub(super) fn release(&mut self, drained_seq: u64, max_len: u64) {
+        debug_assert!(
+            drained_seq <= self.seq,
+            "no checkpoint covers more than there is: {drained_seq} of {}",
+            self.seq
+        );
         for segment in 0..self.states.len() {
             if matches!(self.states[segment], State::Sealed(last) if last <= drained_seq) {
                 self.states[segment] = State::Free;
