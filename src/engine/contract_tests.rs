@@ -148,6 +148,7 @@ impl Life<'_, '_> {
             let uses_plan = !self.list(&format!("GET job:{job}")).concat().contains(r#""kind":"k""#);
             open += u64::from(is_open && uses_plan);
         }
+        assert_eq!(crate::jobs::check::check(&self.bench.batch).unwrap(), Vec::<String>::new());
         assert_eq!(crate::jobs::plan_store::usage(&self.bench.batch, "p").unwrap().open, open, "the plan's open jobs");
     }
 }
