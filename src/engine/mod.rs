@@ -36,6 +36,11 @@ pub use heavy::HeavyRead;
 /// A unit whose replies pass this many bytes ends early: the rest runs once the client has taken them.
 const REPLY_BYTES: usize = 1 << 20;
 
+/// A unit in a batch of so many rows or bytes ends early too: its rest comes with a later batch, so that one pipeline
+/// does not hold up everybody for as long as all of it takes, nor fill the memory.
+const BATCH_ROWS: usize = 8192;
+const BATCH_BYTES: usize = 16 << 20;
+
 /// The number of a connection.
 pub type ConnId = u64;
 
@@ -255,7 +260,8 @@ impl Engine {
                 }
             }
             self.wake(batch, now)?;
-            if unit.out.len() >= REPLY_BYTES {
+            let full = batch.rows_written() >= BATCH_ROWS || batch.bytes_written() >= BATCH_BYTES;
+            if full || unit.out.len() >= REPLY_BYTES {
                 break;
             }
         }

@@ -120,6 +120,18 @@ fn a_deadline_stands_however_often_its_command_runs_in_vain() {
 }
 
 #[test]
+fn a_unit_ends_early_when_its_batch_is_full_and_its_rest_is_handed_back() {
+    with_engine(|bench| {
+        bench.open(1);
+        let large = format!("SET a {}", "x".repeat(BATCH_BYTES));
+        bench.send(1, &[&large, "SET b y", "GET b"]);
+        let finished = bench.engine.take_finished();
+        assert_eq!(finished.len(), 1);
+        assert_eq!((&finished[0].out[..], finished[0].rest.len()), (&b"+OK\r\n"[..], 2));
+    });
+}
+
+#[test]
 fn work_in_the_background_waits_while_it_may_not_write_and_forgets_nothing() {
     with_engine(|bench| {
         bench.open(1);
