@@ -31,12 +31,14 @@ async fn exchange(
     asks_key: bool,
 ) -> std::io::Result<()> {
     let mut decoder = RequestDecoder::new(Limits::default());
-    decoder.set_authenticated(!asks_key);
+    let mut authenticated = !asks_key;
+    decoder.set_authenticated(authenticated);
     let mut input = BytesMut::with_capacity(READ_BYTES);
     let mut unit = Unit { conn, requests: VecDeque::new(), protocol_error: None, out: BytesMut::new() };
     loop {
         if unit.protocol_error.is_none() {
-            decode(&mut decoder, &mut input, &mut unit);
+            // Before the key is given each command runs by itself: one may give it, and what follows may then be long.
+            decode(&mut decoder, &mut input, &mut unit, if authenticated { UNIT_COMMANDS } else { 1 });
         }
         if unit.requests.is_empty() && unit.protocol_error.is_none() {
             if inbox.is_stopping() || read(stream, &mut input).await? == 0 {
@@ -46,7 +48,8 @@ async fn exchange(
         }
         inbox.submit(unit);
         let Some(finished) = replies(stream, inbox, conn, &mut input).await? else { return Ok(()) };
-        decoder.set_authenticated(finished.authenticated);
+        authenticated = finished.authenticated;
+        decoder.set_authenticated(authenticated);
         stream.write_all(&finished.out).await?;
         if finished.closing {
             return stream.shutdown().await;
@@ -58,9 +61,9 @@ async fn exchange(
     }
 }
 
-/// Moves every complete command of `input` into the unit.
-fn decode(decoder: &mut RequestDecoder, input: &mut BytesMut, unit: &mut Unit) {
-    while unit.requests.len() < UNIT_COMMANDS {
+/// Moves complete commands of `input` into the unit, `most` at most.
+fn decode(decoder: &mut RequestDecoder, input: &mut BytesMut, unit: &mut Unit, most: usize) {
+    while unit.requests.len() < most {
         match decoder.decode(input) {
             Ok(Some(request)) => unit.requests.push_back(request),
             Ok(None) => return,

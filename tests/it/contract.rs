@@ -42,6 +42,20 @@ fn what_a_library_says_before_auth_gets_one_reply_each_in_order() {
     assert_eq!(replies[3], Frame::Blob(b'$', b"w1".to_vec()));
 }
 
+#[test]
+fn what_follows_auth_in_the_same_write_may_be_long() {
+    let server = Server::agq(&["--session-key", "secret"]);
+    let mut wire = server.connect();
+    let many = std::iter::once("MSET".to_owned()).chain((0..20).map(|n| format!("k{n}")));
+    let large = ["SET".to_owned(), "large".to_owned(), "x".repeat(100_000)];
+    let auth = vec![b"AUTH".to_vec(), b"secret".to_vec()];
+    let bytes = |words: Vec<String>| words.into_iter().map(String::into_bytes).collect();
+    wire.send(&[auth, bytes(many.collect()), bytes(large.to_vec())]).unwrap();
+    for _ in 0..3 {
+        assert_eq!(wire.read().unwrap(), Frame::Line(b'+', b"OK".to_vec()));
+    }
+}
+
 /// The pop of a multiplexing worker, answered in all the ways in which its next command can come: no job is ever lost
 /// from sight, and none is handed out twice.
 #[test]
