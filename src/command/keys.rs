@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::command::args::ExpireUnit;
-use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, ReadContext, Run, args};
+use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
 use crate::data::{Error, glob};
 
 /// Keys that KEYS may walk over on the core thread.
@@ -45,6 +45,16 @@ pub(super) const COMMANDS: &[Command] = &[
         "1.0.0",
         "key newkey",
         "Gives a key another name, in place of what stood there.",
+    ),
+    row("RENAMENX", 3, WRITE.and(FAST), Run::Write(renamenx)).keys(1, 2, 1).doc(
+        "1.0.0",
+        "key newkey",
+        "Gives a key another name, unless that is taken; answers whether it did.",
+    ),
+    row("TOUCH", -2, READ.and(FAST), Run::Read(exists)).keys(1, -1, 1).doc(
+        "3.2.1",
+        "key [key ...]",
+        "How many of the keys exist, each counted as often as it is named.",
     ),
     row("KEYS", 2, READ, Run::Read(keys))
         .keys(0, 0, 0)
@@ -93,6 +103,16 @@ pub(super) const COMMANDS: &[Command] = &[
         "key",
         "Milliseconds until a key expires; -1 when it does not, -2 when there is none.",
     ),
+    row("EXPIRETIME", 2, READ.and(FAST), Run::Read(expiretime)).doc(
+        "7.0.0",
+        "key",
+        "The Unix second at which a key expires; -1 when it does not, -2 when there is none.",
+    ),
+    row("PEXPIRETIME", 2, READ.and(FAST), Run::Read(pexpiretime)).doc(
+        "7.0.0",
+        "key",
+        "The Unix millisecond at which a key expires; -1 when it does not, -2 when there is none.",
+    ),
 ];
 
 fn del(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
@@ -121,15 +141,28 @@ fn type_of(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
 }
 
 fn rename(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    give_name(ctx, request, false)?;
+    Ok(Reply::ok())
+}
+
+fn renamenx(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    Ok(Reply::int(give_name(ctx, request, true)?.into()))
+}
+
+/// Gives a key another name, with `only_new` unless that is taken; answers whether it did.
+fn give_name(ctx: &mut Context<'_, '_>, request: &Request, only_new: bool) -> Result<bool, Halt> {
     let (from, to) = (request.arg(1), request.arg(2));
     let mut edit = ctx.edit();
     let record = edit.record(from)?.ok_or(Error::NoSuchKey)?;
+    let replaced = edit.record(to)?;
+    if only_new && replaced.is_some() {
+        return Ok(false);
+    }
     if from != to {
-        let replaced = edit.record(to)?;
         edit.forget(from, &record)?;
         edit.replace(to, replaced.as_ref(), &record)?;
     }
-    Ok(Reply::ok())
+    Ok(true)
 }
 
 fn keys(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
@@ -326,17 +359,29 @@ fn persist(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 }
 
 fn ttl(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
-    // Rounded to the nearest second, as in Redis.
-    left(ctx, request, |ms| (ms.saturating_add(500)) / 1000)
+    expiry(ctx, request, |at| rounded(at.since(ctx.view.now)))
 }
 
 fn pttl(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
-    left(ctx, request, |ms| ms)
+    expiry(ctx, request, |at| at.since(ctx.view.now))
 }
 
-fn left(ctx: &ReadContext<'_>, request: &Request, of_ms: impl Fn(u64) -> u64) -> Outcome {
+fn expiretime(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    expiry(ctx, request, |at| rounded(at.0))
+}
+
+fn pexpiretime(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    expiry(ctx, request, |at| at.0)
+}
+
+/// Seconds, to the nearest, as in Redis.
+fn rounded(ms: u64) -> u64 {
+    ms.saturating_add(500) / 1000
+}
+
+fn expiry(ctx: &ReadContext<'_>, request: &Request, told: impl Fn(Millis) -> u64) -> Outcome {
     Ok(Reply::int(match ctx.view.record(request.arg(1))? {
         None => -2,
-        Some(record) => record.deadline.map_or(-1, |at| of_ms(at.since(ctx.view.now)).cast_signed()),
+        Some(record) => record.deadline.map_or(-1, |at| told(at).cast_signed()),
     }))
 }

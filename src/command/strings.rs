@@ -4,7 +4,7 @@ use agq_resp::{Reply, Request};
 
 use crate::clock::Millis;
 use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
-use crate::data::Kind;
+use crate::data::{Kind, View};
 
 const READ: Flags = Flags::READONLY;
 const WRITE: Flags = Flags::WRITE;
@@ -65,6 +65,42 @@ pub(super) const COMMANDS: &[Command] = &[
         "6.2.0",
         "key",
         "Removes a key; answers the string it held.",
+    ),
+    row("GETEX", -2, WRITE.and(FAST), Run::Write(getex)).doc(
+        "6.2.0",
+        "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]",
+        "The value of a key, whose deadline may be set or taken away by it.",
+    ),
+    row("GETSET", 3, ADD.and(FAST), Run::Write(getset)).doc(
+        "1.0.0",
+        "key value",
+        "Sets a key to a value; answers the string it held.",
+    ),
+    row("SETNX", 3, ADD.and(FAST), Run::Write(setnx)).doc(
+        "1.0.0",
+        "key value",
+        "Sets a key to a value unless it exists; answers whether it did.",
+    ),
+    row("PSETEX", 4, ADD, Run::Write(psetex)).doc(
+        "2.6.0",
+        "key milliseconds value",
+        "Sets a key to a value that expires after so many milliseconds.",
+    ),
+    row("MSETNX", -3, ADD, Run::Write(msetnx)).keys(1, -1, 2).doc(
+        "1.0.1",
+        "key value [key value ...]",
+        "Sets several keys at once, unless one of them exists; answers whether it did.",
+    ),
+    row("GETRANGE", 4, READ, Run::Read(getrange)).doc(
+        "2.4.0",
+        "key start end",
+        "A part of a string, by the places of its first and last byte; negative ones count from the end.",
+    ),
+    row("SUBSTR", 4, READ, Run::Read(getrange)).doc("1.0.0", "key start end", "The same as GETRANGE."),
+    row("SETRANGE", 4, ADD, Run::Write(setrange)).doc(
+        "2.2.0",
+        "key offset value",
+        "Writes over a part of a string, filling a gap with zero bytes; answers its length.",
     ),
 ];
 
@@ -150,6 +186,15 @@ fn set_options(request: &Request, now: Millis) -> Result<(Expiry, Condition, boo
 
 fn setex(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let deadline = args::ExpireUnit::SECONDS.deadline(request.arg(2), ctx.now, "setex")?;
+    set_until(ctx, request, deadline)
+}
+
+fn psetex(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let deadline = args::ExpireUnit::MILLISECONDS.deadline(request.arg(2), ctx.now, "psetex")?;
+    set_until(ctx, request, deadline)
+}
+
+fn set_until(ctx: &mut Context<'_, '_>, request: &Request, deadline: Millis) -> Outcome {
     let mut edit = ctx.edit();
     let old = edit.record(request.arg(1))?;
     edit.set_string(request.arg(1), old.as_ref(), request.bytes(3), Some(deadline))?;
@@ -168,15 +213,105 @@ fn mget(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
 }
 
 fn mset(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    set_several(ctx, request, "mset", false)?;
+    Ok(Reply::ok())
+}
+
+fn msetnx(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    Ok(Reply::int(set_several(ctx, request, "msetnx", true)?.into()))
+}
+
+/// Sets all keys, or with `only_new` none where one of them exists; answers whether it did.
+fn set_several(ctx: &mut Context<'_, '_>, request: &Request, command: &str, only_new: bool) -> Result<bool, Halt> {
     if request.len().is_multiple_of(2) {
-        return Err(CommandError::arity("mset").into());
+        return Err(CommandError::arity(command).into());
     }
+    let places = (1..request.len()).step_by(2);
     let mut edit = ctx.edit();
-    for place in (1..request.len()).step_by(2) {
+    if only_new {
+        for place in places.clone() {
+            if edit.record(request.arg(place))?.is_some() {
+                return Ok(false);
+            }
+        }
+    }
+    for place in places {
         let old = edit.record(request.arg(place))?;
         edit.set_string(request.arg(place), old.as_ref(), request.bytes(place + 1), None)?;
     }
-    Ok(Reply::ok())
+    Ok(true)
+}
+
+fn setnx(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let mut edit = ctx.edit();
+    if edit.record(request.arg(1))?.is_some() {
+        return Ok(Reply::int(0));
+    }
+    edit.set_string(request.arg(1), None, request.bytes(2), None)?;
+    Ok(Reply::int(1))
+}
+
+fn getset(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let mut edit = ctx.edit();
+    let old = edit.record_of(request.arg(1), Kind::String)?;
+    let value = old.as_ref().map(|record| edit.view().string_of(record)).transpose()?;
+    edit.set_string(request.arg(1), old.as_ref(), request.bytes(2), None)?;
+    Ok(value.map_or(Reply::Null, Reply::bulk))
+}
+
+fn getex(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let mut options = args::Options::new(request, 2);
+    let (mut persist, mut expires) = (false, None);
+    while let Some(word) = options.word() {
+        if args::is(word, "PERSIST") && expires.is_none() {
+            persist = true;
+        } else if let Some(unit) = args::ExpireUnit::of(word)
+            && !persist
+            && expires.is_none_or(|(chosen, _)| chosen == unit)
+        {
+            expires = Some((unit, options.value()?));
+        } else {
+            return Err(CommandError::SYNTAX.into());
+        }
+    }
+    let now = ctx.now;
+    let mut edit = ctx.edit();
+    let Some(record) = edit.record_of(request.arg(1), Kind::String)? else { return Ok(Reply::Null) };
+    let value = edit.view().string_of(&record)?;
+    match expires {
+        Some((unit, text)) => {
+            let deadline = unit.deadline(text, now, "getex")?;
+            if deadline <= now {
+                edit.delete(request.arg(1), &record)?;
+            } else {
+                edit.set_deadline(request.arg(1), record, Some(deadline))?;
+            }
+        }
+        None if persist && record.deadline.is_some() => edit.set_deadline(request.arg(1), record, None)?,
+        None => {}
+    }
+    Ok(Reply::bulk(value))
+}
+
+fn getrange(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    let (start, end) = (args::integer(request.arg(2))?, args::integer(request.arg(3))?);
+    let Some(record) = ctx.view.record_of(request.arg(1), Kind::String)? else { return Ok(Reply::bulk("")) };
+    let length = View::string_record_len(&record)?.cast_signed();
+    if start < 0 && end < 0 && start > end {
+        return Ok(Reply::bulk(""));
+    }
+    let from_end = |place: i64| if place < 0 { place.saturating_add(length).max(0) } else { place };
+    let (start, end) = (from_end(start), from_end(end).min(length - 1));
+    if start > end {
+        return Ok(Reply::bulk(""));
+    }
+    Ok(Reply::bulk(ctx.view.string_part(&record, start.cast_unsigned(), end.cast_unsigned() + 1)?))
+}
+
+fn setrange(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let offset = args::integer(request.arg(2))?;
+    let offset = u64::try_from(offset).map_err(|_| CommandError::new("ERR offset is out of range"))?;
+    Ok(Reply::int(ctx.edit().write_string_part(request.arg(1), offset, &request.bytes(3))?.cast_signed()))
 }
 
 fn incr(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {

@@ -73,12 +73,48 @@ impl View<'_> {
     /// # Errors
     /// [`Error::WrongType`] when the key holds another type.
     pub fn string_len(&self, name: &[u8]) -> Result<u64> {
-        match self.record_of(name, Kind::String)? {
-            None => Ok(0),
-            Some(record) if record.in_blobs => Ok(blob_header(&record)?.1),
-            Some(record) => Ok(record.body.len() as u64),
-        }
+        self.record_of(name, Kind::String)?.map_or(Ok(0), |record| View::string_record_len(&record))
     }
+
+    /// The length of a string record.
+    ///
+    /// # Errors
+    /// When the record is damaged.
+    pub fn string_record_len(record: &Record) -> Result<u64> {
+        if record.in_blobs { Ok(blob_header(record)?.1) } else { Ok(record.body.len() as u64) }
+    }
+
+    /// The bytes `start..end` of a string record, within its length. Of a large one only their chunks are read.
+    ///
+    /// # Errors
+    /// When the store fails, or chunks are missing.
+    pub fn string_part(&self, record: &Record, start: u64, end: u64) -> Result<Bytes> {
+        debug_assert!(start <= end && end <= View::string_record_len(record).unwrap_or(0), "{start}..{end}");
+        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+        if !record.in_blobs {
+            return Ok(record.body.slice(place(start)..place(end)));
+        }
+        let (id, _) = blob_header(record)?;
+        let first = chunk_of(start);
+        let from = chunk_key(&id, first);
+        let to = chunk_key(&id, chunk_of(end.saturating_sub(1)));
+        let mut chunks = BytesMut::new();
+        self.rows.scan(Table::Blobs, Bound::Included(&from), Bound::Included(&to), false, &mut |_, chunk| {
+            chunks.extend_from_slice(chunk);
+            ControlFlow::Continue(())
+        })?;
+        let before = u64::from(first) * CHUNK_BYTES as u64;
+        let part = place(start - before)..place(end - before);
+        if part.end > chunks.len() {
+            return Err(storage::Error::corrupt(Table::Blobs, format!("a blob ends before byte {end}")).into());
+        }
+        Ok(chunks.freeze().slice(part))
+    }
+}
+
+/// The chunk that holds this byte; strings are far shorter than what a chunk's number can tell.
+fn chunk_of(at: u64) -> u32 {
+    u32::try_from(at / CHUNK_BYTES as u64).unwrap_or(u32::MAX)
 }
 
 impl Edit<'_, '_> {
@@ -145,6 +181,61 @@ impl Edit<'_, '_> {
         let record = Record { body: blob_body(&id, length), ..old.clone() };
         self.store(name, Some(&old), &record)?;
         Ok(length)
+    }
+
+    /// Writes over a string from `offset` on, making it longer, with zero bytes in a gap; answers its length. An empty
+    /// `part` changes nothing. Of a large string only the chunks that change are written again.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`]; [`Error::StringTooLong`] past [`MAX_BYTES`].
+    pub fn write_string_part(&mut self, name: &[u8], offset: u64, part: &Bytes) -> Result<u64> {
+        let old = self.record_of(name, Kind::String)?;
+        let old_length = old.as_ref().map_or(Ok(0), View::string_record_len)?;
+        if part.is_empty() {
+            return Ok(old_length);
+        }
+        let end = offset.saturating_add(part.len() as u64);
+        if end > MAX_BYTES as u64 {
+            return Err(Error::StringTooLong);
+        }
+        let length = old_length.max(end);
+        match &old {
+            Some(old) if old.in_blobs => {
+                let (id, _) = blob_header(old)?;
+                self.write_chunks(&id, old_length, offset, part)?;
+                let record = Record { body: blob_body(&id, length), ..old.clone() };
+                self.store(name, Some(old), &record)?;
+            }
+            _ => {
+                let mut value = old.as_ref().map_or_else(Vec::new, |record| record.body.to_vec());
+                // Checked above: it fits into memory as it fits into a string.
+                let (offset, end) = (offset as usize, end as usize);
+                value.resize(value.len().max(end), 0);
+                value[offset..end].copy_from_slice(part);
+                let deadline = old.as_ref().and_then(|record| record.deadline);
+                self.set_string(name, old.as_ref(), value.into(), deadline)?;
+            }
+        }
+        Ok(length)
+    }
+
+    /// Writes `part` at `offset` of a blob of `old_length` bytes, and zero bytes in the gap before it.
+    fn write_chunks(&mut self, id: &[u8; 8], old_length: u64, offset: u64, part: &Bytes) -> Result<()> {
+        let end = offset + part.len() as u64;
+        for chunk in chunk_of(offset.min(old_length))..=chunk_of(end - 1) {
+            let begins = u64::from(chunk) * CHUNK_BYTES as u64;
+            let key = chunk_key(id, chunk);
+            let mut bytes = self.batch.get(Table::Blobs, &key)?.unwrap_or_default().to_vec();
+            let wanted = (end - begins).min(CHUNK_BYTES as u64) as usize;
+            bytes.resize(bytes.len().max(wanted), 0);
+            let (from, to) = (offset.max(begins), end.min(begins + CHUNK_BYTES as u64));
+            if from < to {
+                let source = (from - offset) as usize..(to - offset) as usize;
+                bytes[(from - begins) as usize..(to - begins) as usize].copy_from_slice(&part[source]);
+            }
+            self.batch.put(Table::Blobs, key, bytes)?;
+        }
+        Ok(())
     }
 
     /// Adds to the integer that a string spells, 0 when the key does not exist; keeps the deadline.

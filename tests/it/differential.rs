@@ -138,7 +138,21 @@ fn string_command() -> impl Strategy<Value = Vec<String>> {
     // and whole seconds, and deadlines are not compared with each other.
     let when = word(&["1000", "1000", "5000", "0", "-1", "x", "9223372036854775807"]);
     let rule = prop::collection::vec(word(&["NX", "XX", "xx", "FOO"]), 0..2);
+    let getex = prop_oneof![
+        2 => word(&["PERSIST", "KEEPTTL"]).prop_map(|option| vec![option]),
+        3 => (word(&["EX", "PX", "EXAT"]), word(&["1000000", "1", "0", "-1", "x"])).prop_map(|(a, b)| vec![a, b]),
+    ];
+    let getex = prop::collection::vec(getex, 0..3).prop_map(|options| options.concat());
+    let parts = prop_oneof![
+        2 => (word(&["GETRANGE", "SUBSTR"]), named(), number(), number()).prop_map(|(a, b, c, d)| vec![a, b, c, d]),
+        2 => (named(), number(), text()).prop_map(|(a, b, c)| vec!["SETRANGE".to_owned(), a, b, c]),
+        2 => (named(), getex).prop_map(|(a, more)| ["GETEX".to_owned(), a].into_iter().chain(more).collect()),
+        1 => (word(&["GETSET", "SETNX"]), named(), text()).prop_map(|(a, b, c)| vec![a, b, c]),
+        1 => (named(), text(), named(), text()).prop_map(|(a, b, c, d)| vec!["MSETNX".to_owned(), a, b, c, d]),
+        1 => (word(&["RENAMENX", "TOUCH"]), named(), named()).prop_map(|(a, b, c)| vec![a, b, c]),
+    ];
     prop_oneof![
+        4 => parts,
         5 => (named(), text(), options)
             .prop_map(|(name, text, options)| ["SET".to_owned(), name, text].into_iter().chain(options).collect()),
         4 => (word(&["GET", "INCR", "DECR", "STRLEN", "GETDEL", "PERSIST", "TTL", "TYPE", "EXISTS"]), named())
@@ -150,8 +164,10 @@ fn string_command() -> impl Strategy<Value = Vec<String>> {
         2 => (named(), named()).prop_map(|(a, b)| vec!["RENAME".to_owned(), a, b]),
         2 => (word(&["EXPIRE", "EXPIREAT"]), named(), when, rule)
             .prop_map(|(a, b, c, rule)| [a, b, c].into_iter().chain(rule).collect()),
-        1 => (word(&["DEL", "UNLINK"]), named(), named()).prop_map(|(a, b, c)| vec![a, b, c]),
-        1 => Just(words(&["ZADD", "z", "1", "m"])),
+        1 => prop_oneof![
+            (word(&["DEL", "UNLINK"]), named(), named()).prop_map(|(a, b, c)| vec![a, b, c]),
+            Just(words(&["ZADD", "z", "1", "m"])),
+        ],
     ]
 }
 

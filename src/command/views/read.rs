@@ -14,7 +14,7 @@ use crate::jobs::{Id, Job, Status, Stream, plan_store};
 /// Runs a reading command of whose keys at least one is a view.
 pub(super) fn read(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     let command = request.arg(0).to_ascii_uppercase();
-    if command == b"EXISTS" {
+    if command == b"EXISTS" || command == b"TOUCH" {
         return exists(ctx, request);
     }
     let Some(name) = Name::resolve(&ctx.view, request.arg(1))? else {
@@ -29,6 +29,11 @@ pub(super) fn read(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
         },
         b"TYPE" => Ok(if is_there(ctx, &name)? { Reply::simple(kind(&name).name()) } else { Reply::simple("none") }),
         b"TTL" => Ok(Reply::int(lifetime(ctx, &name)?.map_or(-2, |left| left.map_or(-1, |ms| (ms + 500) / 1000)))),
+        b"EXPIRETIME" | b"PEXPIRETIME" => {
+            let at = |ms: i64| ctx.view.now.0.cast_signed() + ms;
+            let told = |ms: i64| if command[0] == b'P' { at(ms) } else { (at(ms) + 500) / 1000 };
+            Ok(Reply::int(lifetime(ctx, &name)?.map_or(-2, |left| left.map_or(-1, told))))
+        }
         b"PTTL" => Ok(Reply::int(lifetime(ctx, &name)?.map_or(-2, |left| left.unwrap_or(-1)))),
         b"LLEN" | b"LRANGE" | b"LINDEX" | b"LPOS" => list::read(ctx, &name, &command, request),
         b"ZCARD" | b"ZSCORE" | b"ZCOUNT" | b"ZRANGE" | b"ZRANGEBYSCORE" => {

@@ -9,8 +9,10 @@ use crate::jobs::error::shown;
 /// A command that this view does not answer.
 pub(super) fn command(name: &Name, key: &[u8], request: &Request) -> Halt {
     let command = shown(request.arg(0)).to_ascii_uppercase();
-    let removes =
-        matches!(command.as_str(), "DEL" | "UNLINK" | "GETDEL" | "EXPIRE" | "PEXPIRE" | "EXPIREAT" | "PEXPIREAT");
+    let removes = matches!(
+        command.as_str(),
+        "DEL" | "UNLINK" | "GETDEL" | "GETEX" | "EXPIRE" | "PEXPIRE" | "EXPIREAT" | "PEXPIREAT"
+    );
     let pushes = matches!(command.as_str(), "LPUSH" | "RPUSH" | "LPUSHX" | "RPUSHX" | "ZADD");
     let reads = lookup(request.arg(0)).is_some_and(|row| row.flags.has(crate::command::Flags::READONLY));
     let (what, instead) = match name {
