@@ -28,6 +28,26 @@ pub(super) const COMMANDS: &[Command] = &[
         "Adds elements at the tail of a list; answers its length.",
     )
     .differs("On a job queue: gives back jobs that this worker claimed."),
+    list("LPUSHX", -3, ADD.and(Flags::FAST), Run::Write(lpushx)).doc(
+        "2.2.0",
+        "key element [element ...]",
+        "Adds elements at the head of a list that exists; answers its length.",
+    ),
+    list("RPUSHX", -3, ADD.and(Flags::FAST), Run::Write(rpushx)).doc(
+        "2.2.0",
+        "key element [element ...]",
+        "Adds elements at the tail of a list that exists; answers its length.",
+    ),
+    list("LSET", 4, ADD, Run::Write(lset)).doc(
+        "1.0.0",
+        "key index element",
+        "Puts another element at an index; negative ones count from the tail.",
+    ),
+    list("LTRIM", 4, WRITE, Run::Write(ltrim)).doc(
+        "1.0.0",
+        "key start stop",
+        "Keeps the elements from one index to another, both included, and removes the others.",
+    ),
     list("LPOP", -2, WRITE.and(Flags::FAST), Run::Write(lpop)).doc(
         "1.0.0",
         "key [count]",
@@ -116,6 +136,32 @@ fn rpush(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 fn push(ctx: &mut Context<'_, '_>, request: &Request, end: End) -> Outcome {
     let values = (2..request.len()).map(|place| request.bytes(place));
     Ok(length(ctx.edit().list_push(request.arg(1), end, values)?))
+}
+
+fn lpushx(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    if ctx.view().list_len(request.arg(1))? == 0 { Ok(Reply::int(0)) } else { push(ctx, request, End::Left) }
+}
+
+fn rpushx(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    if ctx.view().list_len(request.arg(1))? == 0 { Ok(Reply::int(0)) } else { push(ctx, request, End::Right) }
+}
+
+fn lset(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    if ctx.view().list_len(request.arg(1))? == 0 {
+        return Err(data::Error::NoSuchKey.into());
+    }
+    let index = args::integer(request.arg(2))?;
+    if ctx.edit().list_set(request.arg(1), index, request.bytes(3))? {
+        Ok(Reply::ok())
+    } else {
+        Err(CommandError::new("ERR index out of range").into())
+    }
+}
+
+fn ltrim(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let (start, stop) = (args::integer(request.arg(2))?, args::integer(request.arg(3))?);
+    ctx.edit().list_trim(request.arg(1), start, stop)?;
+    Ok(Reply::ok())
 }
 
 fn lpop(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {

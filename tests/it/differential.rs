@@ -44,13 +44,14 @@ fn command() -> impl Strategy<Value = Vec<String>> {
     let entries = prop::collection::vec((word(&["f", "g", "n"]), value()), 1..3);
     let field = || word(&["f", "g", "n"]);
     prop_oneof![
-        4 => (word(&["LPUSH", "RPUSH"]), name(), pushed).prop_map(|(command, name, mut values)| {
+        4 => (word(&["LPUSH", "RPUSH", "LPUSH", "RPUSH", "LPUSHX", "RPUSHX"]), name(), pushed).prop_map(|(command, name, mut values)| {
             values.splice(0..0, [command, name]);
             values
         }),
         2 => (word(&["LPOP", "RPOP", "LLEN", "HLEN", "DEL", "TYPE"]), name()).prop_map(|(a, b)| vec![a, b]),
         2 => (word(&["LPOP", "RPOP", "LINDEX"]), name(), number()).prop_map(|(a, b, c)| vec![a, b, c]),
         2 => (name(), number(), number()).prop_map(|(a, b, c)| vec!["LRANGE".to_owned(), a, b, c]),
+        2 => (word(&["LSET", "LTRIM"]), name(), number(), number()).prop_map(|(a, b, c, d)| vec![a, b, c, d]),
         3 => (name(), number(), value()).prop_map(|(a, b, c)| vec!["LREM".to_owned(), a, b, c]),
         2 => (name(), value(), search()).prop_map(|(name, value, mut options)| {
             options.splice(0..0, ["LPOS".to_owned(), name, value]);
