@@ -26,6 +26,7 @@ pub mod table;
 pub(crate) mod views;
 mod work;
 mod workers;
+mod zset_ranges;
 mod zsets;
 
 pub use context::{Config, Context, Facts, ProcessFacts, Server, Wait};

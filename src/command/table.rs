@@ -271,6 +271,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::keys::COMMANDS,
         super::strings::COMMANDS,
         super::zsets::COMMANDS,
+        super::zset_ranges::COMMANDS,
         super::lists::COMMANDS,
         super::hashes::COMMANDS,
         super::plans::COMMANDS,

@@ -1,0 +1,263 @@
+//! Ranges of sorted sets, by place, score or member, from either end.
+
+use std::ops::Bound;
+
+use agq_resp::{Reply, Request};
+use bytes::Bytes;
+
+use crate::command::zsets::{is_heavy, member, scored};
+use crate::command::{Command, CommandError, Flags, Group, Outcome, ReadContext, Run, args};
+use crate::data::zsets::{MemberRange, ScoreRange, SortedSet, Window};
+
+/// Reads a range out of a request.
+type Parse = fn(&Request) -> Result<Range, CommandError>;
+
+/// The rows of this file.
+pub(super) const COMMANDS: &[Command] = &[
+    range("ZRANGE", Run::Read(zrange))
+        .doc(
+            "1.2.0",
+            "key start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count] [WITHSCORES]",
+            "The members in a range of places, scores or members.",
+        )
+        .heavy(|ctx, request| walks_far(ctx, request, parse_zrange)),
+    range("ZREVRANGE", Run::Read(zrevrange))
+        .doc("1.2.0", "key start stop [WITHSCORES]", "The members in a range of places from the highest down.")
+        .heavy(|ctx, request| walks_far(ctx, request, parse_zrevrange)),
+    range("ZRANGEBYSCORE", Run::Read(zrangebyscore))
+        .doc("1.0.5", "key min max [WITHSCORES] [LIMIT offset count]", "The members with scores in a range.")
+        .heavy(|ctx, request| walks_far(ctx, request, parse_zrangebyscore)),
+    range("ZREVRANGEBYSCORE", Run::Read(zrevrangebyscore))
+        .doc(
+            "2.2.0",
+            "key max min [WITHSCORES] [LIMIT offset count]",
+            "The members with scores in a range, from the highest down.",
+        )
+        .heavy(|ctx, request| walks_far(ctx, request, parse_zrevrangebyscore)),
+    range("ZRANGEBYLEX", Run::Read(zrangebylex))
+        .doc(
+            "2.8.9",
+            "key min max [LIMIT offset count]",
+            "The members in a range of their bytes, where scores are equal.",
+        )
+        .heavy(|ctx, request| walks_far(ctx, request, parse_zrangebylex)),
+    range("ZREVRANGEBYLEX", Run::Read(zrevrangebylex))
+        .doc(
+            "2.8.9",
+            "key max min [LIMIT offset count]",
+            "The members in a range of their bytes from the last to the first, where scores are equal.",
+        )
+        .heavy(|ctx, request| walks_far(ctx, request, parse_zrevrangebylex)),
+    Command::new("ZLEXCOUNT", 4, Group::SortedSet, Flags::READONLY.and(Flags::FAST), Run::Read(zlexcount))
+        .keys(1, 1, 1)
+        .doc("2.8.9", "key min max", "The number of members in a range of their bytes, where scores are equal.")
+        .heavy(|ctx, request| is_heavy(ctx, request, |_| Ok(u64::MAX))),
+];
+
+const fn range(name: &'static str, run: Run) -> Command {
+    Command::new(name, -4, Group::SortedSet, Flags::READONLY, run).keys(1, 1, 1)
+}
+
+fn walks_far(ctx: &ReadContext<'_>, request: &Request, parse: Parse) -> Result<bool, crate::command::Halt> {
+    is_heavy(ctx, request, |set| parse(request).map(|range| range.walks(set)))
+}
+
+/// A range as ZRANGE and ZRANGEBYSCORE know it.
+pub(super) struct Range {
+    pub(super) span: Span,
+    pub(super) window: Window,
+    pub(super) with_scores: bool,
+}
+
+/// What a range is counted in.
+pub(super) enum Span {
+    /// Places, negative ones from the end.
+    Places(i64, i64),
+    Scores(ScoreRange),
+    Members(MemberRange),
+}
+
+impl Range {
+    /// How many members it walks over at most.
+    fn walks(&self, set: &SortedSet) -> u64 {
+        match self.span {
+            Span::Scores(_) | Span::Members(_) => self.window.skip.saturating_add(self.window.take),
+            Span::Places(start, stop) => match places(start, stop, set.len()) {
+                Some((start, stop)) => (stop + 1).min(set.len() - start),
+                None => 0,
+            },
+        }
+    }
+
+    fn read(&self, ctx: &ReadContext<'_>, name: &[u8]) -> Outcome {
+        let Some(set) = ctx.view.sorted_set(name)? else { return Ok(Reply::array([])) };
+        let found = match &self.span {
+            Span::Places(start, stop) => match places(*start, *stop, set.len()) {
+                Some((start, stop)) => ctx.view.zrange(&set, start, stop, self.window.reverse)?,
+                None => Vec::new(),
+            },
+            Span::Scores(range) => ctx.view.zrange_by_score(&set, *range, self.window)?,
+            Span::Members(range) => {
+                let found = ctx.view.zrange_by_member(&set, range, self.window)?;
+                return Ok(Reply::array(found.into_iter().map(Reply::Bulk)));
+            }
+        };
+        Ok(if self.with_scores { scored(found, ctx.protocol) } else { Reply::array(found.into_iter().map(member)) })
+    }
+}
+
+/// The places of a range in a set of `len` members; `None` when there are none.
+pub(super) fn places(start: i64, stop: i64, len: u64) -> Option<(u64, u64)> {
+    let place = |index: i64| {
+        if index < 0 { len.checked_sub(index.unsigned_abs()) } else { Some(index.unsigned_abs()) }
+    };
+    let (start, stop) = (place(start).unwrap_or(0), place(stop)?.min(len.checked_sub(1)?));
+    (start <= stop).then_some((start, stop))
+}
+
+fn zrange(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    parse_zrange(request)?.read(ctx, request.arg(1))
+}
+
+fn zrangebyscore(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    parse_zrangebyscore(request)?.read(ctx, request.arg(1))
+}
+
+fn zrevrange(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    parse_zrevrange(request)?.read(ctx, request.arg(1))
+}
+
+fn zrevrangebyscore(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    parse_zrevrangebyscore(request)?.read(ctx, request.arg(1))
+}
+
+fn zrangebylex(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    parse_zrangebylex(request)?.read(ctx, request.arg(1))
+}
+
+fn zrevrangebylex(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    parse_zrevrangebylex(request)?.read(ctx, request.arg(1))
+}
+
+fn zlexcount(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    let (span, window) = member_span(request.arg(2), request.arg(3), window(None, false))?;
+    let Some(set) = ctx.view.sorted_set(request.arg(1))? else { return Ok(Reply::int(0)) };
+    let Span::Members(range) = span else { return Ok(Reply::int(0)) };
+    let found = ctx.view.zrange_by_member(&set, &range, window)?;
+    Ok(Reply::int(i64::try_from(found.len()).unwrap_or(i64::MAX)))
+}
+
+/// What a range may be counted in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Places,
+    Score,
+    Member,
+}
+
+pub(super) fn parse_zrange(request: &Request) -> Result<Range, CommandError> {
+    parse(request, None, None)
+}
+
+pub(super) fn parse_zrangebyscore(request: &Request) -> Result<Range, CommandError> {
+    parse(request, Some(By::Score), Some(false))
+}
+
+fn parse_zrevrange(request: &Request) -> Result<Range, CommandError> {
+    parse(request, Some(By::Places), Some(true))
+}
+
+fn parse_zrevrangebyscore(request: &Request) -> Result<Range, CommandError> {
+    parse(request, Some(By::Score), Some(true))
+}
+
+fn parse_zrangebylex(request: &Request) -> Result<Range, CommandError> {
+    parse(request, Some(By::Member), Some(false))
+}
+
+fn parse_zrevrangebylex(request: &Request) -> Result<Range, CommandError> {
+    parse(request, Some(By::Member), Some(true))
+}
+
+/// Reads a range; what the command's name does not say, options may. The order of the checks is Redis's.
+fn parse(request: &Request, by: Option<By>, reverse: Option<bool>) -> Result<Range, CommandError> {
+    let (mut chosen, mut turned, mut limit, mut with_scores) = (by, reverse, None, false);
+    let mut options = args::Options::new(request, 4);
+    while let Some(word) = options.word() {
+        if args::is(word, "WITHSCORES") {
+            with_scores = true;
+        } else if args::is(word, "LIMIT") && options.left() >= 2 {
+            limit = Some((args::integer(options.value()?)?, args::integer(options.value()?)?));
+        } else if args::is(word, "REV") && turned.is_none() {
+            turned = Some(true);
+        } else if args::is(word, "BYSCORE") && chosen.is_none() {
+            chosen = Some(By::Score);
+        } else if args::is(word, "BYLEX") && chosen.is_none() {
+            chosen = Some(By::Member);
+        } else {
+            return Err(CommandError::SYNTAX);
+        }
+    }
+    let (by, reverse) = (chosen.unwrap_or(By::Places), turned.unwrap_or(false));
+    // A count of -1 is what Redis takes for no LIMIT at all.
+    if limit.is_some_and(|(_, count)| count != -1) && by == By::Places {
+        return Err(CommandError::new(
+            "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
+        ));
+    }
+    if with_scores && by == By::Member {
+        return Err(CommandError::new("ERR syntax error, WITHSCORES not supported in combination with BYLEX"));
+    }
+    let (low, high) = if reverse { (3, 2) } else { (2, 3) };
+    let (low, high) = (request.arg(low), request.arg(high));
+    let window = window(limit, reverse);
+    let (span, window) = match by {
+        By::Places => (Span::Places(args::integer(request.arg(2))?, args::integer(request.arg(3))?), window),
+        By::Score => (Span::Scores(score_range(low, high)?), window),
+        By::Member => member_span(low, high, window)?,
+    };
+    Ok(Range { span, window, with_scores })
+}
+
+/// The members from `low` to `high`; nothing lies above `+` or below `-`.
+fn member_span(low: &[u8], high: &[u8], window: Window) -> Result<(Span, Window), CommandError> {
+    let take = if low == b"+" || high == b"-" { 0 } else { window.take };
+    let span = Span::Members(MemberRange { min: member_bound(low)?, max: member_bound(high)? });
+    Ok((span, Window { take, ..window }))
+}
+
+/// LIMIT offset count: a negative count takes all, a negative offset leaves nothing.
+fn window(limit: Option<(i64, i64)>, reverse: bool) -> Window {
+    match limit {
+        None => Window { reverse, ..Window::ALL },
+        Some((offset, count)) => match u64::try_from(offset) {
+            Ok(skip) => Window { reverse, skip, take: u64::try_from(count).unwrap_or(u64::MAX) },
+            Err(_) => Window { reverse, skip: 0, take: 0 },
+        },
+    }
+}
+
+/// Two scores, each inclusive or after `(` exclusive.
+pub(super) fn score_range(min: &[u8], max: &[u8]) -> Result<ScoreRange, CommandError> {
+    let bound = |text: &[u8]| {
+        let exclusive = text.strip_prefix(b"(");
+        let number = match exclusive.unwrap_or(text) {
+            // C's strtod reads nothing as 0 and passes over blanks in front, and so does Redis here.
+            b"" => Some(0.0),
+            text => args::float(text.trim_ascii_start()),
+        };
+        let number = number.ok_or(CommandError::new("ERR min or max is not a float"))?;
+        Ok::<_, CommandError>(if exclusive.is_some() { Bound::Excluded(number) } else { Bound::Included(number) })
+    };
+    Ok(ScoreRange { min: bound(min)?, max: bound(max)? })
+}
+
+/// `[member`, `(member`, or `-` and `+` for the ends; the caller knows that nothing lies above `+` or below `-`.
+fn member_bound(text: &[u8]) -> Result<Bound<Bytes>, CommandError> {
+    match text {
+        b"-" | b"+" => Ok(Bound::Unbounded),
+        [b'[', member @ ..] => Ok(Bound::Included(Bytes::copy_from_slice(member))),
+        [b'(', member @ ..] => Ok(Bound::Excluded(Bytes::copy_from_slice(member))),
+        _ => Err(CommandError::new("ERR min or max not valid string range item")),
+    }
+}
