@@ -6,7 +6,7 @@ use agq_resp::{Reply, Request};
 use bytes::Bytes;
 
 use crate::command::zsets::{is_heavy, member, scored};
-use crate::command::{Command, CommandError, Flags, Group, Outcome, ReadContext, Run, args};
+use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, ReadContext, Run, args};
 use crate::data::zsets::{MemberRange, ScoreRange, SortedSet, Window};
 
 /// Reads a range out of a request.
@@ -52,6 +52,19 @@ pub(super) const COMMANDS: &[Command] = &[
         .keys(1, 1, 1)
         .doc("2.8.9", "key min max", "The number of members in a range of their bytes, where scores are equal.")
         .heavy(|ctx, request| is_heavy(ctx, request, |_| Ok(u64::MAX))),
+    Command::new("ZREMRANGEBYRANK", 4, Group::SortedSet, Flags::WRITE, Run::Write(zremrangebyrank)).keys(1, 1, 1).doc(
+        "2.0.0",
+        "key start stop",
+        "Removes the members in a range of places; answers how many there were.",
+    ),
+    Command::new("ZREMRANGEBYSCORE", 4, Group::SortedSet, Flags::WRITE, Run::Write(zremrangebyscore))
+        .keys(1, 1, 1)
+        .doc("1.2.0", "key min max", "Removes the members with scores in a range; answers how many there were."),
+    Command::new("ZREMRANGEBYLEX", 4, Group::SortedSet, Flags::WRITE, Run::Write(zremrangebylex)).keys(1, 1, 1).doc(
+        "2.8.9",
+        "key min max",
+        "Removes the members in a range of their bytes, where scores are equal; answers how many there were.",
+    ),
 ];
 
 const fn range(name: &'static str, run: Run) -> Command {
@@ -145,6 +158,31 @@ fn zlexcount(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     let Span::Members(range) = span else { return Ok(Reply::int(0)) };
     let found = ctx.view.zrange_by_member(&set, &range, window)?;
     Ok(Reply::int(i64::try_from(found.len()).unwrap_or(i64::MAX)))
+}
+
+fn zremrangebyrank(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let (start, stop) = (args::integer(request.arg(2))?, args::integer(request.arg(3))?);
+    let mut edit = ctx.edit();
+    let Some(set) = edit.sorted_set(request.arg(1))? else { return Ok(Reply::int(0)) };
+    let Some((start, stop)) = places(start, stop, set.len()) else { return Ok(Reply::int(0)) };
+    Ok(Reply::int(edit.zremove_places(request.arg(1), &set, start, stop)?.cast_signed()))
+}
+
+fn zremrangebyscore(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let range = score_range(request.arg(2), request.arg(3))?;
+    Ok(Reply::int(ctx.edit().zremove_by_score(request.arg(1), range)?.cast_signed()))
+}
+
+fn zremrangebylex(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let (span, window) = member_span(request.arg(2), request.arg(3), window(None, false))?;
+    let mut edit = ctx.edit();
+    let Some(set) = edit.sorted_set(request.arg(1))? else { return Ok(Reply::int(0)) };
+    match span {
+        Span::Members(range) if window.take > 0 => {
+            Ok(Reply::int(edit.zremove_by_member(request.arg(1), &set, &range)?.cast_signed()))
+        }
+        _ => Ok(Reply::int(0)),
+    }
 }
 
 /// What a range may be counted in.

@@ -74,11 +74,6 @@ pub(super) const COMMANDS: &[Command] = &[
             "key [key ...] timeout",
             "Removes and answers the member with the lowest score of the first key that has one, and waits for it.",
         ),
-    Command::new("ZREMRANGEBYSCORE", 4, Group::SortedSet, WRITE, Run::Write(zremrangebyscore)).keys(1, 1, 1).doc(
-        "1.2.0",
-        "key min max",
-        "Removes the members with scores in a range; answers how many there were.",
-    ),
 ];
 
 fn zadd(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
@@ -252,11 +247,6 @@ fn blocking_pop(ctx: &mut Context<'_, '_>, request: &Request, highest: bool) -> 
         return Ok(Reply::array([Reply::bulk(request.bytes(place))].into_iter().chain(reply)));
     }
     Err(ctx.wait_for_keys(request, 1..last, deadline, drained))
-}
-
-fn zremrangebyscore(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
-    let range = score_range(request.arg(2), request.arg(3))?;
-    Ok(Reply::int(ctx.edit().zremove_by_score(request.arg(1), range)?.cast_signed()))
 }
 
 pub(super) fn member((member, _): Scored) -> Reply {

@@ -119,13 +119,15 @@ fn zset_command() -> impl Strategy<Value = Vec<String>> {
         (word(&["ZREVRANGE"]), zset_name(), number(), number(), some()).prop_map(with_more),
         (word(&["ZREVRANGEBYSCORE"]), zset_name(), score_bound(), score_bound(), limit()).prop_map(with_more),
         (zset_name(), score(), member()).prop_map(|(a, b, c)| vec!["ZINCRBY".to_owned(), a, b, c]),
+        (zset_name(), number(), number()).prop_map(|(a, b, c)| vec!["ZREMRANGEBYRANK".to_owned(), a, b, c]),
     ];
     // Where scores differ, ranges of members have no meaning: they are asked of a set whose scores are alike.
     let alike = prop_oneof![
         2 => member().prop_map(|member| vec!["ZADD".to_owned(), "lex".to_owned(), "0".to_owned(), member]),
         2 => (word(&["ZRANGEBYLEX", "ZREVRANGEBYLEX"]), Just("lex".to_owned()), ends(), ends(), some())
             .prop_map(with_more),
-        1 => (ends(), ends()).prop_map(|(a, b)| vec!["ZLEXCOUNT".to_owned(), "lex".to_owned(), a, b]),
+        1 => (word(&["ZLEXCOUNT", "ZREMRANGEBYLEX"]), ends(), ends())
+            .prop_map(|(command, a, b)| vec![command, "lex".to_owned(), a, b]),
     ];
     let reversed = prop_oneof![reversed, alike];
     prop_oneof![

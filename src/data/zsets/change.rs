@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use crate::data::zsets::{ScoreRange, Scored, SortedSet, Window, ordered_bits, stored_score};
+use crate::data::zsets::{MemberRange, ScoreRange, Scored, SortedSet, Window, ordered_bits, stored_score};
 use crate::data::{Edit, Error, Kind, Record, Result, keys};
 use crate::storage::{self, Table};
 
@@ -178,6 +178,39 @@ impl Edit<'_, '_> {
         let take = storage::batch::MAX_ROWS as u64 / 2 + 1;
         let found = self.view().zrange_by_score(&set, range, Window { take, ..Window::ALL })?;
         self.remove_found(name, &set, &found)?;
+        Ok(found.len() as u64)
+    }
+
+    /// Removes the members at the places `start` to `stop`, both inclusive and counted from 0; answers how many there
+    /// were. Getting rid of all members costs one row.
+    ///
+    /// # Errors
+    /// When the store fails, or there are too many for one command.
+    pub fn zremove_places(&mut self, name: &[u8], set: &SortedSet, start: u64, stop: u64) -> Result<u64> {
+        let stop = stop.min(set.len - 1);
+        if start == 0 && stop == set.len - 1 {
+            self.delete(name, &set.record)?;
+            return Ok(set.len);
+        }
+        let most = start.saturating_add(storage::batch::MAX_ROWS as u64 / 2);
+        let found = self.view().zrange(set, start, stop.min(most), false)?;
+        self.remove_found(name, set, &found)?;
+        Ok(found.len() as u64)
+    }
+
+    /// Removes the members in a range of their bytes; answers how many there were.
+    ///
+    /// # Errors
+    /// When the store fails, or there are too many for one command.
+    pub fn zremove_by_member(&mut self, name: &[u8], set: &SortedSet, range: &MemberRange) -> Result<u64> {
+        let take = storage::batch::MAX_ROWS as u64 / 2 + 1;
+        let found = self.view().zrange_by_member(set, range, Window { take, ..Window::ALL })?;
+        for member in &found {
+            if let Some(score) = stored_score(self.batch, set, member)? {
+                self.remove_member(set, score, member)?;
+            }
+        }
+        self.shrink(name, set, found.len() as u64)?;
         Ok(found.len() as u64)
     }
 
