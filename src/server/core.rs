@@ -79,10 +79,10 @@ impl Core {
             // One turn of the scheduler: every connection that is ready hands in its unit first.
             tokio::task::yield_now().await;
             let pace = self.db.pace();
-            if pace != Pace::Wait {
+            if !self.holds_writes() {
                 self.held.drain(..).for_each(|input| inbox.push(input));
             }
-            let result = self.run_batch(inbox, pace).await;
+            let result = self.run_batch(inbox).await;
             if let Some(reason) = inbox.failure() {
                 self.db.stop(&reason);
             }
@@ -115,6 +115,11 @@ impl Core {
         self.held.is_empty() && self.reading.get() == 0
     }
 
+    /// True when units with writes wait for a checkpoint to drain. On a full disk none does: they are refused.
+    fn holds_writes(&self) -> bool {
+        self.db.pace() == Pace::Wait && self.db.refusal().is_none()
+    }
+
     /// True when work in the background may write.
     fn may_work(&self) -> bool {
         self.db.pace() != Pace::Wait && self.db.refusal().is_none()
@@ -139,7 +144,7 @@ impl Core {
     }
 
     /// One batch: run, append, flush, release the replies; the rows go into redb while the clients read.
-    async fn run_batch(&mut self, inbox: &Inbox, pace: Pace) -> anyhow::Result<()> {
+    async fn run_batch(&mut self, inbox: &Inbox) -> anyhow::Result<()> {
         let now = self.clock.read();
         if !inbox.is_empty() {
             self.last_busy = Instant::now();
@@ -149,7 +154,7 @@ impl Core {
         if let Some(process) = self.process.refreshed() {
             self.engine.server().facts.process = process;
         }
-        let rows = self.execute(inbox, now, pace)?;
+        let rows = self.execute(inbox, now)?;
         if !rows.is_empty() {
             self.last_busy = Instant::now();
             self.db.append(&rows, now)?;
@@ -194,11 +199,11 @@ impl Core {
     }
 
     /// Runs what has come in, up to the limits of a batch, and what is due.
-    fn execute(&mut self, inbox: &Inbox, now: Millis, pace: Pace) -> anyhow::Result<WriteSet> {
-        let began = Instant::now();
+    fn execute(&mut self, inbox: &Inbox, now: Millis) -> anyhow::Result<WriteSet> {
+        let (began, holds_writes) = (Instant::now(), self.holds_writes());
         let mut batch = self.db.batch()?;
         while let Some(input) = inbox.pop() {
-            if pace == Pace::Wait && input.writes() {
+            if holds_writes && input.writes() {
                 self.held.push(input);
                 continue;
             }

@@ -246,8 +246,9 @@ impl Db {
         }
     }
 
-    /// Calls `wake`, from any thread, whenever a checkpoint has reached the disk or the store has stopped: the core
-    /// should look at [`Db::pace`], [`Db::checkpoint_due`] and [`Db::stopped`] again. It must not call the store.
+    /// Calls `wake`, from any thread, whenever a checkpoint has reached the disk, a page finds no room there, or the
+    /// store has stopped: the core should look at [`Db::pace`], [`Db::refusal`], [`Db::checkpoint_due`] and
+    /// [`Db::stopped`] again. It must not call the store.
     pub fn on_wake(&self, wake: impl Fn() + Send + Sync + 'static) {
         self.signals.on_wake(Box::new(wake));
     }

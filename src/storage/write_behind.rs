@@ -217,6 +217,7 @@ impl WriteBehind {
         if is_full(error) && !matches!(op, Op::Barrier) {
             self.state().held = Some(format!("data.redb cannot grow: {error}"));
             self.is_held.store(true, Ordering::Release);
+            self.signals.wake();
         } else {
             self.signals.stop(format!("writing data.redb: {error}"));
         }
