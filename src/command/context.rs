@@ -108,6 +108,8 @@ pub struct Context<'a, 'txn> {
     pub server: &'a mut Server,
     /// Randomness, seeded by the core loop.
     pub random: &'a mut fastrand::Rng,
+    /// A random number, another one for each command, for what only reads.
+    pub seed: u64,
     /// The batch's time.
     pub now: Millis,
     /// True when the connection has sent another command behind this one.
@@ -180,7 +182,7 @@ impl<'txn> Context<'_, 'txn> {
     /// What a reading command of the same connection is given.
     #[must_use]
     pub fn reading(&self) -> ReadContext<'_> {
-        ReadContext { view: self.view(), protocol: self.session.protocol }
+        ReadContext { view: self.view(), protocol: self.session.protocol, seed: self.seed }
     }
 
     /// True when the connection speaks RESP3.

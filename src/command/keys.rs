@@ -12,8 +12,6 @@ use crate::data::{Error, glob};
 
 /// Keys that KEYS may walk over on the core thread.
 const HEAVY_KEYS: u64 = 10_000;
-/// Keys that one SCAN walks over at most, whatever its COUNT.
-const MAX_SCAN_COUNT: usize = 10_000;
 
 const READ: Flags = Flags::READONLY;
 const WRITE: Flags = Flags::WRITE;
@@ -61,13 +59,6 @@ pub(super) const COMMANDS: &[Command] = &[
         .doc("1.0.0", "pattern", "All keys whose names match a pattern.")
         .heavy(|ctx, _| Ok(ctx.view.count()? > HEAVY_KEYS))
         .differs("The keys come in the order of their names."),
-    Command::new("SCAN", -2, Group::Generic, READ, Run::Write(scan))
-        .doc("2.8.0", "cursor [MATCH pattern] [COUNT count] [TYPE type]", "The keys, a few at a time.")
-        .differs(
-            "The keys come in the order of their names. COUNT is 10,000 at most. A cursor that the server has \
-             forgotten, as after a restart or when thousands of others were left unfinished, begins anew: keys may \
-             then come twice, none is left out.",
-        ),
     row("EXPIRE", -3, WRITE.and(FAST), Run::Write(expire)).doc(
         "1.0.0",
         "key seconds [NX | XX | GT | LT]",
@@ -179,94 +170,6 @@ fn keys(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
         ControlFlow::Continue(())
     })?;
     Ok(Reply::array(found))
-}
-
-/// What a SCAN asks for.
-struct Scan<'a> {
-    pattern: Option<&'a [u8]>,
-    kind: Option<&'a [u8]>,
-    count: usize,
-}
-
-fn scan(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
-    let cursor = parse_cursor(request.arg(1))?;
-    let asked = scan_options(request)?;
-    let keyspace = ctx.keyspace();
-    let after = if cursor == 0 { None } else { ctx.server.cursors.find(cursor, keyspace) };
-    let (found, last) = scan_page(ctx, &asked, after)?;
-    let next = match last {
-        None => 0,
-        Some(last) => ctx.server.cursors.keep(keyspace, last, cursor, ctx.random),
-    };
-    Ok(Reply::array([Reply::bulk(next.to_string()), Reply::array(found)]))
-}
-
-/// The keys behind `after` that match, and the last name walked over if there may be more behind it.
-fn scan_page(
-    ctx: &Context<'_, '_>,
-    asked: &Scan<'_>,
-    after: Option<Bytes>,
-) -> Result<(Vec<Reply>, Option<Bytes>), Error> {
-    let view = ctx.view();
-    let prefix = asked.pattern.map_or(&b""[..], glob::literal_prefix);
-    let from = match &after {
-        Some(after) if &after[..] >= prefix => Bound::Excluded(&after[..]),
-        _ => Bound::Included(prefix),
-    };
-    let (mut found, mut walked, mut last) = (Vec::new(), 0, None);
-    view.walk(from, &mut |name, head| {
-        if !name.starts_with(prefix) {
-            return ControlFlow::Break(());
-        }
-        let wanted = head.is_live(view.now)
-            && asked.kind.is_none_or(|kind| args::is(kind, head.kind.name()))
-            && asked.pattern.is_none_or(|pattern| glob::matches(pattern, name));
-        if wanted {
-            found.push(Reply::bulk(Bytes::copy_from_slice(name)));
-        }
-        walked += 1;
-        if walked < asked.count {
-            return ControlFlow::Continue(());
-        }
-        last = Some(Bytes::copy_from_slice(name));
-        ControlFlow::Break(())
-    })?;
-    Ok((found, last))
-}
-
-/// A cursor as C's strtoul reads one: with a sign or zeros in front, or nothing for 0.
-fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
-    let invalid = || CommandError::new("ERR invalid cursor");
-    let text = std::str::from_utf8(text).map_err(|_| invalid())?;
-    if text.is_empty() {
-        return Ok(0);
-    }
-    match text.strip_prefix('-') {
-        Some(digits) if !digits.starts_with('+') => digits.parse().map(u64::wrapping_neg).map_err(|_| invalid()),
-        Some(_) => Err(invalid()),
-        None => text.parse().map_err(|_| invalid()),
-    }
-}
-
-fn scan_options(request: &Request) -> Result<Scan<'_>, CommandError> {
-    let mut asked = Scan { pattern: None, kind: None, count: 10 };
-    let mut options = args::Options::new(request, 2);
-    while let Some(word) = options.word() {
-        if args::is(word, "COUNT") {
-            let count = args::integer(options.value()?)?;
-            if count < 1 {
-                return Err(CommandError::SYNTAX);
-            }
-            asked.count = usize::try_from(count).map_or(MAX_SCAN_COUNT, |count| count.min(MAX_SCAN_COUNT));
-        } else if args::is(word, "MATCH") {
-            asked.pattern = Some(options.value()?);
-        } else if args::is(word, "TYPE") {
-            asked.kind = Some(options.value()?);
-        } else {
-            return Err(CommandError::SYNTAX);
-        }
-    }
-    Ok(asked)
 }
 
 fn expire(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {

@@ -18,8 +18,11 @@ mod keys;
 mod lists;
 mod plans;
 mod queues;
+mod scans;
 mod server;
 mod session;
+mod set_algebra;
+mod sets;
 mod strings;
 mod subcommand;
 pub mod table;
@@ -49,6 +52,8 @@ pub struct ReadContext<'a> {
     pub view: View<'a>,
     /// How the reply will be encoded, for commands whose shape depends on it.
     pub protocol: Protocol,
+    /// A random number, another one for each command: what picks at random starts from it.
+    pub seed: u64,
 }
 
 impl<'a> ReadContext<'a> {

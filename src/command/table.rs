@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use agq_resp::Request;
 
-use crate::command::{Context, Outcome, ReadContext};
+use crate::command::{Context, Halt, Outcome, ReadContext};
 
 /// Properties of a command, as COMMAND INFO lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +87,8 @@ pub enum Group {
     List,
     /// Hashes.
     Hash,
+    /// Sets.
+    Set,
     /// Sorted sets.
     SortedSet,
     /// Plans of tasks.
@@ -112,6 +114,7 @@ impl Group {
             Group::String => "string",
             Group::List => "list",
             Group::Hash => "hash",
+            Group::Set => "set",
             Group::SortedSet => "sorted-set",
             Group::Plan => "plan",
             Group::Job => "job",
@@ -131,6 +134,7 @@ impl Group {
             Group::String => "@string",
             Group::List => "@list",
             Group::Hash => "@hash",
+            Group::Set => "@set",
             Group::SortedSet => "@sortedset",
             Group::Plan | Group::Job | Group::Action | Group::Worker | Group::Queue => "@jobs",
         }
@@ -158,7 +162,7 @@ pub enum Run {
 }
 
 /// Tells from counts, before rows are read, whether a reading command would hold up the core.
-pub type IsHeavy = fn(&ReadContext<'_>, &Request) -> Result<bool, crate::command::Halt>;
+pub type IsHeavy = fn(&ReadContext<'_>, &Request) -> Result<bool, Halt>;
 
 /// A row of the command table.
 #[derive(Clone, Copy)]
@@ -243,6 +247,18 @@ impl Command {
         if self.arity < 0 { arguments >= wanted } else { arguments == wanted }
     }
 
+    /// True when a reading command would hold up the core. One that is refused would not: its error is quickly found.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn is_heavy(&self, ctx: &ReadContext<'_>, request: &Request) -> Result<bool, Halt> {
+        match self.heavy.map_or(Ok(false), |heavy| heavy(ctx, request)) {
+            Err(Halt::Fatal(error)) => Err(Halt::Fatal(error)),
+            Err(_) => Ok(false),
+            asked => asked,
+        }
+    }
+
     /// The keys among a request's arguments.
     pub fn key_names<'a>(&self, request: &'a Request) -> impl Iterator<Item = &'a [u8]> {
         let last = match usize::try_from(self.keys.last) {
@@ -269,11 +285,14 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::info::COMMANDS,
         super::catalog::COMMANDS,
         super::keys::COMMANDS,
+        super::scans::COMMANDS,
         super::strings::COMMANDS,
         super::zsets::COMMANDS,
         super::zset_ranges::COMMANDS,
         super::lists::COMMANDS,
         super::hashes::COMMANDS,
+        super::sets::COMMANDS,
+        super::set_algebra::COMMANDS,
         super::plans::COMMANDS,
         super::jobs::COMMANDS,
         super::work::COMMANDS,

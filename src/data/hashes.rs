@@ -13,15 +13,28 @@ use crate::storage::{self, Rows, Table, tables};
 
 /// What a hash's record says.
 #[derive(Debug, Clone, Copy)]
-struct Header {
+pub struct Hash {
     id: [u8; 8],
     length: u64,
 }
 
-impl Header {
-    fn of(record: &Record) -> storage::Result<Header> {
+impl Hash {
+    /// The number that its fields stand under.
+    #[must_use]
+    pub fn id(&self) -> [u8; 8] {
+        self.id
+    }
+
+    /// How many fields there are; never 0.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "an empty hash does not exist")]
+    pub fn len(&self) -> u64 {
+        self.length
+    }
+
+    fn of(record: &Record) -> storage::Result<Hash> {
         match record.body.as_chunks::<8>() {
-            (&[id, length], []) if length != [0; 8] => Ok(Header { id, length: u64::from_be_bytes(length) }),
+            (&[id, length], []) if length != [0; 8] => Ok(Hash { id, length: u64::from_be_bytes(length) }),
             _ => {
                 let what = format!("a hash record of {} bytes", record.body.len());
                 Err(storage::Error::corrupt(Table::Keys, what))
@@ -43,9 +56,13 @@ impl Header {
 }
 
 impl View<'_> {
-    fn hash(&self, name: &[u8]) -> Result<Option<Header>> {
+    /// The hash of a key, if the key exists.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`] when the key holds another type.
+    pub fn hash(&self, name: &[u8]) -> Result<Option<Hash>> {
         let record = self.record_of(name, Kind::Hash)?;
-        Ok(record.as_ref().map(Header::of).transpose()?)
+        Ok(record.as_ref().map(Hash::of).transpose()?)
     }
 
     /// How many fields a hash has, 0 when it does not exist.
@@ -94,6 +111,17 @@ impl View<'_> {
     }
 }
 
+impl View<'_> {
+    /// Up to `count` fields behind `after` with their values, in the order of the fields' bytes, and whether more
+    /// follow.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn hash_page(&self, hash: &Hash, after: Option<&[u8]>, count: usize) -> Result<(Vec<(Bytes, Bytes)>, bool)> {
+        self.elements(Table::Hashes, hash.id, after, count)
+    }
+}
+
 impl Edit<'_, '_> {
     /// Sets fields, making the hash when it does not exist. Returns how many fields are new. With `only_new`, fields
     /// that are there keep their value.
@@ -108,8 +136,8 @@ impl Edit<'_, '_> {
     ) -> Result<u64> {
         let old = self.record_of(name, Kind::Hash)?;
         let mut header = match &old {
-            Some(record) => Header::of(record)?,
-            None => Header { id: keys::next_id(self.batch)?.to_be_bytes(), length: 0 },
+            Some(record) => Hash::of(record)?,
+            None => Hash { id: keys::next_id(self.batch)?.to_be_bytes(), length: 0 },
         };
         let mut added = 0;
         for (field, value) in entries {
@@ -137,7 +165,7 @@ impl Edit<'_, '_> {
     /// [`Error::WrongType`] when the key holds another type.
     pub fn hash_remove<'f>(&mut self, name: &[u8], fields: impl IntoIterator<Item = &'f [u8]>) -> Result<u64> {
         let Some(old) = self.record_of(name, Kind::Hash)? else { return Ok(0) };
-        let mut header = Header::of(&old)?;
+        let mut header = Hash::of(&old)?;
         let mut removed = 0;
         for field in fields {
             if header.value(self.batch, field)?.is_some() {
@@ -167,7 +195,7 @@ impl Edit<'_, '_> {
         Ok(sum)
     }
 
-    fn store_hash(&mut self, name: &[u8], old: Option<&Record>, header: &Header) -> Result<()> {
+    fn store_hash(&mut self, name: &[u8], old: Option<&Record>, header: &Hash) -> Result<()> {
         match old {
             Some(old) if header.length == 0 => self.forget(name, old),
             Some(old) => self.store(name, Some(old), &Record { body: header.body(), ..old.clone() }),

@@ -4,6 +4,7 @@
 //! `keys` table answers for a key's type, deadline and small body; the elements of collections stand in tables of
 //! their own under the id that the record names, so that RENAME and DEL touch one row.
 
+mod elements;
 mod error;
 pub mod glob;
 pub mod hashes;
@@ -11,6 +12,7 @@ pub mod keys;
 pub mod keyspaces;
 pub mod lists;
 pub mod record;
+pub mod sets;
 pub mod strings;
 pub mod trash;
 pub mod zsets;

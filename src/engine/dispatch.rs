@@ -34,8 +34,7 @@ pub(super) fn dispatch(ctx: &mut Context<'_, '_>, command: &Command, request: &R
         },
         Run::Read(run) => {
             let ctx = ctx.reading();
-            let is_heavy = command.heavy.map_or(Ok(false), |is_heavy| is_heavy(&ctx, request))?;
-            if is_heavy { Ok(Step::Heavy(run)) } else { run(&ctx, request).map(Step::Reply) }
+            if command.is_heavy(&ctx, request)? { Ok(Step::Heavy(run)) } else { run(&ctx, request).map(Step::Reply) }
         }
     }
 }

@@ -19,6 +19,7 @@ pub struct HeavyRead {
     pub(super) keyspace: Keyspace,
     pub(super) now: Millis,
     pub(super) protocol: Protocol,
+    pub(super) seed: u64,
 }
 
 impl HeavyRead {
@@ -28,7 +29,7 @@ impl HeavyRead {
     /// When the store fails.
     pub fn run(&self, rows: &dyn Rows) -> storage::Result<Reply> {
         let view = View { rows, keyspace: self.keyspace, now: self.now };
-        let ctx = ReadContext { view, protocol: self.protocol };
+        let ctx = ReadContext { view, protocol: self.protocol, seed: self.seed };
         match catch_unwind(AssertUnwindSafe(|| (self.run)(&ctx, &self.request))) {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(Halt::Error(error))) => Ok(error.reply()),

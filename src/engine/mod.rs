@@ -255,7 +255,8 @@ impl Engine {
                 }
                 Step::Heavy(run) => {
                     let (keyspace, protocol) = self.selected(unit.conn);
-                    self.heavy.push(HeavyRead { unit, request, run, keyspace, now, protocol });
+                    let seed = self.random.u64(..);
+                    self.heavy.push(HeavyRead { unit, request, run, keyspace, now, protocol, seed });
                     return Ok(());
                 }
             }
@@ -330,9 +331,10 @@ impl Engine {
         let touched_before = self.touched.things.len();
         self.touched.wanted = !self.waiters.is_empty();
         let (touched, server, random) = (&mut self.touched, &mut self.server, &mut self.random);
-        let more_behind = !unit.requests.is_empty();
+        let (more_behind, seed) = (!unit.requests.is_empty(), random.u64(..));
         let result = catch_unwind(AssertUnwindSafe(|| {
-            let mut ctx = Context { batch: &mut *batch, touched, session, server, random, now, more_behind, woken_by };
+            let mut ctx =
+                Context { batch: &mut *batch, touched, session, server, random, seed, now, more_behind, woken_by };
             dispatch(&mut ctx, command, request)
         }));
         let failed = match result {

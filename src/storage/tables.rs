@@ -23,7 +23,7 @@ pub enum Table {
     ZScores = 5,
     /// (id u64, member) → score.
     ZMembers = 6,
-    /// (id u64, member) → ().
+    /// (id u64, place u48, member) → ().
     Sets = 7,
     /// (at_ms u64, keyspace u32, name) → (): keys that expire.
     Deadlines = 8,

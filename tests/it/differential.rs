@@ -7,7 +7,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::script::redis_or_note;
 use crate::support::server::Server;
-use crate::support::wire::Wire;
+use crate::support::wire::{Frame, Wire};
 
 /// Few names and values, so that commands meet; now and then a wrong one.
 fn word(words: &'static [&'static str]) -> impl Strategy<Value = String> {
@@ -199,11 +199,56 @@ fn string_command() -> impl Strategy<Value = Vec<String>> {
     ]
 }
 
+fn set_command() -> impl Strategy<Value = Vec<String>> {
+    let named = || word(&["t", "t", "u", "u", "v", "str", "nokey"]);
+    let members = || prop::collection::vec(word(&["1", "2", "3", "10", "-1", "m", "n", ""]), 1..5);
+    let several = || prop::collection::vec(named(), 1..4);
+    let with = |(command, name, more): (String, String, Vec<String>)| {
+        [command, name].into_iter().chain(more).collect::<Vec<_>>()
+    };
+    let card = (number(), several(), prop::collection::vec(prop_oneof![Just("LIMIT".to_owned()), number()], 0..3))
+        .prop_map(|(count, keys, more)| {
+            ["SINTERCARD".to_owned(), count].into_iter().chain(keys).chain(more).collect::<Vec<_>>()
+        });
+    prop_oneof![
+        5 => (word(&["SADD", "SADD", "SREM", "SMISMEMBER"]), named(), members()).prop_map(with),
+        2 => (word(&["SMEMBERS", "SCARD", "DEL", "TYPE"]), named()).prop_map(|(a, b)| vec![a, b]),
+        // All of them: which ones come of several is a matter of chance.
+        1 => (word(&["SPOP", "SRANDMEMBER"]), named(), word(&["100", "100", "0", "x"])).prop_map(|(a, b, c)| vec![a, b, c]),
+        2 => (named(), named(), members())
+            .prop_map(|(a, b, mut members)| vec!["SMOVE".to_owned(), a, b, members.swap_remove(0)]),
+        3 => (word(&["SINTER", "SUNION", "SDIFF"]), named(), several()).prop_map(with),
+        3 => (word(&["SINTERSTORE", "SUNIONSTORE", "SDIFFSTORE"]), named(), several()).prop_map(with),
+        1 => card,
+        1 => (word(&["SSCAN"]), named(), word(&["0", "x"]), word(&["100", "-1"]))
+            .prop_map(|(a, b, c, d)| vec![a, b, c, "COUNT".to_owned(), d]),
+        1 => Just(words(&["SET", "str", "x"])),
+    ]
+}
+
+/// Commands whose replies have no order.
+const UNORDERED: [&str; 8] = ["SMEMBERS", "SINTER", "SUNION", "SDIFF", "SPOP", "SRANDMEMBER", "SSCAN", "KEYS"];
+
+/// A reply as text; what has no order is put into one.
+fn text(command: &[String], mut reply: Frame) -> String {
+    if UNORDERED.contains(&command[0].as_str()) {
+        sort(&mut reply);
+    }
+    reply.to_string()
+}
+
+fn sort(frame: &mut Frame) {
+    if let Frame::Many(_, items) = frame {
+        items.iter_mut().for_each(sort);
+        items.sort_by_key(Frame::to_string);
+    }
+}
+
 fn replies(wire: &mut Wire, commands: &[Vec<String>]) -> Vec<String> {
     let bytes = |command: &Vec<String>| command.iter().map(|word| word.clone().into_bytes()).collect();
     wire.call("FLUSHALL").unwrap();
     wire.send(&commands.iter().map(bytes).collect::<Vec<_>>()).unwrap();
-    commands.iter().map(|_| wire.read().unwrap().to_string()).collect()
+    commands.iter().map(|command| text(command, wire.read().unwrap())).collect()
 }
 
 #[test]
@@ -219,6 +264,11 @@ fn sorted_sets_are_answered_as_redis_answers_them() {
 #[test]
 fn strings_and_deadlines_are_answered_as_redis_answers_them() {
     compare(string_command());
+}
+
+#[test]
+fn sets_are_answered_as_redis_answers_them() {
+    compare(set_command());
 }
 
 fn compare(command: impl Strategy<Value = Vec<String>>) {

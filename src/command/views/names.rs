@@ -24,8 +24,11 @@ pub(super) fn answer(ctx: &mut Context<'_, '_>, command: &Command, request: &Req
         }
         Run::Read(_) => {
             let ctx = ctx.reading();
-            let is_heavy = command.heavy.map_or(Ok(false), |is_heavy| is_heavy(&ctx, request))?;
-            if is_heavy { Ok(Answer::Heavy(read)) } else { read(&ctx, request).map(Answer::Reply) }
+            if command.is_heavy(&ctx, request)? {
+                Ok(Answer::Heavy(read))
+            } else {
+                read(&ctx, request).map(Answer::Reply)
+            }
         }
     }
 }

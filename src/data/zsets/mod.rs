@@ -33,6 +33,12 @@ impl SortedSet {
         Ok(SortedSet { id: *id, len, record })
     }
 
+    /// The number that its members stand under.
+    #[must_use]
+    pub fn id(&self) -> [u8; 8] {
+        self.id
+    }
+
     /// How many members there are; never 0.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "an empty sorted set does not exist")]
@@ -253,12 +259,29 @@ impl View<'_> {
     }
 }
 
+impl View<'_> {
+    /// Up to `count` members behind `after` with their scores, in the order of the members' bytes, and whether more
+    /// follow.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn zpage(&self, set: &SortedSet, after: Option<&[u8]>, count: usize) -> Result<(Vec<Scored>, bool)> {
+        let (rows, more) = self.elements(Table::ZMembers, set.id, after, count)?;
+        let scored = rows.into_iter().map(|(member, row)| Ok((member, score_of_row(&row)?)));
+        Ok((scored.collect::<storage::Result<_>>()?, more))
+    }
+}
+
 fn stored_score(rows: &dyn Rows, set: &SortedSet, member: &[u8]) -> storage::Result<Option<f64>> {
     let Some(row) = rows.get(Table::ZMembers, &set.member_key(member))? else { return Ok(None) };
-    let bits = row[..].try_into().map_err(|_| {
+    score_of_row(&row).map(Some)
+}
+
+fn score_of_row(row: &[u8]) -> storage::Result<f64> {
+    let bits = row.try_into().map_err(|_| {
         storage::Error::corrupt(Table::ZMembers, format!("a score of {} bytes instead of 8", row.len()))
     })?;
-    Ok(Some(score_of(u64::from_be_bytes(bits))))
+    Ok(score_of(u64::from_be_bytes(bits)))
 }
 
 #[cfg(test)]
