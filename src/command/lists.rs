@@ -43,6 +43,11 @@ pub(super) const COMMANDS: &[Command] = &[
         "key index element",
         "Puts another element at an index; negative ones count from the tail.",
     ),
+    list("LINSERT", 5, ADD, Run::Write(linsert)).doc(
+        "2.2.0",
+        "key BEFORE | AFTER pivot element",
+        "Puts an element before or after the first one equal to another; answers the length, or -1 when there is none.",
+    ),
     list("LTRIM", 4, WRITE, Run::Write(ltrim)).doc(
         "1.0.0",
         "key start stop",
@@ -218,6 +223,19 @@ fn lindex_is_heavy(ctx: &ReadContext<'_>, request: &Request) -> Result<bool, Hal
     let name = request.arg(1);
     let Ok(index) = args::integer(request.arg(2)) else { return Ok(false) };
     Ok(ctx.view.list_walk(name, index, index)? > HEAVY_ELEMENTS)
+}
+
+fn linsert(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let after = args::is(request.arg(2), "AFTER");
+    if !after && !args::is(request.arg(2), "BEFORE") {
+        return Err(CommandError::SYNTAX.into());
+    }
+    let (name, mut edit) = (request.arg(1), ctx.edit());
+    if edit.view().list_len(name)? == 0 {
+        return Ok(Reply::int(0));
+    }
+    let length = edit.list_insert(name, after, request.arg(3), request.bytes(4))?;
+    Ok(Reply::int(length.map_or(-1, u64::cast_signed)))
 }
 
 fn lrem(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {

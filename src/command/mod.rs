@@ -16,8 +16,10 @@ mod info;
 mod jobs;
 mod keys;
 mod lists;
+mod mpop;
 mod plans;
 mod queues;
+mod random_elements;
 mod scans;
 mod server;
 mod session;
@@ -29,6 +31,7 @@ pub mod table;
 pub(crate) mod views;
 mod work;
 mod workers;
+mod zset_algebra;
 mod zset_ranges;
 mod zsets;
 

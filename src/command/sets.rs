@@ -9,7 +9,7 @@ use crate::data::{Error, Kind};
 /// A read of more members than this leaves the core thread.
 pub(super) const HEAVY_MEMBERS: u64 = 10_000;
 /// Members at random, with repetition, that one reply may hold.
-const MAX_PICKS: u64 = 10_000_000;
+const MAX_PICKS: i64 = 10_000_000;
 
 const READ: Flags = Flags::READONLY;
 const FAST_READ: Flags = Flags::READONLY.and(Flags::FAST);
@@ -150,25 +150,36 @@ fn picks(request: &Request) -> Result<Option<i64>, CommandError> {
     if request.len() > 3 {
         return Err(CommandError::SYNTAX);
     }
-    request.get(2).map(|count| random_count(count, MAX_PICKS)).transpose()
+    let count = request.get(2).map(random_count).transpose()?;
+    count.map_or(Ok(()), repeats)?;
+    Ok(count)
 }
 
 /// How many elements to pick at random: different ones, or, when it is negative, with repetition.
 ///
 /// # Errors
-/// When it is no number, Redis's smallest one, or asks for more than `most` with repetition.
-pub(super) fn random_count(text: &[u8], most: u64) -> Result<i64, CommandError> {
+/// When it is no number, or the smallest one of 64 bits.
+pub(super) fn random_count(text: &[u8]) -> Result<i64, CommandError> {
     let count = args::integer(text)?;
     if count == i64::MIN {
         let (low, high) = (-i64::MAX, i64::MAX);
         return Err(CommandError::new(format!("ERR value is out of range, value must between {low} and {high}")));
     }
-    if count < 0 && count.unsigned_abs() > most {
-        let text =
-            format!("ERR {count} is out of range: one reply holds {most} random elements at most, ask again for more");
-        return Err(CommandError::new(text));
-    }
     Ok(count)
+}
+
+/// Checks that one reply may hold so many elements with repetition.
+///
+/// # Errors
+/// When it may not.
+pub(super) fn repeats(count: i64) -> Result<(), CommandError> {
+    if count >= -MAX_PICKS {
+        return Ok(());
+    }
+    let most = MAX_PICKS;
+    let text =
+        format!("ERR {count} is out of range: one reply holds {most} random elements at most, ask again for more");
+    Err(CommandError::new(text))
 }
 
 fn srandmember(ctx: &ReadContext<'_>, request: &Request) -> Outcome {

@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use crate::command::zsets::{is_heavy, member, scored};
 use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, ReadContext, Run, args};
-use crate::data::zsets::{MemberRange, ScoreRange, SortedSet, Window};
+use crate::data::zsets::{MemberRange, ScoreRange, Scored, SortedSet, Window};
+use crate::data::{Error, View};
 
 /// Reads a range out of a request.
 type Parse = fn(&Request) -> Result<Range, CommandError>;
@@ -119,6 +120,25 @@ impl Range {
     }
 }
 
+impl Range {
+    /// The members with their scores, in the order of the range.
+    pub(super) fn members(&self, view: &View<'_>, name: &[u8]) -> Result<Vec<Scored>, Error> {
+        let Some(set) = view.sorted_set(name)? else { return Ok(Vec::new()) };
+        match &self.span {
+            Span::Places(start, stop) => match places(*start, *stop, set.len()) {
+                Some((start, stop)) => view.zrange(&set, start, stop, self.window.reverse),
+                None => Ok(Vec::new()),
+            },
+            Span::Scores(range) => view.zrange_by_score(&set, *range, self.window),
+            Span::Members(range) => {
+                let members = view.zrange_by_member(&set, range, self.window)?;
+                let score = |member: Bytes| Ok(view.zscore(&set, &member)?.map(|score| (member, score)));
+                members.into_iter().filter_map(|member| score(member).transpose()).collect()
+            }
+        }
+    }
+}
+
 /// The places of a range in a set of `len` members; `None` when there are none.
 pub(super) fn places(start: i64, stop: i64, len: u64) -> Option<(u64, u64)> {
     let place = |index: i64| {
@@ -194,35 +214,40 @@ enum By {
 }
 
 pub(super) fn parse_zrange(request: &Request) -> Result<Range, CommandError> {
-    parse(request, None, None)
+    parse(request, None, None, false)
 }
 
 pub(super) fn parse_zrangebyscore(request: &Request) -> Result<Range, CommandError> {
-    parse(request, Some(By::Score), Some(false))
+    parse(request, Some(By::Score), Some(false), false)
+}
+
+/// What follows the destination of a ZRANGESTORE, read as a ZRANGE; only scores are not asked for.
+pub(super) fn parse_stored(request: &Request) -> Result<Range, CommandError> {
+    parse(&Request::from_args(request.iter().skip(1)), None, None, true)
 }
 
 fn parse_zrevrange(request: &Request) -> Result<Range, CommandError> {
-    parse(request, Some(By::Places), Some(true))
+    parse(request, Some(By::Places), Some(true), false)
 }
 
 fn parse_zrevrangebyscore(request: &Request) -> Result<Range, CommandError> {
-    parse(request, Some(By::Score), Some(true))
+    parse(request, Some(By::Score), Some(true), false)
 }
 
 fn parse_zrangebylex(request: &Request) -> Result<Range, CommandError> {
-    parse(request, Some(By::Member), Some(false))
+    parse(request, Some(By::Member), Some(false), false)
 }
 
 fn parse_zrevrangebylex(request: &Request) -> Result<Range, CommandError> {
-    parse(request, Some(By::Member), Some(true))
+    parse(request, Some(By::Member), Some(true), false)
 }
 
 /// Reads a range; what the command's name does not say, options may. The order of the checks is Redis's.
-fn parse(request: &Request, by: Option<By>, reverse: Option<bool>) -> Result<Range, CommandError> {
+fn parse(request: &Request, by: Option<By>, reverse: Option<bool>, stores: bool) -> Result<Range, CommandError> {
     let (mut chosen, mut turned, mut limit, mut with_scores) = (by, reverse, None, false);
     let mut options = args::Options::new(request, 4);
     while let Some(word) = options.word() {
-        if args::is(word, "WITHSCORES") {
+        if args::is(word, "WITHSCORES") && !stores {
             with_scores = true;
         } else if args::is(word, "LIMIT") && options.left() >= 2 {
             limit = Some((args::integer(options.value()?)?, args::integer(options.value()?)?));

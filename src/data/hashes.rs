@@ -120,6 +120,14 @@ impl View<'_> {
     pub fn hash_page(&self, hash: &Hash, after: Option<&[u8]>, count: usize) -> Result<(Vec<(Bytes, Bytes)>, bool)> {
         self.elements(Table::Hashes, hash.id, after, count)
     }
+
+    /// The fields at some places among all, counted from 0, with their values, in the order of `places`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn hash_at(&self, hash: &Hash, places: &[u64]) -> Result<Vec<(Bytes, Bytes)>> {
+        self.elements_at(Table::Hashes, hash.id, places)
+    }
 }
 
 impl Edit<'_, '_> {

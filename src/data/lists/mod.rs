@@ -6,6 +6,7 @@
 //! positions are found by walking the rows from the nearer end. An empty list does not exist.
 
 mod edit;
+mod insert;
 
 use std::ops::{Bound, ControlFlow};
 

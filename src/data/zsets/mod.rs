@@ -4,6 +4,7 @@
 //! the order, `zmembers` `(id, member) → score` the score. Scores are never NaN, and -0 is kept as 0.
 
 mod change;
+mod combine;
 
 use std::ops::{Bound, ControlFlow};
 
@@ -13,6 +14,7 @@ use crate::data::{Kind, Record, Result, View};
 use crate::storage::{self, Rows, Table, tables};
 
 pub use change::{AddRule, Added, Direction, Presence};
+pub use combine::{Aggregate, Source};
 
 /// A member and its score.
 pub type Scored = (Bytes, f64);
@@ -84,6 +86,9 @@ pub struct ScoreRange {
 }
 
 impl ScoreRange {
+    /// Every score.
+    pub const ALL: ScoreRange = ScoreRange { min: Bound::Unbounded, max: Bound::Unbounded };
+
     /// Where the rows of the range begin (inclusive) and end (exclusive).
     fn keys(&self, set: &SortedSet) -> (Vec<u8>, Vec<u8>) {
         let key = |bits: u64| [set.id, bits.to_be_bytes()].concat();
@@ -269,6 +274,16 @@ impl View<'_> {
         let (rows, more) = self.elements(Table::ZMembers, set.id, after, count)?;
         let scored = rows.into_iter().map(|(member, row)| Ok((member, score_of_row(&row)?)));
         Ok((scored.collect::<storage::Result<_>>()?, more))
+    }
+
+    /// The members at some places among all, counted from 0 in the order of their bytes, in the order of `places`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn zat(&self, set: &SortedSet, places: &[u64]) -> Result<Vec<Scored>> {
+        let rows = self.elements_at(Table::ZMembers, set.id, places)?;
+        let scored = rows.into_iter().map(|(member, row)| Ok((member, score_of_row(&row)?)));
+        Ok(scored.collect::<storage::Result<_>>()?)
     }
 }
 
