@@ -29,16 +29,13 @@ pub(super) const COMMANDS: &[Command] = &[
         "index",
         "Chooses the database, 0 to 15.",
     ),
-    Command::new("QUIT", -1, Group::Connection, FAST.and(Flags::NO_AUTH), Run::Write(quit)).doc(
+    Command::new("QUIT", -1, Group::Connection, FAST.and(Flags::NO_AUTH).and(Flags::NOT_QUEUED), Run::Write(quit)).doc(
         "1.0.0",
         "",
         "Closes the connection once its replies are out.",
     ),
-    Command::new("RESET", 1, Group::Connection, FAST.and(Flags::NO_AUTH), Run::Write(reset)).doc(
-        "6.2.0",
-        "",
-        "Puts the connection back to the state of a fresh one.",
-    ),
+    Command::new("RESET", 1, Group::Connection, FAST.and(Flags::NO_AUTH).and(Flags::NOT_QUEUED), Run::Write(reset))
+        .doc("6.2.0", "", "Puts the connection back to the state of a fresh one."),
     Command::new("CLIENT", -2, Group::Connection, Flags::NONE, Run::Write(client))
         .doc(
             "2.4.0",
@@ -154,6 +151,7 @@ fn client_name(name: &[u8]) -> Result<bytes::Bytes, CommandError> {
 fn reset(ctx: &mut Context<'_, '_>, _: &Request) -> Outcome {
     let asks_key = ctx.server.config.key.is_some();
     ctx.session.reset(!asks_key);
+    ctx.server.watches.clear(ctx.session.id);
     Ok(Reply::simple("RESET"))
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
-use crate::command::{Halt, ReadContext, Session};
+use crate::command::{Halt, ReadContext, Session, Watches};
 use crate::data::keyspaces::DATABASES;
 use crate::data::{Edit, Keyspace, Touch, Touched, View};
 use crate::jobs::{Jobs, Reported, Settings};
@@ -42,6 +42,8 @@ pub struct Server {
     pub reported: Reported,
     /// Set by SHUTDOWN.
     pub shutdown_requested: bool,
+    /// What connections watch.
+    pub watches: Watches,
     /// Where SCANs stand.
     pub cursors: Cursors,
 }
@@ -114,6 +116,8 @@ pub struct Context<'a, 'txn> {
     pub now: Millis,
     /// True when the connection has sent another command behind this one.
     pub more_behind: bool,
+    /// True within an EXEC: nothing waits, and nothing is read elsewhere.
+    pub in_transaction: bool,
     /// For a command that was parked and is tried again: what was touched. A key of another type is then passed over, as
     /// Redis serves a waiting command from keys of its own type alone.
     pub woken_by: Option<&'a Touch>,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use agq_resp::Reply;
+use agq_resp::{Reply, Request};
 
 use crate::command::Wait;
 use crate::{data, jobs, storage};
@@ -46,6 +46,8 @@ pub enum Halt {
     Block(Wait),
     /// The same, but what it wrote stays: a claim that waits has registered its worker, a heartbeat lengthened leases.
     KeepAndBlock(Wait),
+    /// These commands are to be run as one unit.
+    Execute(Vec<Request>),
     /// The store failed: nothing may be acknowledged any more.
     Fatal(storage::Error),
 }

@@ -350,6 +350,7 @@ fn blocking_move(ctx: &mut Context<'_, '_>, request: &Request, from: End, to: En
     }
     match ctx.edit().list_move(source, from, target, to)? {
         Some(element) => Ok(Reply::bulk(element)),
+        None if ctx.in_transaction => Ok(Reply::Null),
         None => Err(ctx.wait_for_keys(request, 1..2, deadline, true)),
     }
 }

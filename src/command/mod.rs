@@ -28,7 +28,9 @@ mod sets;
 mod strings;
 mod subcommand;
 pub mod table;
+mod transactions;
 pub(crate) mod views;
+mod watches;
 mod work;
 mod workers;
 mod zset_algebra;
@@ -39,6 +41,8 @@ pub use context::{Config, Context, Facts, ProcessFacts, Server, Wait};
 pub use error::{CommandError, Halt, Outcome};
 pub use session::Session;
 pub use table::{Command, Flags, Group, KeySpec, Run, lookup};
+pub use transactions::Transaction;
+pub use watches::Watches;
 
 use agq_resp::Protocol;
 

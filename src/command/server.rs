@@ -32,7 +32,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("TIME", 1, Group::Server, Flags::FAST, Run::Write(time))
         .doc("2.6.0", "", "The server's time: Unix seconds, and microseconds within the second.")
         .differs("The microseconds are those of a whole millisecond."),
-    Command::new("SAVE", 1, Group::Server, ADMIN, Run::Write(save)).doc(
+    Command::new("SAVE", 1, Group::Server, ADMIN.and(Flags::NO_MULTI), Run::Write(save)).doc(
         "1.0.0",
         "",
         "Makes a checkpoint before it answers.",
@@ -42,7 +42,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "",
         "When the last checkpoint was made, in Unix seconds.",
     ),
-    Command::new("SHUTDOWN", -1, Group::Server, ADMIN, Run::Write(shutdown))
+    Command::new("SHUTDOWN", -1, Group::Server, ADMIN.and(Flags::NO_MULTI), Run::Write(shutdown))
         .doc("1.0.0", "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]", "Stops the server; answers only when it does not.")
         .differs("Always ends with a checkpoint: what was acknowledged stays, NOSAVE or not."),
 ];

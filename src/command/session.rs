@@ -3,6 +3,8 @@
 use agq_resp::Protocol;
 use bytes::Bytes;
 
+use crate::command::Transaction;
+
 /// A connection's state.
 #[derive(Debug, Clone)]
 pub struct Session {
@@ -24,6 +26,8 @@ pub struct Session {
     pub library_version: Bytes,
     /// Set by QUIT and the like: the connection closes once its replies are out.
     pub closing: bool,
+    /// What was queued since MULTI.
+    pub transaction: Option<Transaction>,
     /// What the list contract remembers of it.
     pub jobs: crate::jobs::Connection,
 }
@@ -42,6 +46,7 @@ impl Session {
             library_name: Bytes::new(),
             library_version: Bytes::new(),
             closing: false,
+            transaction: None,
             jobs: crate::jobs::Connection::default(),
         }
     }

@@ -34,6 +34,10 @@ impl Flags {
     pub const MOVABLE_KEYS: Flags = Flags(1 << 7);
     /// Not part of Redis.
     pub const AGQ: Flags = Flags(1 << 8);
+    /// Runs at once between MULTI and EXEC.
+    pub const NOT_QUEUED: Flags = Flags(1 << 9);
+    /// Refused between MULTI and EXEC.
+    pub const NO_MULTI: Flags = Flags(1 << 10);
 
     const NAMES: [(Flags, &'static str); 8] = [
         (Flags::WRITE, "write"),
@@ -79,6 +83,8 @@ pub enum Group {
     Connection,
     /// The server itself.
     Server,
+    /// Several commands as one.
+    Transactions,
     /// Keys of any type.
     Generic,
     /// Strings.
@@ -110,6 +116,7 @@ impl Group {
         match self {
             Group::Connection => "connection",
             Group::Server => "server",
+            Group::Transactions => "transactions",
             Group::Generic => "generic",
             Group::String => "string",
             Group::List => "list",
@@ -128,6 +135,7 @@ impl Group {
     #[must_use]
     pub fn acl_category(self) -> &'static str {
         match self {
+            Group::Transactions => "@transaction",
             Group::Generic => "@keyspace",
             Group::Server => "@admin",
             Group::Connection => "@connection",
@@ -282,6 +290,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
     const GROUPS: &[&[Command]] = &[
         super::connection::COMMANDS,
         super::server::COMMANDS,
+        super::transactions::COMMANDS,
         super::info::COMMANDS,
         super::catalog::COMMANDS,
         super::keys::COMMANDS,

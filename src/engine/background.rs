@@ -41,6 +41,7 @@ impl Engine {
         let is_due = |at: Option<Millis>| at.is_some_and(|at| at <= now);
         let (sweep_due, trash_due) = (is_due(self.background.next_sweep), is_due(self.background.next_trash));
         let jobs_due = is_due(self.background.next_job);
+        self.want_touches();
         if sweep_due {
             let mut edit = Edit { batch, keyspace: 0, now, touched: &mut self.touched };
             let (_, more) = keys::sweep(&mut edit, SLICE_ROWS).map_err(storage_error)?;
@@ -76,7 +77,6 @@ impl Engine {
 
     /// Runs what is due of the job system. A list claim lives on while its connection does.
     fn run_job_timers(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<()> {
-        self.touched.wanted = !self.waiters.is_empty();
         let settings = self.server.config.jobs;
         let sessions = &self.sessions;
         let holds = |conn: u64, job: &Job| {

@@ -8,6 +8,8 @@ use crate::command::{Command, Context, Halt, Outcome, ReadContext, Run, Wait, vi
 pub(super) enum Step {
     /// It is done.
     Reply(Reply),
+    /// It is an EXEC of these.
+    Execute(Vec<Request>),
     /// It waits.
     Parked(Wait),
     /// It reads so much that this is to run on a snapshot.
@@ -21,6 +23,7 @@ pub(super) fn dispatch(ctx: &mut Context<'_, '_>, command: &Command, request: &R
         match views::answer(ctx, command, request)? {
             views::Answer::Ordinary => {}
             views::Answer::Reply(reply) => return Ok(Step::Reply(reply)),
+            views::Answer::Heavy(run) if ctx.in_transaction => return run(&ctx.reading(), request).map(Step::Reply),
             views::Answer::Heavy(run) => return Ok(Step::Heavy(run)),
         }
     }
@@ -33,8 +36,13 @@ pub(super) fn dispatch(ctx: &mut Context<'_, '_>, command: &Command, request: &R
             outcome => outcome.map(Step::Reply),
         },
         Run::Read(run) => {
+            let in_transaction = ctx.in_transaction;
             let ctx = ctx.reading();
-            if command.is_heavy(&ctx, request)? { Ok(Step::Heavy(run)) } else { run(&ctx, request).map(Step::Reply) }
+            if !in_transaction && command.is_heavy(&ctx, request)? {
+                Ok(Step::Heavy(run))
+            } else {
+                run(&ctx, request).map(Step::Reply)
+            }
         }
     }
 }

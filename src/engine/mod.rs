@@ -13,6 +13,7 @@ mod gate;
 mod heavy;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod waiters;
 
 use std::collections::{HashMap, VecDeque};
@@ -23,7 +24,7 @@ use bytes::BytesMut;
 
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
-use crate::command::{Command, Config, Context, Flags, Halt, Server, Session, Wait, lookup};
+use crate::command::{Command, Config, Context, Flags, Halt, Server, Session, Wait, Watches, lookup};
 use crate::data::{Keyspace, Touch, Touched, keyspaces};
 use crate::jobs::Reported;
 use crate::storage::{self, Batch};
@@ -63,9 +64,9 @@ impl Input {
     #[must_use]
     pub fn writes(&self) -> bool {
         let (Input::Unit(unit) | Input::Resume(unit, _)) = self else { return false };
-        unit.requests
-            .iter()
-            .any(|request| lookup(request.arg(0)).is_some_and(|command| command.flags.has(Flags::WRITE)))
+        unit.requests.iter().any(|request| {
+            lookup(request.arg(0)).is_some_and(|command| command.flags.has(Flags::WRITE) || command.name == "EXEC")
+        })
     }
 }
 
@@ -118,6 +119,8 @@ pub struct Engine {
     finished: Vec<Finished>,
     heavy: Vec<HeavyRead>,
     background: background::Background,
+    /// The commands that run are those of an EXEC.
+    in_transaction: bool,
 }
 
 impl Engine {
@@ -136,6 +139,7 @@ impl Engine {
             save_requested: false,
             reported: Reported::default(),
             shutdown_requested: false,
+            watches: Watches::default(),
             cursors: Cursors::default(),
         };
         Ok(Engine {
@@ -148,6 +152,7 @@ impl Engine {
             finished: Vec::new(),
             heavy: Vec::new(),
             background: background::Background::default(),
+            in_transaction: false,
         })
     }
 
@@ -178,6 +183,7 @@ impl Engine {
             }
             Input::Close(conn) => {
                 self.waiters.take(conn);
+                self.server.watches.clear(conn);
                 self.sessions.remove(&conn);
             }
         }
@@ -249,6 +255,10 @@ impl Engine {
             let step = self.run_command(batch, &unit, &request, now)?;
             match step {
                 Step::Reply(reply) => self.answer(&mut unit, &reply),
+                Step::Execute(queued) => {
+                    let reply = self.run_transaction(batch, &unit, &queued, now)?;
+                    self.answer(&mut unit, &reply);
+                }
                 Step::Parked(wait) => {
                     self.waiters.park(Parked { unit, request, wait });
                     return self.wake(batch, now);
@@ -306,10 +316,17 @@ impl Engine {
     ) -> storage::Result<Step> {
         self.server.facts.commands_processed += 1;
         let Some(session) = self.sessions.get(&unit.conn) else { return Ok(Step::Reply(Reply::Null)) };
+        let queues = session.transaction.is_some();
         let command = match gate::admit(request, session, &self.server) {
             Ok(command) => command,
-            Err(error) => return Ok(Step::Reply(error.reply())),
+            Err(error) => {
+                self.fail_transaction(unit.conn);
+                return Ok(Step::Reply(error.reply()));
+            }
         };
+        if queues && let Some(reply) = self.queue(unit.conn, command, request) {
+            return Ok(Step::Reply(reply));
+        }
         self.execute(batch, unit, command, request, now, None)
     }
 
@@ -326,36 +343,60 @@ impl Engine {
         self.server.facts.clients = self.sessions.len();
         self.server.facts.blocked = self.waiters.len();
         let keyspaces_before = self.server.keyspaces;
+        self.want_touches();
         let Some(session) = self.sessions.get_mut(&unit.conn) else { return Ok(Step::Reply(Reply::Null)) };
         let mark = batch.mark();
         let touched_before = self.touched.things.len();
-        self.touched.wanted = !self.waiters.is_empty();
+        let in_transaction = self.in_transaction;
         let (touched, server, random) = (&mut self.touched, &mut self.server, &mut self.random);
         let (more_behind, seed) = (!unit.requests.is_empty(), random.u64(..));
         let result = catch_unwind(AssertUnwindSafe(|| {
-            let mut ctx =
-                Context { batch: &mut *batch, touched, session, server, random, seed, now, more_behind, woken_by };
+            let mut ctx = Context {
+                batch: &mut *batch,
+                touched,
+                session,
+                server,
+                random,
+                seed,
+                now,
+                more_behind,
+                in_transaction,
+                woken_by,
+            };
             dispatch(&mut ctx, command, request)
         }));
         let failed = match result {
             Ok(Ok(step)) => {
-                batch.release();
+                self.keep(batch);
                 return Ok(step);
             }
             Ok(Err(Halt::Fatal(error))) => return Err(error),
             Ok(Err(Halt::KeepAndBlock(wait))) => {
-                batch.release();
+                self.keep(batch);
                 return Ok(Step::Parked(wait));
             }
+            Ok(Err(Halt::Execute(queued))) => return Ok(Step::Execute(queued)),
             Ok(Err(Halt::Block(wait))) => Step::Parked(wait),
             Ok(Err(Halt::Error(error))) => Step::Reply(error.reply()),
             Err(_panic) => Step::Reply(panicked(command.name)),
         };
         batch.rollback(mark);
-        batch.release();
+        self.keep(batch);
         self.touched.things.truncate(touched_before);
         self.server.keyspaces = keyspaces_before;
         Ok(failed)
+    }
+
+    /// Keeps what a command wrote; within an EXEC that is one unit with what follows.
+    fn keep(&self, batch: &mut Batch<'_>) {
+        if !self.in_transaction {
+            batch.release();
+        }
+    }
+
+    /// Changes are noted while somebody waits for one or watches for one.
+    fn want_touches(&mut self) {
+        self.touched.wanted = !self.waiters.is_empty() || !self.server.watches.is_empty();
     }
 
     /// Runs parked commands whose things were touched, oldest first, until nothing that was touched is waited for.
@@ -363,6 +404,7 @@ impl Engine {
         let mut next = 0;
         while let Some(touch) = self.touched.things.get(next).cloned() {
             next += 1;
+            self.server.watches.note(&touch);
             self.wake_one(batch, &touch, now)?;
         }
         self.touched.things.clear();
@@ -410,7 +452,7 @@ impl Engine {
                     return Ok(Retried::Drained);
                 }
             }
-            Step::Heavy(_) => self.unpark(parked),
+            Step::Heavy(_) | Step::Execute(_) => self.unpark(parked),
         }
         Ok(Retried::Open)
     }

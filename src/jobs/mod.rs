@@ -29,6 +29,7 @@ pub mod report;
 mod retention;
 mod rows;
 pub mod show;
+mod stamps;
 mod state;
 pub mod submit;
 pub mod template;

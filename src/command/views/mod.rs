@@ -19,7 +19,8 @@ use agq_resp::{Reply, Request};
 use bytes::Bytes;
 
 use crate::command::{Command, Context, Flags, Halt, Outcome, ReadContext, Session, Wait};
-use crate::data::Touch;
+use crate::data::{Touch, View};
+use crate::jobs::JobsView;
 use name::Name;
 
 pub(crate) use claims::gives_nil;
@@ -59,6 +60,10 @@ pub(crate) fn answer(ctx: &mut Context<'_, '_>, command: &Command, request: &Req
     }
     if command.name == "SET" {
         return reports::set(ctx, request);
+    }
+    if command.flags.has(Flags::NOT_QUEUED) {
+        // WATCH: what it watches may be anything.
+        return Ok(Answer::Ordinary);
     }
     let Some((key, name)) = first_view(ctx, command, request)? else { return Ok(Answer::Ordinary) };
     if command.flags.has(Flags::READONLY) {
@@ -102,6 +107,22 @@ fn first_of<'r>(
         }
     }
     Ok(None)
+}
+
+/// The stamp of what a name of database 0 shows: another one when that has changed; `None` for an ordinary key's name.
+///
+/// # Errors
+/// When the store fails.
+pub(super) fn stamp(view: &View<'_>, key: &[u8]) -> Result<Option<u64>, Halt> {
+    let jobs = JobsView { rows: view.rows, now: view.now };
+    let Some(name) = Name::resolve(view, key)? else { return Ok(None) };
+    Ok(Some(match name {
+        Name::Job(id, _) => jobs.job_stamp(&id)?,
+        Name::Plan(id) => jobs.plan_stamp(&id)?,
+        Name::Worker(id, _) => jobs.worker_stamp(&id)?,
+        Name::Queue(id) => jobs.queue_stamp(Some(&id))?,
+        Name::Processing | Name::Scheduled => jobs.queue_stamp(None)?,
+    }))
 }
 
 /// A command that parks at a key which may become a queue, at the first submit, waits for that too.
