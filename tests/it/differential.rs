@@ -1,9 +1,11 @@
 //! Random commands against AGQ and against a real Redis: every reply must be the same, byte by byte.
+//!
+//! `AGQ_DIFFERENTIAL_CASES` gives how many sequences each test tries, `AGQ_DIFFERENTIAL_SEED` where they begin.
 
 use std::cell::RefCell;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::script::redis_or_note;
 use crate::support::server::Server;
@@ -329,9 +331,15 @@ fn combinations_are_answered_as_redis_answers_them() {
 fn compare(command: impl Strategy<Value = Vec<String>>) {
     let Some(redis) = redis_or_note() else { return };
     let agq = Server::agq(&["--durability", "none"]);
+    // Redis ends waits ten times a second unless told otherwise, which is most of the time that this would take.
+    redis.connect().call("CONFIG SET hz 500").unwrap();
     let (redis, agq) = (RefCell::new(redis.connect()), RefCell::new(agq.connect()));
-    let config = Config { cases: 300, failure_persistence: None, ..Config::default() };
-    let result = TestRunner::new(config).run(&prop::collection::vec(command, 1..40), |commands| {
+    let given = |name: &str| std::env::var(name).ok().map(|value| value.parse().expect("a number"));
+    let cases = given("AGQ_DIFFERENTIAL_CASES").map_or(3000, |cases| u32::try_from(cases).expect("fewer cases"));
+    let seed: u64 = given("AGQ_DIFFERENTIAL_SEED").unwrap_or_else(|| std::process::id().into());
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_le_bytes(); 4].concat());
+    let result = TestRunner::new_with_rng(config, random).run(&prop::collection::vec(command, 1..40), |commands| {
         let expected = replies(&mut redis.borrow_mut(), &commands);
         let found = replies(&mut agq.borrow_mut(), &commands);
         for ((command, expected), found) in commands.iter().zip(expected).zip(found) {
@@ -339,5 +347,5 @@ fn compare(command: impl Strategy<Value = Vec<String>>) {
         }
         Ok(())
     });
-    result.unwrap_or_else(|failure| panic!("{failure}"));
+    result.unwrap_or_else(|failure| panic!("with the seed {seed}: {failure}"));
 }

@@ -1,5 +1,6 @@
 //! Sorted sets, and sets, combined: members with the scores that come of theirs. A set's members count as scored 1.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
@@ -95,7 +96,8 @@ impl View<'_> {
             Combination::Difference => self.zdifference(&sources)?,
         };
         found.sort_by(|(member, score), (other, other_score)| {
-            score.total_cmp(other_score).then_with(|| member.cmp(other))
+            // Scores are numbers; 0 and -0 are the same.
+            score.partial_cmp(other_score).unwrap_or(Ordering::Equal).then_with(|| member.cmp(other))
         });
         Ok(found)
     }
