@@ -47,6 +47,10 @@ pub(super) const COMMANDS: &[Command] = &[
 
 fn ping(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     match request.len() {
+        1 | 2 if ctx.session.subscriptions > 0 && !ctx.is_resp3() => {
+            let message = request.get(1).map_or(Reply::bulk(""), |_| Reply::bulk(request.bytes(1)));
+            Ok(Reply::array([Reply::bulk("pong"), message]))
+        }
         1 => Ok(Reply::simple("PONG")),
         2 => {
             views::ping(ctx, request.arg(1))?;
@@ -152,6 +156,7 @@ fn reset(ctx: &mut Context<'_, '_>, _: &Request) -> Outcome {
     let asks_key = ctx.server.config.key.is_some();
     ctx.session.reset(!asks_key);
     ctx.server.watches.clear(ctx.session.id);
+    ctx.server.channels.leave(ctx.session.id);
     Ok(Reply::simple("RESET"))
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
-use crate::command::{Halt, ReadContext, Session, Watches};
+use crate::command::{Channels, Halt, Message, ReadContext, Session, Watches};
 use crate::data::keyspaces::DATABASES;
 use crate::data::{Edit, Keyspace, Touch, Touched, View};
 use crate::jobs::{Jobs, Reported, Settings};
@@ -42,6 +42,10 @@ pub struct Server {
     pub reported: Reported,
     /// Set by SHUTDOWN.
     pub shutdown_requested: bool,
+    /// Who is subscribed to what.
+    pub channels: Channels,
+    /// Messages that the running command sent, oldest first.
+    pub messages: Vec<Message>,
     /// What connections watch.
     pub watches: Watches,
     /// Where SCANs stand.

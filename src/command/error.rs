@@ -46,6 +46,8 @@ pub enum Halt {
     Block(Wait),
     /// The same, but what it wrote stays: a claim that waits has registered its worker, a heartbeat lengthened leases.
     KeepAndBlock(Wait),
+    /// It is answered with several replies.
+    Several(Vec<Reply>),
     /// These commands are to be run as one unit.
     Execute(Vec<Request>),
     /// The store failed: nothing may be acknowledged any more.

@@ -7,6 +7,7 @@
 mod actions;
 pub mod args;
 mod catalog;
+mod channels;
 mod connection;
 mod context;
 pub mod cursors;
@@ -18,6 +19,7 @@ mod keys;
 mod lists;
 mod mpop;
 mod plans;
+pub(crate) mod pubsub;
 mod queues;
 mod random_elements;
 mod scans;
@@ -37,6 +39,7 @@ mod zset_algebra;
 mod zset_ranges;
 mod zsets;
 
+pub use channels::{Channels, Message};
 pub use context::{Config, Context, Facts, ProcessFacts, Server, Wait};
 pub use error::{CommandError, Halt, Outcome};
 pub use session::Session;

@@ -26,6 +26,8 @@ pub struct Session {
     pub library_version: Bytes,
     /// Set by QUIT and the like: the connection closes once its replies are out.
     pub closing: bool,
+    /// How many channels and patterns it is subscribed to.
+    pub subscriptions: usize,
     /// What was queued since MULTI.
     pub transaction: Option<Transaction>,
     /// What the list contract remembers of it.
@@ -46,6 +48,7 @@ impl Session {
             library_name: Bytes::new(),
             library_version: Bytes::new(),
             closing: false,
+            subscriptions: 0,
             transaction: None,
             jobs: crate::jobs::Connection::default(),
         }

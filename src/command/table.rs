@@ -38,16 +38,20 @@ impl Flags {
     pub const NOT_QUEUED: Flags = Flags(1 << 9);
     /// Refused between MULTI and EXEC.
     pub const NO_MULTI: Flags = Flags(1 << 10);
+    /// About messages.
+    pub const PUBSUB: Flags = Flags(1 << 11);
 
-    const NAMES: [(Flags, &'static str); 8] = [
+    const NAMES: [(Flags, &'static str); 10] = [
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
         (Flags::DENYOOM, "denyoom"),
         (Flags::ADMIN, "admin"),
         (Flags::NO_AUTH, "no_auth"),
+        (Flags::PUBSUB, "pubsub"),
         (Flags::BLOCKING, "blocking"),
         (Flags::FAST, "fast"),
         (Flags::MOVABLE_KEYS, "movablekeys"),
+        (Flags::NO_MULTI, "no_multi"),
     ];
 
     /// True when all of `other` are set.
@@ -85,6 +89,8 @@ pub enum Group {
     Server,
     /// Several commands as one.
     Transactions,
+    /// Messages.
+    PubSub,
     /// Keys of any type.
     Generic,
     /// Strings.
@@ -117,6 +123,7 @@ impl Group {
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Transactions => "transactions",
+            Group::PubSub => "pubsub",
             Group::Generic => "generic",
             Group::String => "string",
             Group::List => "list",
@@ -136,6 +143,7 @@ impl Group {
     pub fn acl_category(self) -> &'static str {
         match self {
             Group::Transactions => "@transaction",
+            Group::PubSub => "@pubsub",
             Group::Generic => "@keyspace",
             Group::Server => "@admin",
             Group::Connection => "@connection",
@@ -291,6 +299,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::connection::COMMANDS,
         super::server::COMMANDS,
         super::transactions::COMMANDS,
+        super::pubsub::COMMANDS,
         super::info::COMMANDS,
         super::catalog::COMMANDS,
         super::keys::COMMANDS,

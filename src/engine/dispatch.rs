@@ -8,6 +8,8 @@ use crate::command::{Command, Context, Halt, Outcome, ReadContext, Run, Wait, vi
 pub(super) enum Step {
     /// It is done.
     Reply(Reply),
+    /// It is done, with several replies.
+    Several(Vec<Reply>),
     /// It is an EXEC of these.
     Execute(Vec<Request>),
     /// It waits.

@@ -3,7 +3,7 @@
 
 use agq_resp::Request;
 
-use crate::command::{Command, CommandError, Flags, Server, Session, lookup, views};
+use crate::command::{Command, CommandError, Flags, Server, Session, lookup, pubsub, views};
 
 /// The longest part of a client's words that an error repeats.
 const QUOTED_BYTES: usize = 128;
@@ -25,6 +25,7 @@ pub(super) fn admit(request: &Request, session: &Session, server: &Server) -> Re
     {
         return Err(CommandError::new(format!("MISCONF {refusal}")));
     }
+    pubsub::check(session, command)?;
     Ok(command)
 }
 

@@ -34,8 +34,8 @@ impl HeavyRead {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(Halt::Error(error))) => Ok(error.reply()),
             Ok(Err(Halt::Block(wait) | Halt::KeepAndBlock(wait))) => Ok(wait.timeout_reply),
-            // Only EXEC asks for that, and it reads nothing.
-            Ok(Err(Halt::Execute(_))) => Ok(Reply::Null),
+            // No reading command ends so.
+            Ok(Err(Halt::Execute(_) | Halt::Several(_))) => Ok(Reply::Null),
             Ok(Err(Halt::Fatal(error))) => Err(error),
             Err(_panic) => Ok(panicked(&String::from_utf8_lossy(self.request.arg(0)))),
         }

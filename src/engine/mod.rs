@@ -1,7 +1,7 @@
 //! The engine: runs units of commands in the open batch, in order, one at a time.
 //!
 //! It knows no socket, no runtime and no clock, and it neither flushes nor replies: the core loop hands it inputs and
-//! the time, appends what the batch changed to the log, and only then releases [`Engine::take_finished`]. A command
+//! the time, appends what the batch changed to the log, and only then releases [`Engine::take_outputs`]. A command
 //! that fails or panics is taken back; one that has to wait is parked ([`waiters`]) and run again, oldest first, as
 //! soon as something it waits for is touched.
 
@@ -24,7 +24,7 @@ use bytes::BytesMut;
 
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
-use crate::command::{Command, Config, Context, Flags, Halt, Server, Session, Wait, Watches, lookup};
+use crate::command::{Channels, Command, Config, Context, Flags, Halt, Server, Session, Wait, Watches, lookup};
 use crate::data::{Keyspace, Touch, Touched, keyspaces};
 use crate::jobs::Reported;
 use crate::storage::{self, Batch};
@@ -98,6 +98,14 @@ pub struct Finished {
     pub authenticated: bool,
 }
 
+/// What connections are to be told once the batch is durable.
+pub enum Output {
+    /// The replies of a unit.
+    Finished(Finished),
+    /// Encoded messages that a connection did not ask for just now.
+    Pushed(ConnId, BytesMut),
+}
+
 /// What a parked command's new attempt says of those behind it.
 #[derive(PartialEq, Eq)]
 enum Retried {
@@ -116,7 +124,7 @@ pub struct Engine {
     random: fastrand::Rng,
     /// Units whose parked command was answered; their rest runs before the batch ends.
     ready: VecDeque<Unit>,
-    finished: Vec<Finished>,
+    outputs: Vec<Output>,
     heavy: Vec<HeavyRead>,
     background: background::Background,
     /// The commands that run are those of an EXEC.
@@ -139,6 +147,8 @@ impl Engine {
             save_requested: false,
             reported: Reported::default(),
             shutdown_requested: false,
+            channels: Channels::default(),
+            messages: Vec::new(),
             watches: Watches::default(),
             cursors: Cursors::default(),
         };
@@ -149,7 +159,7 @@ impl Engine {
             touched: Touched::default(),
             random: fastrand::Rng::with_seed(seed),
             ready: VecDeque::new(),
-            finished: Vec::new(),
+            outputs: Vec::new(),
             heavy: Vec::new(),
             background: background::Background::default(),
             in_transaction: false,
@@ -184,6 +194,7 @@ impl Engine {
             Input::Close(conn) => {
                 self.waiters.take(conn);
                 self.server.watches.clear(conn);
+                self.server.channels.leave(conn);
                 self.sessions.remove(&conn);
             }
         }
@@ -213,9 +224,9 @@ impl Engine {
         [self.waiters.next_deadline(), self.background.next()].into_iter().flatten().min()
     }
 
-    /// The units that ran to their end since the last call.
-    pub fn take_finished(&mut self) -> Vec<Finished> {
-        std::mem::take(&mut self.finished)
+    /// What is to be written since the last call, in this order.
+    pub fn take_outputs(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.outputs)
     }
 
     /// The heavy reads that came up since the last call; the batch should end with one.
@@ -253,17 +264,21 @@ impl Engine {
                 break;
             }
             let step = self.run_command(batch, &unit, &request, now)?;
+            self.send_messages(Some(&mut unit));
             match step {
                 Step::Reply(reply) => self.answer(&mut unit, &reply),
+                Step::Several(replies) => replies.iter().for_each(|reply| self.answer(&mut unit, reply)),
                 Step::Execute(queued) => {
                     let reply = self.run_transaction(batch, &unit, &queued, now)?;
                     self.answer(&mut unit, &reply);
                 }
                 Step::Parked(wait) => {
+                    self.answer_so_far(&mut unit);
                     self.waiters.park(Parked { unit, request, wait });
                     return self.wake(batch, now);
                 }
                 Step::Heavy(run) => {
+                    self.answer_so_far(&mut unit);
                     let (keyspace, protocol) = self.selected(unit.conn);
                     let seed = self.random.u64(..);
                     self.heavy.push(HeavyRead { unit, request, run, keyspace, now, protocol, seed });
@@ -285,8 +300,37 @@ impl Engine {
         }
         let (closing, authenticated) = (session.closing, session.authenticated);
         let Unit { conn, requests: rest, protocol_error, out } = unit;
-        self.finished.push(Finished { conn, out, rest, protocol_error, closing, authenticated });
+        let finished = Finished { conn, out, rest, protocol_error, closing, authenticated };
+        self.outputs.push(Output::Finished(finished));
         Ok(())
+    }
+
+    /// Lets the replies to the commands before one that waits leave without it.
+    fn answer_so_far(&mut self, unit: &mut Unit) {
+        if !unit.out.is_empty() {
+            self.outputs.push(Output::Pushed(unit.conn, unit.out.split()));
+        }
+    }
+
+    /// Sends the messages that came up: those for the connection whose unit runs stand among its replies.
+    fn send_messages(&mut self, mut running: Option<&mut Unit>) {
+        if self.server.messages.is_empty() {
+            return;
+        }
+        for message in std::mem::take(&mut self.server.messages) {
+            let Some(session) = self.sessions.get(&message.to) else { continue };
+            match (&mut running, self.outputs.last_mut()) {
+                (Some(unit), _) if unit.conn == message.to => message.push.encode(session.protocol, &mut unit.out),
+                (_, Some(Output::Pushed(conn, out))) if *conn == message.to => {
+                    message.push.encode(session.protocol, out);
+                }
+                _ => {
+                    let mut out = BytesMut::new();
+                    message.push.encode(session.protocol, &mut out);
+                    self.outputs.push(Output::Pushed(message.to, out));
+                }
+            }
+        }
     }
 
     fn selected(&self, conn: ConnId) -> (Keyspace, agq_resp::Protocol) {
@@ -346,7 +390,7 @@ impl Engine {
         self.want_touches();
         let Some(session) = self.sessions.get_mut(&unit.conn) else { return Ok(Step::Reply(Reply::Null)) };
         let mark = batch.mark();
-        let touched_before = self.touched.things.len();
+        let (touched_before, messages_before) = (self.touched.things.len(), self.server.messages.len());
         let in_transaction = self.in_transaction;
         let (touched, server, random) = (&mut self.touched, &mut self.server, &mut self.random);
         let (more_behind, seed) = (!unit.requests.is_empty(), random.u64(..));
@@ -376,6 +420,7 @@ impl Engine {
                 return Ok(Step::Parked(wait));
             }
             Ok(Err(Halt::Execute(queued))) => return Ok(Step::Execute(queued)),
+            Ok(Err(Halt::Several(replies))) => return Ok(Step::Several(replies)),
             Ok(Err(Halt::Block(wait))) => Step::Parked(wait),
             Ok(Err(Halt::Error(error))) => Step::Reply(error.reply()),
             Err(_panic) => Step::Reply(panicked(command.name)),
@@ -383,6 +428,7 @@ impl Engine {
         batch.rollback(mark);
         self.keep(batch);
         self.touched.things.truncate(touched_before);
+        self.server.messages.truncate(messages_before);
         self.server.keyspaces = keyspaces_before;
         Ok(failed)
     }
@@ -452,7 +498,7 @@ impl Engine {
                     return Ok(Retried::Drained);
                 }
             }
-            Step::Heavy(_) | Step::Execute(_) => self.unpark(parked),
+            Step::Heavy(_) | Step::Execute(_) | Step::Several(_) => self.unpark(parked),
         }
         Ok(Retried::Open)
     }

@@ -41,9 +41,12 @@ impl Bench<'_> {
 
     /// The units that finished since the last call: connection and replies, line ends as `|`.
     pub(super) fn finished(&mut self) -> Vec<(ConnId, String)> {
-        let finished = self.engine.take_finished();
         let text = |out: &[u8]| String::from_utf8_lossy(out).replace("\r\n", "|");
-        finished.into_iter().map(|finished| (finished.conn, text(&finished.out))).collect()
+        let told = |output| match output {
+            Output::Finished(finished) => (finished.conn, text(&finished.out)),
+            Output::Pushed(conn, out) => (conn, text(&out)),
+        };
+        self.engine.take_outputs().into_iter().map(told).collect()
     }
 }
 
@@ -125,9 +128,9 @@ fn a_unit_ends_early_when_its_batch_is_full_and_its_rest_is_handed_back() {
         bench.open(1);
         let large = format!("SET a {}", "x".repeat(BATCH_BYTES));
         bench.send(1, &[&large, "SET b y", "GET b"]);
-        let finished = bench.engine.take_finished();
-        assert_eq!(finished.len(), 1);
-        assert_eq!((&finished[0].out[..], finished[0].rest.len()), (&b"+OK\r\n"[..], 2));
+        let outputs = bench.engine.take_outputs();
+        let [Output::Finished(finished)] = &outputs[..] else { panic!("{} outputs", outputs.len()) };
+        assert_eq!((&finished.out[..], finished.rest.len()), (&b"+OK\r\n"[..], 2));
     });
 }
 

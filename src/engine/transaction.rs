@@ -59,8 +59,8 @@ impl Engine {
             replies.push(match step {
                 Ok(Step::Reply(reply)) => reply,
                 Ok(Step::Parked(wait)) => wait.timeout_reply,
-                // Nothing is read elsewhere within a transaction, and no EXEC is queued.
-                Ok(Step::Heavy(_) | Step::Execute(_)) => Reply::Null,
+                // Nothing is read elsewhere within a transaction, and neither EXEC nor SUBSCRIBE is queued.
+                Ok(Step::Heavy(_) | Step::Execute(_) | Step::Several(_)) => Reply::Null,
                 Err(error) => {
                     self.in_transaction = false;
                     return Err(error);

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::engine::{ConnId, Finished, Unit};
-use crate::server::inbox::Inbox;
+use crate::server::inbox::{Inbox, Told};
 
 /// Bytes asked of the socket at a time.
 const READ_BYTES: usize = 16 << 10;
@@ -18,8 +18,13 @@ const READ_AHEAD_BYTES: usize = 1 << 20;
 
 /// Serves one connection to its end.
 pub(super) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, inbox: Inbox, conn: ConnId, asks_key: bool) {
-    if let Err(error) = exchange(&mut stream, &inbox, conn, asks_key).await {
-        tracing::debug!(conn, %error, "a connection failed");
+    tokio::select! {
+        result = exchange(&mut stream, &inbox, conn, asks_key) => {
+            if let Err(error) = result {
+                tracing::debug!(conn, %error, "a connection failed");
+            }
+        }
+        () = inbox.killed(conn) => {}
     }
     inbox.close(conn);
 }
@@ -41,7 +46,7 @@ async fn exchange(
             decode(&mut decoder, &mut input, &mut unit, if authenticated { UNIT_COMMANDS } else { 1 });
         }
         if unit.requests.is_empty() && unit.protocol_error.is_none() {
-            if inbox.is_stopping() || read(stream, &mut input).await? == 0 {
+            if inbox.is_stopping() || !read_on(stream, inbox, conn, &mut input).await? {
                 return Ok(());
             }
             continue;
@@ -75,10 +80,32 @@ fn decode(decoder: &mut RequestDecoder, input: &mut BytesMut, unit: &mut Unit, m
     }
 }
 
+/// Reads what the client sends next, and writes the messages that come up meanwhile. False when it hangs up or the server
+/// stops.
+async fn read_on(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    inbox: &Inbox,
+    conn: ConnId,
+    input: &mut BytesMut,
+) -> std::io::Result<bool> {
+    loop {
+        tokio::select! {
+            biased;
+            pushed = inbox.pushed(conn) => {
+                if pushed.is_empty() {
+                    return Ok(false);
+                }
+                stream.write_all(&pushed).await?;
+            }
+            count = read(stream, input) => return Ok(count? > 0),
+        }
+    }
+}
+
 /// Waits for the unit's replies. What the client sends meanwhile is read ahead; when it hangs up, nobody is left to
 /// take them.
 async fn replies(
-    stream: &mut (impl AsyncRead + Unpin),
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     inbox: &Inbox,
     conn: ConnId,
     input: &mut BytesMut,
@@ -86,7 +113,11 @@ async fn replies(
     loop {
         tokio::select! {
             biased;
-            finished = inbox.finished(conn) => return Ok(finished),
+            told = inbox.told(conn) => match told {
+                Told::Finished(finished) => return Ok(Some(finished)),
+                Told::Pushed(out) => stream.write_all(&out).await?,
+                Told::Stopped => return Ok(None),
+            },
             count = read(stream, input), if input.len() < READ_AHEAD_BYTES => {
                 if count? == 0 {
                     return Ok(None);

@@ -9,7 +9,7 @@ use agq_resp::Reply;
 
 use crate::clock::Millis;
 use crate::command::Config;
-use crate::engine::{Engine, HeavyRead, Input};
+use crate::engine::{Engine, HeavyRead, Input, Output};
 use crate::server::inbox::Inbox;
 use crate::server::process::Process;
 use crate::server::start_engine;
@@ -193,8 +193,11 @@ impl Core {
     }
 
     fn release(&mut self, inbox: &Inbox) {
-        for finished in self.engine.take_finished() {
-            inbox.deliver(finished);
+        for output in self.engine.take_outputs() {
+            match output {
+                Output::Finished(finished) => inbox.deliver(finished),
+                Output::Pushed(conn, out) => inbox.push_out(conn, &out),
+            }
         }
     }
 

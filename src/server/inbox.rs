@@ -5,7 +5,9 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use tokio::sync::Notify;
 
 use crate::command::Session;
@@ -26,18 +28,61 @@ struct State {
     left: Notify,
 }
 
+/// What waits to be written to a connection, and where it stands.
+#[derive(Default)]
+struct Mailbox {
+    stage: Stage,
+    /// Bytes that it did not ask for just now: messages, and replies before a command that waits.
+    pushed: BytesMut,
+    /// Since when more than [`SOFT_BYTES`] of them wait.
+    behind_since: Option<Instant>,
+    /// It is to end at once.
+    killed: bool,
+    /// Its task, while that waits for any of this.
+    task: Option<Waker>,
+}
+
 /// Where a connection stands.
 #[derive(Default)]
-enum Mailbox {
+enum Stage {
     /// Nothing of it runs and nothing is to be written.
     #[default]
     Idle,
-    /// A unit of it runs; who waits for the replies.
-    Running(Option<Waker>),
+    /// A unit of it runs.
+    Running,
     /// The replies are there to be taken.
     Finished(Finished),
     /// The replies are being written.
     Writing,
+}
+
+/// What a connection is told while a unit of it runs.
+pub(super) enum Told {
+    /// Write this.
+    Pushed(BytesMut),
+    /// The unit has run.
+    Finished(Finished),
+    /// The server stops.
+    Stopped,
+}
+
+/// A connection that lets so many bytes of messages lie is ended …
+const HARD_BYTES: usize = 32 << 20;
+/// … or so many for [`SOFT_TIME`], as Redis does with its subscribers.
+const SOFT_BYTES: usize = 8 << 20;
+const SOFT_TIME: Duration = Duration::from_secs(60);
+
+impl Mailbox {
+    fn take_pushed(&mut self) -> BytesMut {
+        self.behind_since = None;
+        std::mem::take(&mut self.pushed)
+    }
+
+    fn wake(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.wake();
+        }
+    }
 }
 
 impl Inbox {
@@ -60,7 +105,7 @@ impl Inbox {
     /// Hands in commands; [`Inbox::finished`] gives their replies.
     pub(super) fn submit(&self, unit: Unit) {
         if let Some(mailbox) = self.0.mailboxes.borrow_mut().get_mut(&unit.conn) {
-            *mailbox = Mailbox::Running(None);
+            mailbox.stage = Stage::Running;
         }
         self.push(Input::Unit(unit));
     }
@@ -71,15 +116,19 @@ impl Inbox {
         self.0.arrived.notify_one();
     }
 
-    /// Waits for the connection's unit to finish; `None` when the server stops first.
-    pub(super) async fn finished(&self, conn: ConnId) -> Option<Finished> {
+    /// Waits for what there is to write to a connection whose unit runs.
+    pub(super) async fn told(&self, conn: ConnId) -> Told {
         std::future::poll_fn(|task| {
             let mut mailboxes = self.0.mailboxes.borrow_mut();
-            let Some(mailbox) = mailboxes.get_mut(&conn) else { return Poll::Ready(None) };
-            match std::mem::replace(mailbox, Mailbox::Writing) {
-                Mailbox::Finished(finished) => Poll::Ready(Some(finished)),
+            let Some(mailbox) = mailboxes.get_mut(&conn) else { return Poll::Ready(Told::Stopped) };
+            if !mailbox.pushed.is_empty() {
+                return Poll::Ready(Told::Pushed(mailbox.take_pushed()));
+            }
+            match std::mem::replace(&mut mailbox.stage, Stage::Writing) {
+                Stage::Finished(finished) => Poll::Ready(Told::Finished(finished)),
                 _ => {
-                    *mailbox = Mailbox::Running(Some(task.waker().clone()));
+                    mailbox.stage = Stage::Running;
+                    mailbox.task = Some(task.waker().clone());
                     Poll::Pending
                 }
             }
@@ -87,20 +136,71 @@ impl Inbox {
         .await
     }
 
+    /// Waits for messages to an idle connection; empty when the server stops.
+    pub(super) async fn pushed(&self, conn: ConnId) -> BytesMut {
+        std::future::poll_fn(|task| {
+            let mut mailboxes = self.0.mailboxes.borrow_mut();
+            let Some(mailbox) = mailboxes.get_mut(&conn) else { return Poll::Ready(BytesMut::new()) };
+            if !mailbox.pushed.is_empty() {
+                return Poll::Ready(mailbox.take_pushed());
+            }
+            mailbox.task = Some(task.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits until a connection is to end at once.
+    pub(super) async fn killed(&self, conn: ConnId) {
+        std::future::poll_fn(|task| {
+            let mut mailboxes = self.0.mailboxes.borrow_mut();
+            match mailboxes.get_mut(&conn) {
+                Some(mailbox) if !mailbox.killed => {
+                    mailbox.task = Some(task.waker().clone());
+                    Poll::Pending
+                }
+                Some(_) => Poll::Ready(()),
+                // The server stops: the connection finds out by itself what it may still write.
+                None => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
     /// Tells that the replies were written.
     pub(super) fn written(&self, conn: ConnId) {
         if let Some(mailbox) = self.0.mailboxes.borrow_mut().get_mut(&conn) {
-            *mailbox = Mailbox::Idle;
+            mailbox.stage = Stage::Idle;
         }
     }
 
     /// Releases the replies of a unit.
     pub(super) fn deliver(&self, finished: Finished) {
-        if let Some(mailbox) = self.0.mailboxes.borrow_mut().get_mut(&finished.conn)
-            && let Mailbox::Running(Some(waker)) = std::mem::replace(mailbox, Mailbox::Finished(finished))
-        {
-            waker.wake();
+        if let Some(mailbox) = self.0.mailboxes.borrow_mut().get_mut(&finished.conn) {
+            mailbox.stage = Stage::Finished(finished);
+            mailbox.wake();
         }
+    }
+
+    /// Releases what a connection did not ask for just now, behind all that was released before. One that lets too much
+    /// lie is ended.
+    pub(super) fn push_out(&self, conn: ConnId, out: &[u8]) {
+        let mut mailboxes = self.0.mailboxes.borrow_mut();
+        let Some(mailbox) = mailboxes.get_mut(&conn) else { return };
+        let waiting = match &mut mailbox.stage {
+            Stage::Finished(finished) => &mut finished.out,
+            _ => &mut mailbox.pushed,
+        };
+        waiting.extend_from_slice(out);
+        let waiting = waiting.len();
+        if waiting > SOFT_BYTES {
+            let since = *mailbox.behind_since.get_or_insert_with(Instant::now);
+            if waiting > HARD_BYTES || since.elapsed() > SOFT_TIME {
+                tracing::warn!(conn, waiting, "a connection is ended: it does not take the messages it subscribed to");
+                mailbox.killed = true;
+            }
+        }
+        mailbox.wake();
     }
 
     /// Takes the oldest input.
@@ -150,10 +250,8 @@ impl Inbox {
     /// they are about to write.
     pub(super) fn abandon_waiting(&self) {
         self.0.mailboxes.borrow_mut().retain(|_, mailbox| {
-            if let Mailbox::Running(Some(waker)) = mailbox {
-                waker.wake_by_ref();
-            }
-            matches!(mailbox, Mailbox::Finished(_) | Mailbox::Writing)
+            mailbox.wake();
+            matches!(mailbox.stage, Stage::Finished(_) | Stage::Writing)
         });
     }
 

@@ -9,6 +9,7 @@ mod hashes_model;
 mod heavy;
 mod kill;
 mod lists_model;
+mod pubsub;
 mod recover;
 mod redis_crate;
 mod restart;

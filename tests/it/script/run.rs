@@ -105,7 +105,7 @@ impl Runner<'_> {
         let client = self.client(conn);
         let command = client.unanswered.front().map_or(String::new(), |(_, command)| command.clone());
         let frame = client.wire.read().map_err(|error| vain(&command, expect, error))?;
-        if !matches!(frame, Frame::Many(b'>', _)) {
+        if !is_message(&frame) {
             client.unanswered.pop_front();
         }
         if expect.fits(&frame, &mut self.caught) {
@@ -159,6 +159,12 @@ impl Runner<'_> {
         }
         self.wait_for_info("connected_clients", 1).map_err(|failure| format!("0: {failure}"))
     }
+}
+
+/// True for what comes without a command: a push, but for those that answer SUBSCRIBE and its like.
+fn is_message(frame: &Frame) -> bool {
+    let Frame::Many(b'>', items) = frame else { return false };
+    matches!(items.first(), Some(Frame::Blob(_, word)) if !word.ends_with(b"subscribe"))
 }
 
 fn vain(command: &str, expect: &Expect, error: io::Error) -> String {

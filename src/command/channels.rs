@@ -1,0 +1,133 @@
+//! Who is subscribed to what, and who gets a message.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use agq_resp::Reply;
+use bytes::Bytes;
+
+use crate::data::glob;
+
+/// What can be subscribed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// A channel.
+    Channel,
+    /// Every channel whose name matches a pattern.
+    Pattern,
+    /// A shard channel, which knows its own messages only.
+    Shard,
+}
+
+/// All subscriptions.
+#[derive(Debug, Default)]
+pub struct Channels {
+    by_name: BTreeMap<(Topic, Bytes), BTreeSet<u64>>,
+    by_conn: HashMap<u64, BTreeSet<(Topic, Bytes)>>,
+}
+
+/// A message on its way to a connection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// Who gets it.
+    pub to: u64,
+    /// What it gets, a push.
+    pub push: Reply,
+}
+
+impl Channels {
+    /// Subscribes a connection; false when it was already.
+    pub fn subscribe(&mut self, conn: u64, topic: Topic, name: Bytes) -> bool {
+        let key = (topic, name);
+        self.by_conn.entry(conn).or_default().insert(key.clone());
+        self.by_name.entry(key).or_default().insert(conn)
+    }
+
+    /// Ends a subscription; false when there was none.
+    pub fn unsubscribe(&mut self, conn: u64, topic: Topic, name: Bytes) -> bool {
+        let key = (topic, name);
+        let Some(conns) = self.by_name.get_mut(&key) else { return false };
+        let was = conns.remove(&conn);
+        if conns.is_empty() {
+            self.by_name.remove(&key);
+        }
+        if let Some(names) = self.by_conn.get_mut(&conn) {
+            names.remove(&key);
+            if names.is_empty() {
+                self.by_conn.remove(&conn);
+            }
+        }
+        was
+    }
+
+    /// Ends all subscriptions of a connection.
+    pub fn leave(&mut self, conn: u64) {
+        for (topic, name) in self.by_conn.get(&conn).cloned().unwrap_or_default() {
+            self.unsubscribe(conn, topic, name);
+        }
+    }
+
+    /// What a connection is subscribed to.
+    #[must_use]
+    pub fn of(&self, conn: u64, topic: Topic) -> Vec<Bytes> {
+        let names = self.by_conn.get(&conn).into_iter().flatten();
+        names.filter(|(of, _)| *of == topic).map(|(_, name)| name.clone()).collect()
+    }
+
+    /// How many subscriptions a connection has: shard channels, or channels and patterns together, as Redis counts.
+    #[must_use]
+    pub fn count(&self, conn: u64, topic: Topic) -> usize {
+        let names = self.by_conn.get(&conn).into_iter().flatten();
+        names.filter(|(of, _)| (*of == Topic::Shard) == (topic == Topic::Shard)).count()
+    }
+
+    /// True when a connection is subscribed to anything.
+    #[must_use]
+    pub fn has(&self, conn: u64) -> bool {
+        self.by_conn.contains_key(&conn)
+    }
+
+    /// True when nobody is subscribed to anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_conn.is_empty()
+    }
+
+    /// The names of a topic that somebody is subscribed to.
+    pub fn names(&self, topic: Topic) -> impl Iterator<Item = &Bytes> {
+        self.by_name.keys().filter(move |(of, _)| *of == topic).map(|(_, name)| name)
+    }
+
+    /// How many are subscribed to a name.
+    #[must_use]
+    pub fn subscribers(&self, topic: Topic, name: &[u8]) -> usize {
+        self.by_name.get(&(topic, Bytes::copy_from_slice(name))).map_or(0, BTreeSet::len)
+    }
+
+    /// Adds a message for everybody who is subscribed to a channel; answers how many there are.
+    pub fn publish(&self, topic: Topic, channel: &Bytes, text: &Bytes, out: &mut Vec<Message>) -> usize {
+        let before = out.len();
+        if self.by_name.is_empty() {
+            return 0;
+        }
+        let [channel, text] = [channel, text].map(|part| Reply::Bulk(part.clone()));
+        let word = if topic == Topic::Shard { "smessage" } else { "message" };
+        let name = channel.as_bytes().cloned().unwrap_or_default();
+        if let Some(conns) = self.by_name.get(&(topic, name.clone())) {
+            let push = Reply::Push(vec![Reply::bulk(word), channel.clone(), text.clone()]);
+            out.extend(conns.iter().map(|to| Message { to: *to, push: push.clone() }));
+        }
+        if topic == Topic::Channel {
+            for ((_, pattern), conns) in self.patterns().filter(|((_, pattern), _)| glob::matches(pattern, &name)) {
+                let parts = vec![Reply::bulk("pmessage"), Reply::Bulk(pattern.clone()), channel.clone(), text.clone()];
+                let push = Reply::Push(parts);
+                out.extend(conns.iter().map(|to| Message { to: *to, push: push.clone() }));
+            }
+        }
+        out.len() - before
+    }
+
+    fn patterns(&self) -> impl Iterator<Item = (&(Topic, Bytes), &BTreeSet<u64>)> {
+        let from = (Topic::Pattern, Bytes::new());
+        self.by_name.range(from..).take_while(|((topic, _), _)| *topic == Topic::Pattern)
+    }
+}
