@@ -3,6 +3,7 @@
 use agq_resp::{Reply, Request};
 
 use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
+use crate::data::extended::Extended;
 
 /// A read of more fields than this leaves the core thread.
 const HEAVY_FIELDS: u64 = 10_000;
@@ -48,6 +49,13 @@ pub(super) const COMMANDS: &[Command] = &[
         "key field increment",
         "Adds to the integer in a field of a hash.",
     ),
+    hash("HINCRBYFLOAT", 4, FAST_ADD, Run::Write(hincrbyfloat))
+        .doc(
+            "2.6.0",
+            "key field increment",
+            "Adds to the number in a field of a hash, with a fraction; answers the sum.",
+        )
+        .differs("Numbers are decimal; the hexadecimal form of C is refused."),
     hash("HKEYS", 2, READ, Run::Read(hkeys)).heavy(is_heavy).doc("2.0.0", "key", "All fields of a hash."),
     hash("HVALS", 2, READ, Run::Read(hvals)).heavy(is_heavy).doc("2.0.0", "key", "All values of a hash."),
 ];
@@ -131,4 +139,15 @@ fn hexists(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
 fn hincrby(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let change = args::integer(request.arg(3))?;
     Ok(Reply::int(ctx.edit().hash_add(request.arg(1), request.bytes(2), change)?))
+}
+
+fn hincrbyfloat(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let change = request.arg(3);
+    if Extended::is_infinite(change) {
+        return Err(CommandError::new("ERR value is NaN or Infinity").into());
+    }
+    if Extended::parse(change).is_none() {
+        return Err(CommandError::NOT_A_FLOAT.into());
+    }
+    Ok(Reply::Bulk(ctx.edit().hash_add_float(request.arg(1), request.bytes(2), change)?))
 }

@@ -6,6 +6,8 @@
 
 mod actions;
 pub mod args;
+mod bitfield;
+mod bitmaps;
 mod catalog;
 mod channels;
 mod connection;

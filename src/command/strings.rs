@@ -50,6 +50,9 @@ pub(super) const COMMANDS: &[Command] = &[
         "key increment",
         "Adds a number to the integer of a key.",
     ),
+    row("INCRBYFLOAT", 3, ADD.and(FAST), Run::Write(incrbyfloat))
+        .doc("2.6.0", "key increment", "Adds to the number of a key, with a fraction; answers the sum.")
+        .differs("Numbers are decimal; the hexadecimal form of C is refused."),
     row("DECRBY", 3, ADD.and(FAST), Run::Write(decrby)).doc(
         "1.0.0",
         "key decrement",
@@ -333,6 +336,10 @@ fn decrby(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 
 fn add(ctx: &mut Context<'_, '_>, request: &Request, change: i64) -> Outcome {
     Ok(Reply::int(ctx.edit().add_to_string(request.arg(1), change)?))
+}
+
+fn incrbyfloat(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    Ok(Reply::Bulk(ctx.edit().add_float_to_string(request.arg(1), request.arg(2))?))
 }
 
 fn append(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {

@@ -95,6 +95,8 @@ pub enum Group {
     Generic,
     /// Strings.
     String,
+    /// Strings as bitmaps.
+    Bitmap,
     /// Lists.
     List,
     /// Hashes.
@@ -126,6 +128,7 @@ impl Group {
             Group::PubSub => "pubsub",
             Group::Generic => "generic",
             Group::String => "string",
+            Group::Bitmap => "bitmap",
             Group::List => "list",
             Group::Hash => "hash",
             Group::Set => "set",
@@ -148,6 +151,7 @@ impl Group {
             Group::Server => "@admin",
             Group::Connection => "@connection",
             Group::String => "@string",
+            Group::Bitmap => "@bitmap",
             Group::List => "@list",
             Group::Hash => "@hash",
             Group::Set => "@set",
@@ -305,6 +309,8 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::keys::COMMANDS,
         super::scans::COMMANDS,
         super::strings::COMMANDS,
+        super::bitmaps::COMMANDS,
+        super::bitfield::COMMANDS,
         super::zsets::COMMANDS,
         super::zset_ranges::COMMANDS,
         super::zset_algebra::COMMANDS,

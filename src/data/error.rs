@@ -23,6 +23,12 @@ pub enum Error {
     /// A hash field is no integer.
     #[error("ERR hash value is not an integer")]
     HashValueNotAnInteger,
+    /// A hash field is no number.
+    #[error("ERR hash value is not a float")]
+    HashValueNotAFloat,
+    /// A sum is too large for a number.
+    #[error("ERR increment would produce NaN or Infinity")]
+    SumIsInfinite,
     /// An increment made a score that is no number.
     #[error("ERR resulting score is not a number (NaN)")]
     ScoreIsNan,

@@ -7,6 +7,7 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
+use crate::data::extended::Extended;
 use crate::data::strings::parse_integer;
 use crate::data::{Edit, Error, Kind, Record, Result, View, keys};
 use crate::storage::{self, Rows, Table, tables};
@@ -200,6 +201,18 @@ impl Edit<'_, '_> {
         let value = value.map_or(Some(0), |value| parse_integer(&value)).ok_or(Error::HashValueNotAnInteger)?;
         let sum = value.checked_add(change).ok_or(Error::CounterOverflow)?;
         self.hash_set(name, [(field, sum.to_string().into())], false)?;
+        Ok(sum)
+    }
+
+    /// Adds to the number in a field, 0 when it is not there. Returns the sum.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`], [`Error::NotAFloat`], [`Error::HashValueNotAFloat`], [`Error::SumIsInfinite`].
+    pub fn hash_add_float(&mut self, name: &[u8], field: Bytes, change: &[u8]) -> Result<Bytes> {
+        let value = self.view().hash_values(name, [&field[..]])?.pop().flatten();
+        let value = value.unwrap_or(Bytes::from_static(b"0"));
+        let sum = Bytes::from(Extended::sum(&value, change, || Error::HashValueNotAFloat)?);
+        self.hash_set(name, [(field, sum.clone())], false)?;
         Ok(sum)
     }
 

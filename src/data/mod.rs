@@ -6,6 +6,7 @@
 
 mod elements;
 mod error;
+pub mod extended;
 pub mod glob;
 pub mod hashes;
 pub mod keys;

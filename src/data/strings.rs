@@ -7,6 +7,7 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::{Bytes, BytesMut};
 
+use crate::data::extended::Extended;
 use crate::data::{Edit, Error, Kind, Record, Result, View, keys};
 use crate::storage::{self, Rows, Table};
 
@@ -253,6 +254,25 @@ impl Edit<'_, '_> {
         let deadline = old.as_ref().and_then(|record| record.deadline);
         self.set_string(name, old.as_ref(), number.to_string().into(), deadline)?;
         Ok(number)
+    }
+}
+
+impl Edit<'_, '_> {
+    /// Adds to the number that a string spells, 0 when the key does not exist; keeps the deadline. Returns the sum.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`], [`Error::NotAFloat`], [`Error::SumIsInfinite`].
+    pub fn add_float_to_string(&mut self, name: &[u8], change: &[u8]) -> Result<Bytes> {
+        let old = self.record_of(name, Kind::String)?;
+        let text = match &old {
+            None => Bytes::from_static(b"0"),
+            Some(record) if record.in_blobs => return Err(Error::NotAFloat),
+            Some(record) => record.body.clone(),
+        };
+        let sum = Bytes::from(Extended::sum(&text, change, || Error::NotAFloat)?);
+        let deadline = old.as_ref().and_then(|record| record.deadline);
+        self.set_string(name, old.as_ref(), sum.clone(), deadline)?;
+        Ok(sum)
     }
 }
 

@@ -230,6 +230,66 @@ fn set_command() -> impl Strategy<Value = Vec<String>> {
     ]
 }
 
+/// Numbers with fractions: usual ones, hard ones, and none at all.
+fn float_command() -> impl Strategy<Value = Vec<String>> {
+    let number = || {
+        prop_oneof![
+            4 => (any::<i32>(), 0_usize..12).prop_map(|(number, places)| format!("{:.*}", places, f64::from(number) / 1e6)),
+            2 => any::<f64>().prop_filter("", |number| number.is_normal()).prop_map(|number| format!("{number:e}")),
+            2 => any::<i64>().prop_map(|number| number.to_string()),
+            2 => (any::<u64>(), any::<u64>(), -40_i32..40).prop_map(|(a, b, e)| format!("{a}.{b}e{e}")),
+            1 => word(&["0.1", "0.2", "-0.3", "1e-17", "-0", "5e-18", "1e4931", "-1e4932", "1e-4950", "9e4932"]),
+            1 => word(&["inf", "-inf", "nan", "x", "", " 1", "1 ", ".5", "5.", ".", "+2", "1e", "1e+2", "--1"]),
+        ]
+    };
+    let named = || word(&["n", "n", "n", "m", "l"]);
+    prop_oneof![
+        6 => (named(), number()).prop_map(|(a, b)| vec!["INCRBYFLOAT".to_owned(), a, b]),
+        6 => (word(&["h", "h", "l"]), word(&["f", "g"]), number())
+            .prop_map(|(a, b, c)| vec!["HINCRBYFLOAT".to_owned(), a, b, c]),
+        2 => (named(), number()).prop_map(|(a, b)| vec!["SET".to_owned(), a, b]),
+        2 => (word(&["h"]), word(&["f", "g"]), number()).prop_map(|(a, b, c)| vec!["HSET".to_owned(), a, b, c]),
+        1 => Just(words(&["RPUSH", "l", "x"])),
+        1 => word(&["n", "m", "h"]).prop_map(|name| vec!["DEL".to_owned(), name]),
+    ]
+}
+
+fn bitmap_command() -> impl Strategy<Value = Vec<String>> {
+    let named = || word(&["b", "b", "c", "d", "l", "nokey"]);
+    let offset = || {
+        prop_oneof![
+            6 => (0_u64..40).prop_map(|bit| bit.to_string()),
+            1 => word(&["#0", "#1", "#3", "-1", "x", "4294967296", "300000"]),
+        ]
+    };
+    let unit =
+        || prop_oneof![3 => Just(Vec::new()), 2 => word(&["BIT", "BYTE", "bit", "X"]).prop_map(|unit| vec![unit])];
+    let ends = || prop::collection::vec(number(), 0..3);
+    let encoding = || word(&["u8", "i8", "u1", "i5", "u13", "i64", "u63", "i33", "u64", "i0", "x", "u"]);
+    let amount = || prop_oneof![4 => (-300_i64..300).prop_map(|number| number.to_string()), 1 => number()];
+    let operation = prop_oneof![
+        3 => (encoding(), offset()).prop_map(|(a, b)| vec!["GET".to_owned(), a, b]),
+        4 => (word(&["SET", "INCRBY", "INCRBY"]), encoding(), offset(), amount()).prop_map(|(a, b, c, d)| vec![a, b, c, d]),
+        2 => word(&["WRAP", "SAT", "FAIL", "X"]).prop_map(|how| vec!["OVERFLOW".to_owned(), how]),
+        1 => word(&["GET", "FOO", "SET"]).prop_map(|word| vec![word]),
+    ];
+    let operations = prop::collection::vec(operation, 1..4).prop_map(|operations| operations.concat());
+    prop_oneof![
+        5 => (named(), offset(), word(&["0", "1", "1", "2"])).prop_map(|(a, b, c)| vec!["SETBIT".to_owned(), a, b, c]),
+        2 => (named(), offset()).prop_map(|(a, b)| vec!["GETBIT".to_owned(), a, b]),
+        3 => (named(), ends(), unit()).prop_map(|(a, ends, unit)| [vec!["BITCOUNT".to_owned(), a], ends, unit].concat()),
+        3 => (named(), word(&["0", "1", "2"]), ends(), unit())
+            .prop_map(|(a, bit, ends, unit)| [vec!["BITPOS".to_owned(), a, bit], ends, unit].concat()),
+        3 => (word(&["AND", "OR", "XOR", "NOT", "NAND"]), named(), prop::collection::vec(named(), 1..4))
+            .prop_map(|(how, a, keys)| [vec!["BITOP".to_owned(), how, a], keys].concat()),
+        5 => (word(&["BITFIELD", "BITFIELD", "BITFIELD_RO"]), named(), operations)
+            .prop_map(|(a, b, operations)| [vec![a, b], operations].concat()),
+        2 => (word(&["GET", "STRLEN"]), named()).prop_map(|(a, b)| vec![a, b]),
+        1 => (named(), word(&["x", "hello", "\u{ff}"])).prop_map(|(a, b)| vec!["SET".to_owned(), a, b]),
+        1 => Just(words(&["RPUSH", "l", "x"])),
+    ]
+}
+
 /// Sorted sets combined, and elements of the first of several keys.
 fn several_command() -> impl Strategy<Value = Vec<String>> {
     let named = || word(&["z", "z", "y", "y", "t", "l", "k", "nokey"]);
@@ -326,6 +386,16 @@ fn sets_are_answered_as_redis_answers_them() {
 #[test]
 fn combinations_are_answered_as_redis_answers_them() {
     compare(several_command());
+}
+
+#[test]
+fn bitmaps_are_answered_as_redis_answers_them() {
+    compare(bitmap_command());
+}
+
+#[test]
+fn fractions_are_answered_as_redis_answers_them() {
+    compare(float_command());
 }
 
 fn compare(command: impl Strategy<Value = Vec<String>>) {
