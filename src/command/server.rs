@@ -32,6 +32,19 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("TIME", 1, Group::Server, Flags::FAST, Run::Write(time))
         .doc("2.6.0", "", "The server's time: Unix seconds, and microseconds within the second.")
         .differs("The microseconds are those of a whole millisecond."),
+    Command::new("ROLE", 1, Group::Server, ADMIN.and(Flags::FAST), Run::Write(role)).doc(
+        "2.8.12",
+        "",
+        "That the server is a master, without replicas.",
+    ),
+    Command::new("WAIT", 3, Group::Generic, Flags::BLOCKING, Run::Write(wait)).doc(
+        "3.0.0",
+        "numreplicas timeout",
+        "Waits, for replicas that there are not, as long as it is told; answers 0.",
+    ),
+    Command::new("LOLWUT", -1, Group::Server, Flags::FAST, Run::Write(lolwut))
+        .doc("5.0.0", "[VERSION version]", "The server's name and version.")
+        .differs("Draws nothing, and says AGQ."),
     Command::new("SAVE", 1, Group::Server, ADMIN.and(Flags::NO_MULTI), Run::Write(save)).doc(
         "1.0.0",
         "",
@@ -103,6 +116,28 @@ fn flush(ctx: &mut Context<'_, '_>, databases: std::ops::Range<usize>) -> Outcom
 fn time(ctx: &mut Context<'_, '_>, _: &Request) -> Outcome {
     let parts = [ctx.now.0 / 1000, ctx.now.0 % 1000 * 1000];
     Ok(Reply::array(parts.map(|part| Reply::bulk(part.to_string()))))
+}
+
+fn role(_: &mut Context<'_, '_>, _: &Request) -> Outcome {
+    Ok(Reply::array([Reply::bulk("master"), Reply::int(0), Reply::array([])]))
+}
+
+fn wait(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let replicas = args::integer(request.arg(1))?;
+    let timeout = args::integer(request.arg(2))
+        .map_err(|_| CommandError::new("ERR timeout is not an integer or out of range"))?;
+    let timeout = u64::try_from(timeout).map_err(|_| CommandError::new("ERR timeout is negative"))?;
+    let none = Reply::int(0);
+    if replicas <= 0 {
+        return Ok(none);
+    }
+    let deadline = (timeout > 0).then(|| ctx.now.plus(timeout));
+    Err(Halt::Block(Wait { on: Vec::new(), deadline, timeout_reply: none, drained: false, yields: false }))
+}
+
+fn lolwut(_: &mut Context<'_, '_>, _: &Request) -> Outcome {
+    let text = concat!("AGQ ver. ", env!("CARGO_PKG_VERSION"), "\n");
+    Ok(Reply::Verbatim { format: *b"txt", text: text.into() })
 }
 
 fn save(ctx: &mut Context<'_, '_>, _: &Request) -> Outcome {

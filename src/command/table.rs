@@ -307,6 +307,8 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::info::COMMANDS,
         super::catalog::COMMANDS,
         super::keys::COMMANDS,
+        super::databases::COMMANDS,
+        super::object::COMMANDS,
         super::scans::COMMANDS,
         super::strings::COMMANDS,
         super::bitmaps::COMMANDS,

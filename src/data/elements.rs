@@ -4,10 +4,21 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
-use crate::data::{Result, View};
-use crate::storage::{self, Table, tables};
+use crate::data::{Edit, Record, Result, View, keys, trash};
+use crate::storage::batch::{MAX_BYTES, MAX_ROWS};
+use crate::storage::{self, Table, Visit, tables};
 
 impl View<'_> {
+    /// Visits all rows of a table whose keys begin with a collection's id.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn rows_of(&self, table: Table, id: &[u8; 8], visit: &mut Visit<'_>) -> Result<()> {
+        let to = tables::prefix_end(id);
+        let to = to.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        Ok(self.rows.scan(table, Bound::Included(id), to, false, visit)?)
+    }
+
     /// Up to `count` elements behind `after` with their rows, in the order of their bytes, and whether more follow.
     pub(super) fn elements(
         &self,
@@ -40,9 +51,7 @@ impl View<'_> {
         order.sort_by_key(|nth| places.get(*nth));
         let mut found = vec![(Bytes::new(), Bytes::new()); places.len()];
         let (mut wanted, mut place) = (order.into_iter().peekable(), 0);
-        let to = tables::prefix_end(&id);
-        let to = to.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        self.rows.scan(table, Bound::Included(&id), to, false, &mut |key, row| {
+        self.rows_of(table, &id, &mut |key, row| {
             let mut element = None;
             while let Some(nth) = wanted.next_if(|nth| places.get(*nth) == Some(&place)) {
                 let copy = || {
@@ -61,5 +70,35 @@ impl View<'_> {
             return Err(storage::Error::corrupt(table, what).into());
         }
         Ok(found)
+    }
+}
+
+impl Edit<'_, '_> {
+    /// Writes the elements of a record once more, under a new id. Returns the record that names them.
+    ///
+    /// # Errors
+    /// [`TooLarge`](storage::Error::TooLarge) when they are more than one command may write.
+    pub fn duplicate(&mut self, record: &Record) -> Result<Record> {
+        let tables = trash::elements_of(record)?;
+        if tables.is_empty() {
+            return Ok(record.clone());
+        }
+        let new = keys::next_id(self.batch)?.to_be_bytes();
+        for (table, old) in tables {
+            let (mut rows, mut bytes) = (Vec::new(), 0);
+            // One row more than may be written: the batch then refuses it without reading on.
+            self.view().rows_of(table, &old, &mut |key, row| {
+                bytes += key.len() + row.len();
+                let key = [&new, key.get(new.len()..).unwrap_or_default()].concat();
+                rows.push((key, Bytes::copy_from_slice(row)));
+                let full = rows.len() > MAX_ROWS || bytes > MAX_BYTES;
+                if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+            for (key, row) in rows {
+                self.batch.put(table, key, row)?;
+            }
+        }
+        let body = [&new, record.body.get(new.len()..).unwrap_or_default()].concat();
+        Ok(Record { body: body.into(), ..record.clone() })
     }
 }

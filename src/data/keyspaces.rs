@@ -18,11 +18,15 @@ fn database_key(database: usize) -> Vec<u8> {
 pub fn load(rows: &dyn Rows) -> storage::Result<[Keyspace; DATABASES]> {
     let mut keyspaces = [0; DATABASES];
     for (database, keyspace) in keyspaces.iter_mut().enumerate() {
-        *keyspace = match keys::meta_number(rows, &database_key(database))? {
-            0 => database as Keyspace,
-            stored => Keyspace::try_from(stored).map_err(|_| {
-                storage::Error::corrupt(Table::Meta, format!("database {database} has keyspace {stored}"))
-            })?,
+        let key = database_key(database);
+        *keyspace = match rows.get(Table::Meta, &key)? {
+            None => database as Keyspace,
+            Some(_) => {
+                let stored = keys::meta_number(rows, &key)?;
+                Keyspace::try_from(stored).map_err(|_| {
+                    storage::Error::corrupt(Table::Meta, format!("database {database} has keyspace {stored}"))
+                })?
+            }
         };
     }
     Ok(keyspaces)
@@ -40,4 +44,22 @@ pub fn flush(batch: &mut Batch<'_>, database: usize, old: Keyspace) -> storage::
     batch.put(Table::Meta, database_key(database), u64::from(new).to_be_bytes().to_vec())?;
     trash::detach_keyspace(batch, old)?;
     Ok(new)
+}
+
+/// Swaps the keyspaces of two databases.
+///
+/// # Errors
+/// When the store fails.
+pub fn swap(
+    batch: &mut Batch<'_>,
+    keyspaces: &mut [Keyspace; DATABASES],
+    first: usize,
+    second: usize,
+) -> storage::Result<()> {
+    keyspaces.swap(first, second);
+    for database in [first, second] {
+        let keyspace = u64::from(keyspaces[database]);
+        batch.put(Table::Meta, database_key(database), keyspace.to_be_bytes().to_vec())?;
+    }
+    Ok(())
 }

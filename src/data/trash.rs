@@ -23,18 +23,28 @@ fn element_tables(kind: Kind) -> &'static [Table] {
     }
 }
 
+/// Where the elements of a record stand: tables, and what every key of theirs begins with.
+///
+/// # Errors
+/// When the record is not sound.
+pub fn elements_of(record: &Record) -> Result<Vec<(Table, [u8; 8])>> {
+    if record.kind == Kind::String && !record.in_blobs {
+        return Ok(Vec::new());
+    }
+    // Every body with elements begins with their id.
+    let id = record.body.first_chunk().ok_or_else(|| Error::corrupt(Table::Keys, "a record without an id"))?;
+    Ok(element_tables(record.kind).iter().map(|table| (*table, *id)).collect())
+}
+
 /// Gives up the elements of a record that nobody names any more.
 ///
 /// # Errors
 /// When the store fails.
 pub fn detach(batch: &mut Batch<'_>, record: &Record) -> Result<()> {
-    if record.kind == Kind::String && !record.in_blobs {
-        return Ok(());
+    match elements_of(record)?.first() {
+        Some((_, id)) => put(batch, [&[record.kind as u8], &id[..]].concat()),
+        None => Ok(()),
     }
-    // Every body with elements begins with their id.
-    let id = record.body.get(..8).ok_or_else(|| Error::corrupt(Table::Keys, "a record without an id"))?;
-    let row = [&[record.kind as u8], id].concat();
-    put(batch, row)
 }
 
 /// Gives up every key of a keyspace.

@@ -56,3 +56,27 @@ fn shutdown_answers_nothing_ends_who_waits_and_keeps_everything() {
     assert_eq!(shown(&mut wire, "ZRANGE z 0 -1 WITHSCORES"), r#"*4 "c" "3" "b" "9""#);
     assert_eq!(shown(&mut wire, "PERSIST k"), ":1");
 }
+
+#[test]
+fn swapped_databases_sets_and_transactions_survive_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::agq_in(dir.path(), &[]);
+    let mut wire = server.connect();
+    assert_eq!(shown(&mut wire, "SADD s a b c"), ":3");
+    assert_eq!(shown(&mut wire, "MULTI"), "+OK");
+    assert_eq!(shown(&mut wire, "SREM s b"), "+QUEUED");
+    assert_eq!(shown(&mut wire, "COPY s t"), "+QUEUED");
+    assert_eq!(shown(&mut wire, "SET k v"), "+QUEUED");
+    assert_eq!(shown(&mut wire, "EXEC"), "*3 :1 :1 +OK");
+    assert_eq!(shown(&mut wire, "SWAPDB 0 1"), "+OK");
+    assert_eq!(shown(&mut wire, "SET k other"), "+OK");
+    server.kill();
+
+    let server = Server::agq_in(dir.path(), &[]);
+    let mut wire = server.connect();
+    assert_eq!(shown(&mut wire, "GET k"), "\"other\"");
+    assert_eq!(shown(&mut wire, "SELECT 1"), "+OK");
+    assert_eq!(shown(&mut wire, "SINTERCARD 2 s t"), ":2");
+    assert_eq!(shown(&mut wire, "SPOP t 5").len(), r#"*2 "a" "c""#.len());
+    assert_eq!(shown(&mut wire, "MGET k t"), r#"*2 "v" $-1"#);
+}
