@@ -19,6 +19,7 @@ mod hashes;
 mod info;
 mod jobs;
 mod keys;
+mod lcs;
 mod lists;
 mod mpop;
 mod object;

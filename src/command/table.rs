@@ -313,6 +313,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::strings::COMMANDS,
         super::bitmaps::COMMANDS,
         super::bitfield::COMMANDS,
+        super::lcs::COMMANDS,
         super::zsets::COMMANDS,
         super::zset_ranges::COMMANDS,
         super::zset_algebra::COMMANDS,

@@ -15,6 +15,7 @@ pub mod lists;
 pub mod record;
 pub mod sets;
 pub mod strings;
+pub mod subsequence;
 pub mod trash;
 pub mod zsets;
 

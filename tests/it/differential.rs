@@ -290,6 +290,27 @@ fn bitmap_command() -> impl Strategy<Value = Vec<String>> {
     ]
 }
 
+/// What strings of few different bytes have in common.
+fn lcs_command() -> impl Strategy<Value = Vec<String>> {
+    let named = || word(&["a", "a", "b", "b", "c", "l", "nokey"]);
+    let text = prop_oneof![
+        3 => "[ab]{0,40}",
+        2 => "[a-d]{0,150}",
+        1 => "[a-z]{0,20}",
+    ];
+    let option = prop_oneof![
+        4 => word(&["IDX", "IDX", "WITHMATCHLEN", "LEN", "idx", "FOO", "MINMATCHLEN"]).prop_map(|option| vec![option]),
+        2 => number().prop_map(|least| vec!["MINMATCHLEN".to_owned(), least]),
+    ];
+    let options = prop::collection::vec(option, 0..3).prop_map(|options| options.concat());
+    prop_oneof![
+        3 => (word(&["a", "b", "c"]), text.clone()).prop_map(|(a, text)| vec!["SET".to_owned(), a, text]),
+        1 => (word(&["a", "b", "c"]), text).prop_map(|(a, text)| vec!["APPEND".to_owned(), a, text]),
+        4 => (named(), named(), options).prop_map(|(a, b, options)| [vec!["LCS".to_owned(), a, b], options].concat()),
+        1 => Just(words(&["RPUSH", "l", "x"])),
+    ]
+}
+
 /// Sorted sets combined, and elements of the first of several keys.
 fn several_command() -> impl Strategy<Value = Vec<String>> {
     let named = || word(&["z", "z", "y", "y", "t", "l", "k", "nokey"]);
@@ -396,6 +417,11 @@ fn bitmaps_are_answered_as_redis_answers_them() {
 #[test]
 fn fractions_are_answered_as_redis_answers_them() {
     compare(float_command());
+}
+
+#[test]
+fn common_subsequences_are_answered_as_redis_answers_them() {
+    compare(lcs_command());
 }
 
 fn compare(command: impl Strategy<Value = Vec<String>>) {

@@ -108,3 +108,24 @@ fn names_and_members_are_read_in_their_order() {
     assert_eq!(wire.read().unwrap().to_string(), format!(":{}", ELEMENTS - 11_000));
     assert_eq!(wire.read().unwrap().to_string(), "+none");
 }
+
+#[test]
+fn long_strings_are_compared_and_counted_elsewhere() {
+    let server = Server::agq(&[]);
+    let mut wire = server.connect();
+    let commands = [
+        "SETRANGE a 11000 x",
+        "SETRANGE b 11500 x",
+        "LCS a b LEN",
+        "SET a x",
+        "LCS a b IDX",
+        "SETBIT bits 40000000 1",
+        "BITCOUNT bits",
+        "BITPOS bits 1",
+        "SETBIT bits 40000000 0",
+    ];
+    send(&mut wire, &commands);
+    let replies = commands.map(|_| wire.read().unwrap().to_string());
+    let matches = "*4 \"matches\" *1 *2 *2 :0 :0 *2 :11500 :11500 \"len\" :1";
+    assert_eq!(replies, [":11001", ":11501", ":11001", "+OK", matches, ":0", ":1", ":40000000", ":1"]);
+}
