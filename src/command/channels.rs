@@ -80,6 +80,13 @@ impl Channels {
         names.filter(|(of, _)| (*of == Topic::Shard) == (topic == Topic::Shard)).count()
     }
 
+    /// How many channels, patterns and shard channels a connection is subscribed to.
+    #[must_use]
+    pub fn counts(&self, conn: u64) -> [usize; 3] {
+        let names = || self.by_conn.get(&conn).into_iter().flatten();
+        [Topic::Channel, Topic::Pattern, Topic::Shard].map(|topic| names().filter(|(of, _)| *of == topic).count())
+    }
+
     /// True when a connection is subscribed to anything.
     #[must_use]
     pub fn has(&self, conn: u64) -> bool {

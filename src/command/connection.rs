@@ -3,7 +3,8 @@
 use agq_resp::{Protocol, Reply, Request};
 use subtle::ConstantTimeEq;
 
-use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, Run, args, subcommand, views};
+use crate::command::clients::client_name;
+use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, Run, args, views};
 use crate::data::keyspaces::DATABASES;
 
 const FAST: Flags = Flags::FAST;
@@ -36,13 +37,6 @@ pub(super) const COMMANDS: &[Command] = &[
     ),
     Command::new("RESET", 1, Group::Connection, FAST.and(Flags::NO_AUTH).and(Flags::NOT_QUEUED), Run::Write(reset))
         .doc("6.2.0", "", "Puts the connection back to the state of a fresh one."),
-    Command::new("CLIENT", -2, Group::Connection, Flags::NONE, Run::Write(client))
-        .doc(
-            "2.4.0",
-            "ID | GETNAME | SETNAME name | SETINFO LIB-NAME name | SETINFO LIB-VER version",
-            "The connection's number and names.",
-        )
-        .differs("Knows these subcommands only; SETINFO is that of Redis 7.2."),
 ];
 
 fn ping(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
@@ -144,58 +138,12 @@ fn hello(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     ]))
 }
 
-/// A name that CLIENT LIST could show: printable, without spaces.
-fn client_name(name: &[u8]) -> Result<bytes::Bytes, CommandError> {
-    if name.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
-        return Ok(bytes::Bytes::copy_from_slice(name));
-    }
-    Err(CommandError::new("ERR Client names cannot contain spaces, newlines or special characters."))
-}
-
 fn reset(ctx: &mut Context<'_, '_>, _: &Request) -> Outcome {
     let asks_key = ctx.server.config.key.is_some();
     ctx.session.reset(!asks_key);
     ctx.server.watches.clear(ctx.session.id);
     ctx.server.channels.leave(ctx.session.id);
     Ok(Reply::simple("RESET"))
-}
-
-fn client(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
-    let word = request.arg(1);
-    if args::is(word, "ID") {
-        subcommand::takes(request, 2..=2)?;
-        Ok(Reply::int(ctx.session.id.cast_signed()))
-    } else if args::is(word, "GETNAME") {
-        subcommand::takes(request, 2..=2)?;
-        let name = ctx.session.name.clone();
-        Ok(if name.is_empty() { Reply::Null } else { Reply::bulk(name) })
-    } else if args::is(word, "SETNAME") {
-        subcommand::takes(request, 3..=3)?;
-        ctx.session.name = client_name(request.arg(2))?;
-        Ok(Reply::ok())
-    } else if args::is(word, "SETINFO") {
-        subcommand::takes(request, 4..=4)?;
-        set_info(ctx, request)
-    } else {
-        Err(subcommand::unknown(request).into())
-    }
-}
-
-fn set_info(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
-    let (name, value) = (request.arg(2), request.arg(3));
-    let field = match name.to_ascii_lowercase().as_slice() {
-        b"lib-name" => &mut ctx.session.library_name,
-        b"lib-ver" => &mut ctx.session.library_version,
-        _ => {
-            let name = String::from_utf8_lossy(&name[..name.len().min(128)]);
-            return Err(CommandError::new(format!("ERR Unrecognized option '{name}'")).into());
-        }
-    };
-    *field = client_name(value).map_err(|_| {
-        let name = String::from_utf8_lossy(name);
-        CommandError::new(format!("ERR {name} cannot contain spaces, newlines or special characters."))
-    })?;
-    Ok(Reply::ok())
 }
 
 fn select(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {

@@ -10,6 +10,7 @@ mod bitfield;
 mod bitmaps;
 mod catalog;
 mod channels;
+mod clients;
 mod connection;
 mod context;
 pub mod cursors;
@@ -45,6 +46,7 @@ mod zset_ranges;
 mod zsets;
 
 pub use channels::{Channels, Message};
+pub use clients::{Ask, Filter, Replies, line as client_line};
 pub use context::{Config, Context, Facts, ProcessFacts, Server, Wait};
 pub use error::{CommandError, Halt, Outcome};
 pub use session::Session;

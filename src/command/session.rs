@@ -3,7 +3,8 @@
 use agq_resp::Protocol;
 use bytes::Bytes;
 
-use crate::command::Transaction;
+use crate::clock::Millis;
+use crate::command::{Replies, Transaction};
 
 /// A connection's state.
 #[derive(Debug, Clone)]
@@ -26,6 +27,12 @@ pub struct Session {
     pub library_version: Bytes,
     /// Set by QUIT and the like: the connection closes once its replies are out.
     pub closing: bool,
+    /// When the connection was opened.
+    pub opened: Millis,
+    /// The name of the last command it sent.
+    pub last_command: &'static str,
+    /// Whether it is answered.
+    pub replies: Replies,
     /// How many channels and patterns it is subscribed to.
     pub subscriptions: usize,
     /// What was queued since MULTI.
@@ -48,6 +55,9 @@ impl Session {
             library_name: Bytes::new(),
             library_version: Bytes::new(),
             closing: false,
+            opened: Millis(0),
+            last_command: "",
+            replies: Replies::On,
             subscriptions: 0,
             transaction: None,
             jobs: crate::jobs::Connection::default(),
@@ -56,6 +66,7 @@ impl Session {
 
     /// Back to the state of a fresh connection (RESET).
     pub fn reset(&mut self, authenticated: bool) {
-        *self = Session::new(self.id, std::mem::take(&mut self.address), authenticated);
+        let fresh = Session::new(self.id, std::mem::take(&mut self.address), authenticated);
+        *self = Session { opened: self.opened, last_command: self.last_command, ..fresh };
     }
 }

@@ -301,6 +301,7 @@ impl fmt::Debug for Command {
 pub fn all() -> impl Iterator<Item = &'static Command> {
     const GROUPS: &[&[Command]] = &[
         super::connection::COMMANDS,
+        super::clients::COMMANDS,
         super::server::COMMANDS,
         super::transactions::COMMANDS,
         super::pubsub::COMMANDS,

@@ -2,7 +2,7 @@
 
 use agq_resp::{Reply, Request};
 
-use crate::command::{Command, Context, Halt, Outcome, ReadContext, Run, Wait, views};
+use crate::command::{Ask, Command, Context, Halt, Outcome, ReadContext, Run, Wait, views};
 
 /// What became of one command.
 pub(super) enum Step {
@@ -10,6 +10,8 @@ pub(super) enum Step {
     Reply(Reply),
     /// It is done, with several replies.
     Several(Vec<Reply>),
+    /// The engine is to do something with connections.
+    Ask(Ask),
     /// It is an EXEC of these.
     Execute(Vec<Request>),
     /// It waits.

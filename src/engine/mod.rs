@@ -6,6 +6,7 @@
 //! soon as something it waits for is touched.
 
 mod background;
+mod clients;
 #[cfg(test)]
 mod contract_tests;
 mod dispatch;
@@ -24,7 +25,9 @@ use bytes::BytesMut;
 
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
-use crate::command::{Channels, Command, Config, Context, Flags, Halt, Server, Session, Wait, Watches, lookup};
+use crate::command::{
+    Channels, Command, Config, Context, Flags, Halt, Replies, Server, Session, Wait, Watches, lookup,
+};
 use crate::data::{Keyspace, Touch, Touched, keyspaces};
 use crate::jobs::Reported;
 use crate::storage::{self, Batch};
@@ -104,6 +107,8 @@ pub enum Output {
     Finished(Finished),
     /// Encoded messages that a connection did not ask for just now.
     Pushed(ConnId, BytesMut),
+    /// A connection is to end at once.
+    Killed(ConnId),
 }
 
 /// What a parked command's new attempt says of those behind it.
@@ -129,6 +134,8 @@ pub struct Engine {
     background: background::Background,
     /// The commands that run are those of an EXEC.
     in_transaction: bool,
+    /// CLIENT PAUSE: until when, and whether reading commands wait too.
+    paused: Option<(Millis, bool)>,
 }
 
 impl Engine {
@@ -163,6 +170,7 @@ impl Engine {
             heavy: Vec::new(),
             background: background::Background::default(),
             in_transaction: false,
+            paused: None,
         })
     }
 
@@ -172,7 +180,9 @@ impl Engine {
     /// When the store fails: nothing may be acknowledged any more.
     pub fn take(&mut self, batch: &mut Batch<'_>, input: Input, now: Millis) -> storage::Result<()> {
         match input {
-            Input::Open(session) => {
+            Input::Open(mut session) => {
+                session.opened = now;
+                session.jobs.heard = now;
                 self.server.facts.connections_received += 1;
                 self.sessions.insert(session.id, session);
             }
@@ -268,6 +278,10 @@ impl Engine {
             match step {
                 Step::Reply(reply) => self.answer(&mut unit, &reply),
                 Step::Several(replies) => replies.iter().for_each(|reply| self.answer(&mut unit, reply)),
+                Step::Ask(ask) => {
+                    let reply = self.ask(unit.conn, ask, now);
+                    self.answer(&mut unit, &reply);
+                }
                 Step::Execute(queued) => {
                     let reply = self.run_transaction(batch, &unit, &queued, now)?;
                     self.answer(&mut unit, &reply);
@@ -339,9 +353,12 @@ impl Engine {
         })
     }
 
-    fn answer(&self, unit: &mut Unit, reply: &Reply) {
-        if let Some(session) = self.sessions.get(&unit.conn) {
-            reply.encode(session.protocol, &mut unit.out);
+    fn answer(&mut self, unit: &mut Unit, reply: &Reply) {
+        let Some(session) = self.sessions.get_mut(&unit.conn) else { return };
+        match session.replies {
+            Replies::Off if !matches!(reply, Reply::Push(_)) => {}
+            Replies::SkipNext => session.replies = Replies::On,
+            Replies::On | Replies::Off => reply.encode(session.protocol, &mut unit.out),
         }
     }
 
@@ -359,7 +376,7 @@ impl Engine {
         now: Millis,
     ) -> storage::Result<Step> {
         self.server.facts.commands_processed += 1;
-        let Some(session) = self.sessions.get(&unit.conn) else { return Ok(Step::Reply(Reply::Null)) };
+        let Some(session) = self.sessions.get_mut(&unit.conn) else { return Ok(Step::Reply(Reply::Null)) };
         let queues = session.transaction.is_some();
         let command = match gate::admit(request, session, &self.server) {
             Ok(command) => command,
@@ -368,6 +385,7 @@ impl Engine {
                 return Ok(Step::Reply(error.reply()));
             }
         };
+        session.last_command = command.name;
         if queues && let Some(reply) = self.queue(unit.conn, command, request) {
             return Ok(Step::Reply(reply));
         }
@@ -421,6 +439,7 @@ impl Engine {
             }
             Ok(Err(Halt::Execute(queued))) => return Ok(Step::Execute(queued)),
             Ok(Err(Halt::Several(replies))) => return Ok(Step::Several(replies)),
+            Ok(Err(Halt::Ask(ask))) => return Ok(Step::Ask(ask)),
             Ok(Err(Halt::Block(wait))) => Step::Parked(wait),
             Ok(Err(Halt::Error(error))) => Step::Reply(error.reply()),
             Err(_panic) => Step::Reply(panicked(command.name)),
@@ -498,7 +517,7 @@ impl Engine {
                     return Ok(Retried::Drained);
                 }
             }
-            Step::Heavy(_) | Step::Execute(_) | Step::Several(_) => self.unpark(parked),
+            Step::Heavy(_) | Step::Execute(_) | Step::Several(_) | Step::Ask(_) => self.unpark(parked),
         }
         Ok(Retried::Open)
     }

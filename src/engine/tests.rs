@@ -45,6 +45,7 @@ impl Bench<'_> {
         let told = |output| match output {
             Output::Finished(finished) => (finished.conn, text(&finished.out)),
             Output::Pushed(conn, out) => (conn, text(&out)),
+            Output::Killed(conn) => (conn, "killed".to_owned()),
         };
         self.engine.take_outputs().into_iter().map(told).collect()
     }

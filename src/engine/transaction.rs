@@ -59,6 +59,7 @@ impl Engine {
             replies.push(match step {
                 Ok(Step::Reply(reply)) => reply,
                 Ok(Step::Parked(wait)) => wait.timeout_reply,
+                Ok(Step::Ask(ask)) => self.ask(unit.conn, ask, now),
                 // Nothing is read elsewhere within a transaction, and neither EXEC nor SUBSCRIBE is queued.
                 Ok(Step::Heavy(_) | Step::Execute(_) | Step::Several(_)) => Reply::Null,
                 Err(error) => {

@@ -90,6 +90,11 @@ impl Waiters {
     }
 
     /// When the next parked command gives up.
+    /// True when a command of a connection waits.
+    pub(super) fn is_waiting(&self, conn: ConnId) -> bool {
+        self.by_conn.contains_key(&conn)
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Millis> {
         self.by_deadline.first().map(|(deadline, _)| *deadline)
     }

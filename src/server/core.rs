@@ -73,15 +73,14 @@ impl Core {
     pub(super) async fn run(mut self, inbox: &Inbox) -> Core {
         self.db.on_wake(inbox.waker());
         loop {
+            self.hand_in_held(inbox);
             if inbox.is_empty() && !(inbox.is_stopping() && self.owes_nothing()) {
                 self.sleep(inbox).await;
             }
             // One turn of the scheduler: every connection that is ready hands in its unit first.
             tokio::task::yield_now().await;
             let pace = self.db.pace();
-            if !self.holds_writes() {
-                self.held.drain(..).for_each(|input| inbox.push(input));
-            }
+            self.hand_in_held(inbox);
             let result = self.run_batch(inbox).await;
             if let Some(reason) = inbox.failure() {
                 self.db.stop(&reason);
@@ -120,6 +119,22 @@ impl Core {
         self.db.pace() == Pace::Wait && self.db.refusal().is_none()
     }
 
+    /// Hands in again what was held, once it may run.
+    fn hand_in_held(&mut self, inbox: &Inbox) {
+        if self.held.is_empty() || self.holds_writes() {
+            return;
+        }
+        let now = self.clock.read();
+        if self.paused(inbox, now).is_none() {
+            self.held.drain(..).for_each(|input| inbox.push(input));
+        }
+    }
+
+    /// Until when CLIENT PAUSE holds up what connections send; a server that stops holds up nothing.
+    fn paused(&self, inbox: &Inbox, now: Millis) -> Option<(Millis, bool)> {
+        if inbox.is_stopping() { None } else { self.engine.paused(now) }
+    }
+
     /// True when work in the background may write.
     fn may_work(&self) -> bool {
         self.db.pace() != Pace::Wait && self.db.refusal().is_none()
@@ -129,6 +144,10 @@ impl Core {
     async fn sleep(&mut self, inbox: &Inbox) {
         let now = self.clock.read();
         let mut pause = self.engine.next_deadline().map(|at| Duration::from_millis(at.since(now)));
+        if let Some((until, _)) = self.paused(inbox, now) {
+            let left = Duration::from_millis(until.since(now));
+            pause = Some(pause.map_or(left, |pause| pause.min(left)));
+        }
         if !self.may_work() {
             // What is due by now waits for the disk.
             pause = pause.map(|pause| pause.max(SLOWED));
@@ -197,16 +216,22 @@ impl Core {
             match output {
                 Output::Finished(finished) => inbox.deliver(finished),
                 Output::Pushed(conn, out) => inbox.push_out(conn, &out),
+                Output::Killed(conn) => inbox.kill(conn),
             }
         }
     }
 
     /// Runs what has come in, up to the limits of a batch, and what is due.
     fn execute(&mut self, inbox: &Inbox, now: Millis) -> anyhow::Result<WriteSet> {
-        let (began, holds_writes) = (Instant::now(), self.holds_writes());
+        let (began, holds_writes, paused) = (Instant::now(), self.holds_writes(), self.paused(inbox, now));
         let mut batch = self.db.batch()?;
         while let Some(input) = inbox.pop() {
-            if holds_writes && input.writes() {
+            let waits = match paused {
+                Some((_, true)) => matches!(input, Input::Unit(_)),
+                Some((_, false)) => input.writes(),
+                None => false,
+            };
+            if waits || (holds_writes && input.writes()) {
                 self.held.push(input);
                 continue;
             }

@@ -203,6 +203,14 @@ impl Inbox {
         mailbox.wake();
     }
 
+    /// Ends a connection at once.
+    pub(super) fn kill(&self, conn: ConnId) {
+        if let Some(mailbox) = self.0.mailboxes.borrow_mut().get_mut(&conn) {
+            mailbox.killed = true;
+            mailbox.wake();
+        }
+    }
+
     /// Takes the oldest input.
     pub(super) fn pop(&self) -> Option<Input> {
         self.0.inputs.borrow_mut().pop_front()

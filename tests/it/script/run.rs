@@ -72,7 +72,11 @@ impl Runner<'_> {
                 self.clients.remove(&step.conn);
                 Ok(())
             }
-            Action::Closed => self.client(step.conn).wire.read_end().map_err(|error| error.to_string()),
+            Action::Closed => {
+                let client = self.client(step.conn);
+                client.unanswered.clear();
+                client.wire.read_end().map_err(|error| error.to_string())
+            }
             Action::Resp3 => match self.client(step.conn).wire.call("HELLO 3") {
                 Ok(Frame::Many(b'%', _)) => Ok(()),
                 other => Err(format!("HELLO 3 answered {other:?}")),
