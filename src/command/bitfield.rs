@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use crate::command::bitmaps::{bit_offset, bytes_of};
 use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, ReadContext, Run, args};
+use crate::data::notices::Classes;
 use crate::data::{Edit, Kind, Record, Result as DataResult, View};
 
 /// The rows of this file.
@@ -177,33 +178,41 @@ fn bitfield(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let mut edit = ctx.edit();
     let record = edit.record_of(name, Kind::String)?;
     let length = record.as_ref().map_or(Ok(0), View::string_record_len)?;
+    let mut changed = false;
     // As in Redis, the string is made long enough for all that may be written, even if nothing then is.
     let writes = operations.iter().filter(|operation| operation.change != Change::Get);
     if let Some(end) = writes.map(|operation| operation.field.bytes().1).max()
         && end > length
     {
         edit.write_string_part(name, end - 1, &Bytes::from_static(&[0]))?;
+        changed = true;
     }
     let mut replies = Vec::with_capacity(operations.len());
     for operation in operations {
-        replies.push(operate(&mut edit, name, &operation)?);
+        let (reply, wrote) = operate(&mut edit, name, &operation)?;
+        replies.push(reply);
+        changed |= wrote;
+    }
+    if changed {
+        edit.notice(Classes::STRING, "setbit", name);
     }
     Ok(Reply::Array(replies))
 }
 
-fn operate(edit: &mut Edit<'_, '_>, name: &[u8], operation: &Operation) -> DataResult<Reply> {
+/// Does one operation; answers its reply, and whether it wrote something.
+fn operate(edit: &mut Edit<'_, '_>, name: &[u8], operation: &Operation) -> DataResult<(Reply, bool)> {
     let Operation { field, change, overflow } = *operation;
     let record = edit.record_of(name, Kind::String)?;
     let (bytes, old) = field_value(&edit.view(), record.as_ref(), field)?;
     let wanted = match change {
-        Change::Get => return Ok(number(old)),
+        Change::Get => return Ok((number(old), false)),
         Change::Set(value) if field.signed => value.into(),
         Change::Set(value) => value.cast_unsigned().into(),
         Change::Add(change) => old + i128::from(change),
     };
-    let Some(new) = field.fit(wanted, overflow) else { return Ok(Reply::Null) };
+    let Some(new) = field.fit(wanted, overflow) else { return Ok((Reply::Null, false)) };
     if new != old {
         edit.write_string_part(name, field.bytes().0, &field.put(&bytes, new).into())?;
     }
-    Ok(number(if matches!(change, Change::Set(_)) { old } else { new }))
+    Ok((number(if matches!(change, Change::Set(_)) { old } else { new }), new != old))
 }

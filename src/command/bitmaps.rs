@@ -3,6 +3,7 @@
 use agq_resp::{Reply, Request};
 
 use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
+use crate::data::notices::Classes;
 use crate::data::strings::MAX_BYTES;
 use crate::data::{Kind, Record, Result as DataResult, View};
 
@@ -69,6 +70,7 @@ fn setbit(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let new = old & !(1 << shift) | bit << shift;
     if new != old || byte >= length {
         edit.write_string_part(name, byte, &vec![new].into())?;
+        edit.notice(Classes::STRING, "setbit", name);
     }
     Ok(Reply::int(i64::from(old >> shift & 1)))
 }
@@ -221,9 +223,15 @@ fn bitop(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     }
     let old = edit.record(target)?;
     match old {
-        Some(old) if length == 0 => edit.delete(target, &old)?,
+        Some(old) if length == 0 => {
+            edit.delete(target, &old)?;
+            edit.notice_gone(target);
+        }
         None if length == 0 => {}
-        old => edit.set_string(target, old.as_ref(), result.into(), None)?,
+        old => {
+            edit.set_string(target, old.as_ref(), result.into(), None)?;
+            edit.notice(Classes::STRING, "set", target);
+        }
     }
     Ok(Reply::int(i64::try_from(length).unwrap_or(i64::MAX)))
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
-use crate::command::{Channels, Halt, Message, ReadContext, Session, Watches};
+use crate::command::{Channels, Halt, Message, ReadContext, Session, Tuning, Watches};
 use crate::data::keyspaces::DATABASES;
 use crate::data::{Edit, Keyspace, Touch, Touched, View};
 use crate::jobs::{Jobs, Reported, Settings};
@@ -32,6 +32,8 @@ pub struct Server {
     pub config: Config,
     /// The keyspace of each database.
     pub keyspaces: [Keyspace; DATABASES],
+    /// What CONFIG SET changes.
+    pub tuning: Tuning,
     /// Facts for INFO and the like, refreshed by the core loop.
     pub facts: Facts,
     /// Why no writing command may run now, and what helps; `None` when they may.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, ReadContext, Run, args};
 use crate::data::keyspaces::{self, DATABASES};
+use crate::data::notices::Classes;
 use crate::data::{Edit, Touch};
 
 /// Keys that RANDOMKEY walks over on the core thread.
@@ -69,6 +70,7 @@ fn copy(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     }
     let copied = edit.duplicate(&record)?;
     edit.replace(target, old.as_ref(), &copied)?;
+    edit.notice(Classes::GENERIC, "copy_to", target);
     Ok(Reply::int(1))
 }
 
@@ -82,8 +84,12 @@ fn move_key(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     if (Edit { keyspace, ..ctx.edit() }).record(name)?.is_some() {
         return Ok(Reply::int(0));
     }
-    ctx.edit().forget(name, &record)?;
-    Edit { keyspace, ..ctx.edit() }.store(name, None, &record)?;
+    let mut edit = ctx.edit();
+    edit.forget(name, &record)?;
+    edit.notice(Classes::GENERIC, "move_from", name);
+    let mut edit = Edit { keyspace, ..ctx.edit() };
+    edit.store(name, None, &record)?;
+    edit.notice(Classes::GENERIC, "move_to", name);
     Ok(Reply::int(1))
 }
 

@@ -4,6 +4,7 @@ use agq_resp::{Reply, Request};
 
 use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
 use crate::data::extended::Extended;
+use crate::data::notices::Classes;
 
 /// A read of more fields than this leaves the core thread.
 const HEAVY_FIELDS: u64 = 10_000;
@@ -78,11 +79,18 @@ fn set(ctx: &mut Context<'_, '_>, request: &Request, command: &str) -> Result<u6
         return Err(CommandError::arity(command).into());
     }
     let entries = (2..request.len()).step_by(2).map(|place| (request.bytes(place), request.bytes(place + 1)));
-    Ok(ctx.edit().hash_set(request.arg(1), entries, false)?)
+    let mut edit = ctx.edit();
+    let added = edit.hash_set(request.arg(1), entries, false)?;
+    edit.notice(Classes::HASH, "hset", request.arg(1));
+    Ok(added)
 }
 
 fn hsetnx(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
-    let added = ctx.edit().hash_set(request.arg(1), [(request.bytes(2), request.bytes(3))], true)?;
+    let mut edit = ctx.edit();
+    let added = edit.hash_set(request.arg(1), [(request.bytes(2), request.bytes(3))], true)?;
+    if added > 0 {
+        edit.notice(Classes::HASH, "hset", request.arg(1));
+    }
     Ok(Reply::int(added.cast_signed()))
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::clock::Millis;
 use crate::command::args::ExpireUnit;
 use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
+use crate::data::notices::Classes;
 use crate::data::{Error, glob};
 
 /// Keys that KEYS may walk over on the core thread.
@@ -112,6 +113,7 @@ fn del(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     for name in request.iter().skip(1) {
         if let Some(record) = edit.record(name)? {
             edit.delete(name, &record)?;
+            edit.notice_gone(name);
             removed += 1;
         }
     }
@@ -152,6 +154,8 @@ fn give_name(ctx: &mut Context<'_, '_>, request: &Request, only_new: bool) -> Re
     if from != to {
         edit.forget(from, &record)?;
         edit.replace(to, replaced.as_ref(), &record)?;
+        edit.notice(Classes::GENERIC, "rename_from", from);
+        edit.notice(Classes::GENERIC, "rename_to", to);
     }
     Ok(true)
 }
@@ -244,8 +248,10 @@ fn expire_by(ctx: &mut Context<'_, '_>, request: &Request, unit: ExpireUnit, com
     }
     if at <= edit.now {
         edit.delete(name, &record)?;
+        edit.notice_gone(name);
     } else {
         edit.set_deadline(name, record, Some(at))?;
+        edit.notice(Classes::GENERIC, "expire", name);
     }
     Ok(Reply::int(1))
 }
@@ -255,6 +261,7 @@ fn persist(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     match edit.record(request.arg(1))? {
         Some(record) if record.deadline.is_some() => {
             edit.set_deadline(request.arg(1), record, None)?;
+            edit.notice(Classes::GENERIC, "persist", request.arg(1));
             Ok(Reply::int(1))
         }
         _ => Ok(Reply::int(0)),

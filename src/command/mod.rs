@@ -11,6 +11,7 @@ mod bitmaps;
 mod catalog;
 mod channels;
 mod clients;
+mod config;
 mod connection;
 mod context;
 pub mod cursors;
@@ -45,8 +46,9 @@ mod zset_algebra;
 mod zset_ranges;
 mod zsets;
 
-pub use channels::{Channels, Message};
+pub use channels::{Channels, Message, Topic};
 pub use clients::{Ask, Filter, Replies, line as client_line};
+pub use config::Tuning;
 pub use context::{Config, Context, Facts, ProcessFacts, Server, Wait};
 pub use error::{CommandError, Halt, Outcome};
 pub use session::Session;

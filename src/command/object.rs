@@ -51,7 +51,8 @@ fn object(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
 
 /// The encoding that Redis 7.0 would use, with its default limits.
 fn encoding(view: &View<'_>, name: &[u8], record: &Record) -> Result<&'static str> {
-    const ENTRIES: u64 = 128;
+    const HASH_ENTRIES: u64 = 512;
+    const ZSET_ENTRIES: u64 = 128;
     const ENTRY_BYTES: usize = 64;
     const INTEGERS: u64 = 512;
     Ok(match record.kind {
@@ -61,14 +62,14 @@ fn encoding(view: &View<'_>, name: &[u8], record: &Record) -> Result<&'static st
         Kind::String => "raw",
         Kind::List => "quicklist",
         Kind::Hash => {
-            let small = view.hash_len(name)? <= ENTRIES
+            let small = view.hash_len(name)? <= HASH_ENTRIES
                 && view.hash_entries(name)?.iter().all(|(a, b)| a.len() <= ENTRY_BYTES && b.len() <= ENTRY_BYTES);
             if small { "listpack" } else { "hashtable" }
         }
         Kind::SortedSet => {
             let Some(set) = view.sorted_set(name)? else { return Ok("listpack") };
-            let small = set.len() <= ENTRIES
-                && view.zrange(&set, 0, ENTRIES, false)?.iter().all(|(member, _)| member.len() <= ENTRY_BYTES);
+            let small = set.len() <= ZSET_ENTRIES
+                && view.zrange(&set, 0, ZSET_ENTRIES, false)?.iter().all(|(member, _)| member.len() <= ENTRY_BYTES);
             if small { "listpack" } else { "skiplist" }
         }
         Kind::Set => {

@@ -2,10 +2,8 @@
 
 use agq_resp::{Reply, Request};
 
-use crate::command::{
-    Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, Wait, args, subcommand,
-};
-use crate::data::{Touch, View, glob, keyspaces};
+use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, Wait, args};
+use crate::data::{Touch, View, keyspaces};
 
 const ADMIN: Flags = Flags::ADMIN;
 
@@ -16,9 +14,6 @@ pub(super) const COMMANDS: &[Command] = &[
         "",
         "The number of keys in the selected database.",
     ),
-    Command::new("CONFIG", -2, Group::Server, ADMIN, Run::Write(config))
-        .doc("2.0.0", "GET pattern [pattern ...]", "The server's parameters whose names match a pattern.")
-        .differs("Parameters are chosen at the start: there is no CONFIG SET, REWRITE or RESETSTAT."),
     Command::new("FLUSHDB", -1, Group::Server, Flags::WRITE, Run::Write(flushdb)).doc(
         "1.0.0",
         "[ASYNC | SYNC]",
@@ -62,22 +57,6 @@ pub(super) const COMMANDS: &[Command] = &[
 
 fn dbsize(ctx: &ReadContext<'_>, _: &Request) -> Outcome {
     Ok(Reply::int(ctx.view.count()?.cast_signed()))
-}
-
-fn config(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
-    if !args::is(request.arg(1), "GET") {
-        return Err(subcommand::unknown(request).into());
-    }
-    subcommand::takes(request, 3..=usize::MAX)?;
-    let patterns: Vec<Vec<u8>> = request.iter().skip(2).map(<[u8]>::to_ascii_lowercase).collect();
-    let matching = ctx.server.config.parameters.iter().filter_map(|(name, value)| {
-        let place = patterns.iter().position(|pattern| glob::matches(pattern, name.as_bytes()))?;
-        // A name without special bytes is answered as it was asked for.
-        let asked = request.arg(place + 2);
-        let name = if glob::is_literal(asked) { request.bytes(place + 2) } else { name.clone().into() };
-        Some((Reply::bulk(name), Reply::bulk(value.clone())))
-    });
-    Ok(Reply::map(matching))
 }
 
 fn flushdb(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {

@@ -90,7 +90,13 @@ fn stored(ctx: &mut Context<'_, '_>, request: &Request, how: Combination) -> Out
     let view = edit.view();
     let sets = view.sets(request.iter().skip(2))?;
     let found = view.set_combine(how, &sets, u64::MAX)?;
-    Ok(Reply::int(edit.set_replace(request.arg(1), found.iter().map(|member| &member[..]))?.cast_signed()))
+    let event = match how {
+        Combination::Intersection => "sinterstore",
+        Combination::Union => "sunionstore",
+        Combination::Difference => "sdiffstore",
+    };
+    let members = found.iter().map(|member| &member[..]);
+    Ok(Reply::int(edit.set_replace(request.arg(1), members, event)?.cast_signed()))
 }
 
 fn sintercard(ctx: &ReadContext<'_>, request: &Request) -> Outcome {

@@ -66,7 +66,7 @@ fn sadd(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 fn srem(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let mut edit = ctx.edit();
     let Some(set) = edit.set(request.arg(1))? else { return Ok(Reply::int(0)) };
-    Ok(Reply::int(edit.set_remove(request.arg(1), &set, request.iter().skip(2))?.cast_signed()))
+    Ok(Reply::int(edit.set_remove(request.arg(1), &set, request.iter().skip(2), "srem")?.cast_signed()))
 }
 
 fn smove(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
@@ -81,7 +81,7 @@ fn smove(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     if source == target {
         return Ok(Reply::int(edit.view().set_has(&set, member)?.into()));
     }
-    let removed = edit.set_remove(source, &set, [member])?;
+    let removed = edit.set_remove(source, &set, [member], "srem")?;
     if removed > 0 {
         edit.set_add(target, [member])?;
     }
@@ -133,14 +133,14 @@ fn spop(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let Some(set) = edit.set(name)? else { return Ok(if count.is_some() { members([]) } else { Reply::Null }) };
     let Some(count) = count else {
         let member = edit.view().set_pick(&set, &mut random)?;
-        edit.set_remove(name, &set, [&member[..]])?;
+        edit.set_remove(name, &set, [&member[..]], "spop")?;
         return Ok(Reply::Bulk(member));
     };
     let popped = edit.view().set_sample(&set, count, &mut random)?;
     if count >= set.len() {
         edit.set_delete(name, &set)?;
     } else {
-        edit.set_remove(name, &set, popped.iter().map(|member| &member[..]))?;
+        edit.set_remove(name, &set, popped.iter().map(|member| &member[..]), "spop")?;
     }
     Ok(members(popped))
 }

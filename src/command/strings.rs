@@ -4,6 +4,7 @@ use agq_resp::{Reply, Request};
 
 use crate::clock::Millis;
 use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
+use crate::data::notices::Classes;
 use crate::data::{Kind, View};
 
 const READ: Flags = Flags::READONLY;
@@ -154,6 +155,10 @@ fn set(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
         Expiry::At(at) => Some(at),
     };
     edit.set_string(name, old.as_ref(), request.bytes(2), deadline)?;
+    edit.notice(Classes::STRING, "set", name);
+    if matches!(expiry, Expiry::At(_)) {
+        edit.notice(Classes::GENERIC, "expire", name);
+    }
     Ok(reply)
 }
 
@@ -201,6 +206,8 @@ fn set_until(ctx: &mut Context<'_, '_>, request: &Request, deadline: Millis) -> 
     let mut edit = ctx.edit();
     let old = edit.record(request.arg(1))?;
     edit.set_string(request.arg(1), old.as_ref(), request.bytes(3), Some(deadline))?;
+    edit.notice(Classes::STRING, "set", request.arg(1));
+    edit.notice(Classes::GENERIC, "expire", request.arg(1));
     Ok(Reply::ok())
 }
 
@@ -241,6 +248,7 @@ fn set_several(ctx: &mut Context<'_, '_>, request: &Request, command: &str, only
     for place in places {
         let old = edit.record(request.arg(place))?;
         edit.set_string(request.arg(place), old.as_ref(), request.bytes(place + 1), None)?;
+        edit.notice(Classes::STRING, "set", request.arg(place));
     }
     Ok(true)
 }
@@ -251,6 +259,7 @@ fn setnx(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
         return Ok(Reply::int(0));
     }
     edit.set_string(request.arg(1), None, request.bytes(2), None)?;
+    edit.notice(Classes::STRING, "set", request.arg(1));
     Ok(Reply::int(1))
 }
 
@@ -259,6 +268,7 @@ fn getset(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let old = edit.record_of(request.arg(1), Kind::String)?;
     let value = old.as_ref().map(|record| edit.view().string_of(record)).transpose()?;
     edit.set_string(request.arg(1), old.as_ref(), request.bytes(2), None)?;
+    edit.notice(Classes::STRING, "set", request.arg(1));
     Ok(value.map_or(Reply::Null, Reply::bulk))
 }
 
@@ -286,11 +296,16 @@ fn getex(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
             let deadline = unit.deadline(text, now, "getex")?;
             if deadline <= now {
                 edit.delete(request.arg(1), &record)?;
+                edit.notice_gone(request.arg(1));
             } else {
                 edit.set_deadline(request.arg(1), record, Some(deadline))?;
+                edit.notice(Classes::GENERIC, "expire", request.arg(1));
             }
         }
-        None if persist && record.deadline.is_some() => edit.set_deadline(request.arg(1), record, None)?,
+        None if persist && record.deadline.is_some() => {
+            edit.set_deadline(request.arg(1), record, None)?;
+            edit.notice(Classes::GENERIC, "persist", request.arg(1));
+        }
         None => {}
     }
     Ok(Reply::bulk(value))
@@ -314,7 +329,12 @@ fn getrange(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
 fn setrange(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let offset = args::integer(request.arg(2))?;
     let offset = u64::try_from(offset).map_err(|_| CommandError::new("ERR offset is out of range"))?;
-    Ok(Reply::int(ctx.edit().write_string_part(request.arg(1), offset, &request.bytes(3))?.cast_signed()))
+    let mut edit = ctx.edit();
+    let length = edit.write_string_part(request.arg(1), offset, &request.bytes(3))?;
+    if !request.arg(3).is_empty() {
+        edit.notice(Classes::STRING, "setrange", request.arg(1));
+    }
+    Ok(Reply::int(length.cast_signed()))
 }
 
 fn incr(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
@@ -343,7 +363,10 @@ fn incrbyfloat(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 }
 
 fn append(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
-    Ok(Reply::int(ctx.edit().append_string(request.arg(1), request.bytes(2))?.cast_signed()))
+    let mut edit = ctx.edit();
+    let length = edit.append_string(request.arg(1), request.bytes(2))?;
+    edit.notice(Classes::STRING, "append", request.arg(1));
+    Ok(Reply::int(length.cast_signed()))
 }
 
 fn strlen(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
@@ -355,5 +378,6 @@ fn getdel(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let Some(record) = edit.record_of(request.arg(1), Kind::String)? else { return Ok(Reply::Null) };
     let value = edit.view().string_of(&record)?;
     edit.delete(request.arg(1), &record)?;
+    edit.notice_gone(request.arg(1));
     Ok(Reply::bulk(value))
 }

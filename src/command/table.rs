@@ -303,6 +303,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::connection::COMMANDS,
         super::clients::COMMANDS,
         super::server::COMMANDS,
+        super::config::COMMANDS,
         super::transactions::COMMANDS,
         super::pubsub::COMMANDS,
         super::info::COMMANDS,

@@ -148,7 +148,7 @@ impl Algebra {
     fn store(&self, ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
         let asked = self.ask(&ctx.view(), request)?;
         let found = ctx.view().zcombine(self.how, asked.sources, asked.aggregate)?;
-        stored(ctx, request.arg(1), found)
+        stored(ctx, request.arg(1), found, self.name)
     }
 }
 
@@ -158,9 +158,9 @@ fn aggregate(word: &[u8]) -> Result<Aggregate, CommandError> {
     found.map(|(_, aggregate)| aggregate).ok_or(CommandError::SYNTAX)
 }
 
-fn stored(ctx: &mut Context<'_, '_>, name: &[u8], found: Vec<Scored>) -> Outcome {
+fn stored(ctx: &mut Context<'_, '_>, name: &[u8], found: Vec<Scored>, event: &'static str) -> Outcome {
     let count = i64::try_from(found.len()).unwrap_or(i64::MAX);
-    ctx.edit().zreplace(name, found)?;
+    ctx.edit().zreplace(name, found, event)?;
     Ok(Reply::int(count))
 }
 
@@ -172,5 +172,5 @@ fn zintercard(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
 fn zrangestore(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let range = parse_stored(request)?;
     let found = range.members(&ctx.view(), request.arg(2))?;
-    stored(ctx, request.arg(1), found)
+    stored(ctx, request.arg(1), found, "zrangestore")
 }

@@ -3,6 +3,7 @@
 use crate::command::zset_ranges::score_range;
 use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
 use crate::data::Error;
+use crate::data::notices::Classes;
 use crate::data::zsets::{AddRule, Direction, Presence, Scored, SortedSet};
 use agq_resp::{Protocol, Reply, Request};
 
@@ -87,7 +88,11 @@ fn zadd(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
         let score = args::score(request.arg(place)).ok_or(CommandError::NOT_A_FLOAT)?;
         members.push((score, request.bytes(place + 1)));
     }
-    let done = ctx.edit().zadd(request.arg(1), rule, &members)?;
+    let mut edit = ctx.edit();
+    let done = edit.zadd(request.arg(1), rule, &members)?;
+    if done.added + done.changed > 0 {
+        edit.notice(Classes::ZSET, if rule.increment { "zincr" } else { "zadd" }, request.arg(1));
+    }
     Ok(match (rule.increment, done.score) {
         (true, Some(score)) => Reply::Double(score),
         (true, None) => Reply::Null,
@@ -181,7 +186,11 @@ fn zmscore(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
 fn zincrby(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let change = args::score(request.arg(2)).ok_or(CommandError::NOT_A_FLOAT)?;
     let rule = AddRule { presence: Presence::Any, direction: Direction::Any, increment: true };
-    let done = ctx.edit().zadd(request.arg(1), rule, &[(change, request.bytes(3))])?;
+    let mut edit = ctx.edit();
+    let done = edit.zadd(request.arg(1), rule, &[(change, request.bytes(3))])?;
+    if done.added + done.changed > 0 {
+        edit.notice(Classes::ZSET, "zincr", request.arg(1));
+    }
     Ok(done.score.map_or(Reply::Null, Reply::Double))
 }
 

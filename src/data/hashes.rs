@@ -8,6 +8,7 @@ use std::ops::{Bound, ControlFlow};
 use bytes::Bytes;
 
 use crate::data::extended::Extended;
+use crate::data::notices::Classes;
 use crate::data::strings::parse_integer;
 use crate::data::{Edit, Error, Kind, Record, Result, View, keys};
 use crate::storage::{self, Rows, Table, tables};
@@ -183,6 +184,7 @@ impl Edit<'_, '_> {
             }
         }
         if removed > 0 {
+            self.notice(Classes::HASH, "hdel", name);
             header.length = header
                 .length
                 .checked_sub(removed)
@@ -201,6 +203,7 @@ impl Edit<'_, '_> {
         let value = value.map_or(Some(0), |value| parse_integer(&value)).ok_or(Error::HashValueNotAnInteger)?;
         let sum = value.checked_add(change).ok_or(Error::CounterOverflow)?;
         self.hash_set(name, [(field, sum.to_string().into())], false)?;
+        self.notice(Classes::HASH, "hincrby", name);
         Ok(sum)
     }
 
@@ -213,12 +216,17 @@ impl Edit<'_, '_> {
         let value = value.unwrap_or(Bytes::from_static(b"0"));
         let sum = Bytes::from(Extended::sum(&value, change, || Error::HashValueNotAFloat)?);
         self.hash_set(name, [(field, sum.clone())], false)?;
+        self.notice(Classes::HASH, "hincrbyfloat", name);
         Ok(sum)
     }
 
     fn store_hash(&mut self, name: &[u8], old: Option<&Record>, header: &Hash) -> Result<()> {
         match old {
-            Some(old) if header.length == 0 => self.forget(name, old),
+            Some(old) if header.length == 0 => {
+                self.forget(name, old)?;
+                self.notice_gone(name);
+                Ok(())
+            }
             Some(old) => self.store(name, Some(old), &Record { body: header.body(), ..old.clone() }),
             None => self.store(name, None, &Record::new(Kind::Hash, header.body())),
         }

@@ -5,6 +5,7 @@ use std::ops::{Bound, ControlFlow};
 use bytes::Bytes;
 
 use crate::clock::Millis;
+use crate::data::notices::Classes;
 use crate::data::record::Head;
 use crate::data::{Edit, Error, Keyspace, Kind, Record, Result, View, trash};
 use crate::storage::{self, Batch, Rows, Table, tables};
@@ -121,6 +122,7 @@ impl Edit<'_, '_> {
         match row.as_ref().map(Record::decode).transpose()? {
             Some(record) if !record.is_live(self.now) => {
                 self.delete(name, &record)?;
+                self.notice(Classes::EXPIRED, "expired", name);
                 Ok(None)
             }
             found => Ok(found),
@@ -150,6 +152,7 @@ impl Edit<'_, '_> {
         }
         if old.is_none() {
             self.add_to_count(1)?;
+            self.notice(Classes::NEW, "new", name);
         }
         self.batch.put(Table::Keys, record_key(self.keyspace, name), new.encode())?;
         self.touch(name);

@@ -12,6 +12,7 @@ pub mod hashes;
 pub mod keys;
 pub mod keyspaces;
 pub mod lists;
+pub mod notices;
 pub mod record;
 pub mod sets;
 pub mod strings;
@@ -55,6 +56,10 @@ pub struct Touched {
     pub wanted: bool,
     /// What was changed since it was last emptied, oldest first.
     pub things: Vec<Touch>,
+    /// Which notices are asked for.
+    pub classes: notices::Classes,
+    /// Those since it was last emptied, oldest first.
+    pub notices: Vec<notices::Notice>,
 }
 
 impl Touched {

@@ -8,6 +8,7 @@ use std::ops::{Bound, ControlFlow};
 use bytes::{Bytes, BytesMut};
 
 use crate::data::extended::Extended;
+use crate::data::notices::Classes;
 use crate::data::{Edit, Error, Kind, Record, Result, View, keys};
 use crate::storage::{self, Rows, Table};
 
@@ -253,6 +254,7 @@ impl Edit<'_, '_> {
         let number = number.checked_add(change).ok_or(Error::CounterOverflow)?;
         let deadline = old.as_ref().and_then(|record| record.deadline);
         self.set_string(name, old.as_ref(), number.to_string().into(), deadline)?;
+        self.notice(Classes::STRING, "incrby", name);
         Ok(number)
     }
 }
@@ -272,6 +274,7 @@ impl Edit<'_, '_> {
         let sum = Bytes::from(Extended::sum(&text, change, || Error::NotAFloat)?);
         let deadline = old.as_ref().and_then(|record| record.deadline);
         self.set_string(name, old.as_ref(), sum.clone(), deadline)?;
+        self.notice(Classes::STRING, "incrbyfloat", name);
         Ok(sum)
     }
 }

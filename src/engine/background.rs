@@ -57,6 +57,7 @@ impl Engine {
         if jobs_due {
             self.run_job_timers(batch, now)?;
         }
+        self.tell_notices();
         self.send_messages(None);
         let changed = PLANNED_FROM.into_iter().any(|table| batch.has_changed(table));
         if changed || sweep_due || trash_due || jobs_due || !self.background.planned {

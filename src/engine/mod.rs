@@ -21,13 +21,14 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use agq_resp::{Reply, Request};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
 use crate::command::{
-    Channels, Command, Config, Context, Flags, Halt, Replies, Server, Session, Wait, Watches, lookup,
+    Channels, Command, Config, Context, Flags, Halt, Replies, Server, Session, Topic, Tuning, Wait, Watches, lookup,
 };
+use crate::data::notices::Classes;
 use crate::data::{Keyspace, Touch, Touched, keyspaces};
 use crate::jobs::Reported;
 use crate::storage::{self, Batch};
@@ -149,6 +150,7 @@ impl Engine {
         let server = Server {
             config,
             keyspaces: keyspaces::load(batch)?,
+            tuning: Tuning::default(),
             facts,
             refusal: None,
             save_requested: false,
@@ -409,6 +411,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&unit.conn) else { return Ok(Step::Reply(Reply::Null)) };
         let mark = batch.mark();
         let (touched_before, messages_before) = (self.touched.things.len(), self.server.messages.len());
+        debug_assert!(self.touched.notices.is_empty(), "notices are told after each command");
         let in_transaction = self.in_transaction;
         let (touched, server, random) = (&mut self.touched, &mut self.server, &mut self.random);
         let (more_behind, seed) = (!unit.requests.is_empty(), random.u64(..));
@@ -445,6 +448,7 @@ impl Engine {
             Err(_panic) => Step::Reply(panicked(command.name)),
         };
         batch.rollback(mark);
+        self.touched.notices.clear();
         self.keep(batch);
         self.touched.things.truncate(touched_before);
         self.server.messages.truncate(messages_before);
@@ -452,8 +456,30 @@ impl Engine {
         Ok(failed)
     }
 
+    /// Makes messages of what happened to keys.
+    fn tell_notices(&mut self) {
+        let classes = self.touched.classes;
+        for notice in self.touched.notices.drain(..) {
+            let database = self.server.keyspaces.iter().position(|keyspace| *keyspace == notice.keyspace);
+            // What expires in a keyspace that was flushed is nobody's any more.
+            let Some(database) = database else { continue };
+            let mut tell = |channel: Vec<u8>, text: Bytes| {
+                self.server.channels.publish(Topic::Channel, &channel.into(), &text, &mut self.server.messages);
+            };
+            let event = Bytes::from_static(notice.event.as_bytes());
+            if classes.has(Classes::KEYSPACE) {
+                let channel = [format!("__keyspace@{database}__:").as_bytes(), &notice.name[..]].concat();
+                tell(channel, event.clone());
+            }
+            if classes.has(Classes::KEYEVENT) {
+                tell(format!("__keyevent@{database}__:{}", notice.event).into_bytes(), notice.name);
+            }
+        }
+    }
+
     /// Keeps what a command wrote; within an EXEC that is one unit with what follows.
-    fn keep(&self, batch: &mut Batch<'_>) {
+    fn keep(&mut self, batch: &mut Batch<'_>) {
+        self.tell_notices();
         if !self.in_transaction {
             batch.release();
         }

@@ -5,6 +5,7 @@ use std::ops::{Bound, ControlFlow};
 use bytes::Bytes;
 
 use crate::data::lists::{End, Header, elements, index_at, index_of, missing, walk};
+use crate::data::notices::Classes;
 use crate::data::{Edit, Kind, Record, Result, keys};
 use crate::storage::{Rows, Table};
 
@@ -26,6 +27,7 @@ impl Edit<'_, '_> {
             self.put_edge(&mut header, end, value)?;
         }
         self.store_list(name, old.as_ref(), &header)?;
+        self.notice(Classes::LIST, if end == End::Left { "lpush" } else { "rpush" }, name);
         Ok(header.length)
     }
 
@@ -41,7 +43,9 @@ impl Edit<'_, '_> {
             if end == End::Right {
                 taken.reverse();
             }
+            self.notice_pop(name, end);
             self.delete(name, &old)?;
+            self.notice_gone(name);
             return Ok(Some(taken));
         }
         let mut taken = Vec::new();
@@ -49,6 +53,7 @@ impl Edit<'_, '_> {
             taken.push(self.take_edge(&mut header, end)?);
         }
         if !taken.is_empty() {
+            self.notice_pop(name, end);
             self.store_list(name, Some(&old), &header)?;
         }
         Ok(Some(taken))
@@ -69,9 +74,12 @@ impl Edit<'_, '_> {
         if source == target {
             self.put_edge(&mut header, to, value.clone())?;
             self.store_list(source, Some(&old), &header)?;
+            self.notice(Classes::LIST, if to == End::Left { "lpush" } else { "rpush" }, target);
+            self.notice_pop(source, from);
         } else {
-            self.store_list(source, Some(&old), &header)?;
             self.list_push(target, to, [value.clone()])?;
+            self.notice_pop(source, from);
+            self.store_list(source, Some(&old), &header)?;
         }
         Ok(Some(value))
     }
@@ -87,6 +95,7 @@ impl Edit<'_, '_> {
         self.batch.put(Table::Lists, row, value)?;
         // The record stands as it is, but who watches the key must learn of the new element.
         self.touch(name);
+        self.notice(Classes::LIST, "lset", name);
         Ok(true)
     }
 
@@ -100,11 +109,14 @@ impl Edit<'_, '_> {
         let mut header = Header::of(&old)?;
         let (start, count) = header.range(start, stop);
         let gone = header.length - count;
+        self.notice(Classes::LIST, "ltrim", name);
         if gone == 0 {
             return Ok(());
         }
         if count == 0 {
-            return self.delete(name, &old);
+            self.delete(name, &old)?;
+            self.notice_gone(name);
+            return Ok(());
         }
         if count < gone {
             let kept = elements(self.batch, &header, start, count)?;
@@ -150,8 +162,13 @@ impl Edit<'_, '_> {
         header.length = header.length.checked_sub(removed).ok_or_else(|| missing(&header, header.tail))?;
         self.settle(&mut header, End::Left)?;
         self.settle(&mut header, End::Right)?;
+        self.notice(Classes::LIST, "lrem", name);
         self.store_list(name, Some(&old), &header)?;
         Ok(removed)
+    }
+
+    fn notice_pop(&mut self, name: &[u8], end: End) {
+        self.notice(Classes::LIST, if end == End::Left { "lpop" } else { "rpop" }, name);
     }
 
     fn put_edge(&mut self, header: &mut Header, end: End, value: Bytes) -> Result<()> {
@@ -206,7 +223,11 @@ impl Edit<'_, '_> {
 
     fn store_list(&mut self, name: &[u8], old: Option<&Record>, header: &Header) -> Result<()> {
         match old {
-            Some(old) if header.length == 0 => self.forget(name, old),
+            Some(old) if header.length == 0 => {
+                self.forget(name, old)?;
+                self.notice_gone(name);
+                Ok(())
+            }
             Some(old) => self.store(name, Some(old), &Record { body: header.body(), ..old.clone() }),
             None => self.store(name, None, &Record::new(Kind::List, header.body())),
         }

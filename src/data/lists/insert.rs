@@ -5,6 +5,7 @@ use std::ops::{Bound, ControlFlow};
 use bytes::Bytes;
 
 use crate::data::lists::{End, Header, index_of, walk};
+use crate::data::notices::Classes;
 use crate::data::{Edit, Kind, Record, Result};
 use crate::storage::{self, Rows, Table};
 
@@ -42,6 +43,7 @@ impl Edit<'_, '_> {
         header.length += 1;
         let length = header.length;
         self.store(name, Some(&old), &Record { body: header.body(), ..old.clone() })?;
+        self.notice(Classes::LIST, "linsert", name);
         Ok(Some(length))
     }
 

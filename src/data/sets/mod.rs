@@ -13,6 +13,7 @@ use std::ops::{Bound, ControlFlow};
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::data::notices::Classes;
 use crate::data::{Edit, Kind, Record, Result, View, keys};
 use crate::storage::{self, Batch, Rows, Table, tables};
 
@@ -187,11 +188,12 @@ impl Edit<'_, '_> {
         let added = self.put_members(&mut set, members)?;
         if added > 0 {
             self.store(name, old.as_ref().map(|old| &old.record), &set.record())?;
+            self.notice(Classes::SET, "sadd", name);
         }
         Ok(added)
     }
 
-    /// Removes members; the set goes with its last one. Returns how many there were.
+    /// Removes members, as `event` says; the set goes with its last one. Returns how many there were.
     ///
     /// # Errors
     /// When the store fails.
@@ -200,6 +202,7 @@ impl Edit<'_, '_> {
         name: &[u8],
         set: &Set,
         members: impl IntoIterator<Item = &'m [u8]>,
+        event: &'static str,
     ) -> Result<u64> {
         let mut left = set.clone();
         for member in members {
@@ -211,36 +214,54 @@ impl Edit<'_, '_> {
                 })?;
             }
         }
+        if left.len < set.len {
+            self.notice(Classes::SET, event, name);
+        }
         if left.len == 0 {
             self.forget(name, &set.record)?;
+            self.notice_gone(name);
         } else if left.len < set.len {
             self.store(name, Some(&set.record), &left.record())?;
         }
         Ok(set.len - left.len)
     }
 
-    /// Puts a set of these members under a name, in place of what stood there; no members, no key.
+    /// Puts a set of these members under a name, in place of what stood there, as `event` says; no members, no key.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn set_replace<'m>(&mut self, name: &[u8], members: impl IntoIterator<Item = &'m [u8]>) -> Result<u64> {
+    pub fn set_replace<'m>(
+        &mut self,
+        name: &[u8],
+        members: impl IntoIterator<Item = &'m [u8]>,
+        event: &'static str,
+    ) -> Result<u64> {
         let old = self.record(name)?;
         let mut set = Set::new(self.batch)?;
         self.put_members(&mut set, members)?;
         match (set.len, old) {
-            (0, Some(old)) => self.delete(name, &old)?,
+            (0, Some(old)) => {
+                self.delete(name, &old)?;
+                self.notice_gone(name);
+            }
             (0, None) => {}
-            (_, old) => self.replace(name, old.as_ref(), &set.record())?,
+            (_, old) => {
+                self.replace(name, old.as_ref(), &set.record())?;
+                self.notice(Classes::SET, event, name);
+            }
         }
         Ok(set.len)
     }
 
-    /// Removes a whole set: one row, whatever its size.
+    /// Removes a whole set, popped: one row, whatever its size.
     ///
     /// # Errors
     /// When the store fails.
     pub fn set_delete(&mut self, name: &[u8], set: &Set) -> Result<()> {
-        self.delete(name, &set.record)
+        self.notice(Classes::SET, "spop", name);
+        self.delete(name, &set.record)?;
+        self.notice_gone(name);
+        Ok(())
     }
 
     fn put_members<'m>(&mut self, set: &mut Set, members: impl IntoIterator<Item = &'m [u8]>) -> Result<u64> {

@@ -5,6 +5,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
+use crate::data::notices::Classes;
 use crate::data::zsets::{MemberRange, ScoreRange, Scored, SortedSet, Window, ordered_bits, stored_score};
 use crate::data::{Edit, Error, Kind, Record, Result, keys};
 use crate::storage::{self, Table};
@@ -146,6 +147,9 @@ impl Edit<'_, '_> {
                 removed += 1;
             }
         }
+        if removed > 0 {
+            self.notice(Classes::ZSET, "zrem", name);
+        }
         self.shrink(name, &set, removed)?;
         Ok(removed)
     }
@@ -157,6 +161,9 @@ impl Edit<'_, '_> {
     pub fn zpop(&mut self, name: &[u8], set: &SortedSet, count: u64, reverse: bool) -> Result<Vec<Scored>> {
         let all = ScoreRange { min: Bound::Unbounded, max: Bound::Unbounded };
         let popped = self.view().zrange_by_score(set, all, Window { reverse, skip: 0, take: count })?;
+        if !popped.is_empty() {
+            self.notice(Classes::ZSET, if reverse { "zpopmax" } else { "zpopmin" }, name);
+        }
         self.remove_found(name, set, &popped)?;
         Ok(popped)
     }
@@ -171,12 +178,13 @@ impl Edit<'_, '_> {
         let view = self.view();
         let ends = [view.zrange(&set, 0, 0, false)?, view.zrange(&set, 0, 0, true)?];
         if ends.iter().flatten().all(|(_, score)| range.contains(*score)) {
-            self.delete(name, &set.record)?;
+            self.remove_all(name, &set, "zremrangebyscore")?;
             return Ok(set.len);
         }
         // One more than a command may remove: the batch then refuses it without reading on.
         let take = storage::batch::MAX_ROWS as u64 / 2 + 1;
         let found = self.view().zrange_by_score(&set, range, Window { take, ..Window::ALL })?;
+        self.notice_removal(name, found.len(), "zremrangebyscore");
         self.remove_found(name, &set, &found)?;
         Ok(found.len() as u64)
     }
@@ -189,11 +197,12 @@ impl Edit<'_, '_> {
     pub fn zremove_places(&mut self, name: &[u8], set: &SortedSet, start: u64, stop: u64) -> Result<u64> {
         let stop = stop.min(set.len - 1);
         if start == 0 && stop == set.len - 1 {
-            self.delete(name, &set.record)?;
+            self.remove_all(name, set, "zremrangebyrank")?;
             return Ok(set.len);
         }
         let most = start.saturating_add(storage::batch::MAX_ROWS as u64 / 2);
         let found = self.view().zrange(set, start, stop.min(most), false)?;
+        self.notice_removal(name, found.len(), "zremrangebyrank");
         self.remove_found(name, set, &found)?;
         Ok(found.len() as u64)
     }
@@ -210,8 +219,23 @@ impl Edit<'_, '_> {
                 self.remove_member(set, score, member)?;
             }
         }
+        self.notice_removal(name, found.len(), "zremrangebylex");
         self.shrink(name, set, found.len() as u64)?;
         Ok(found.len() as u64)
+    }
+
+    fn notice_removal(&mut self, name: &[u8], count: usize, event: &'static str) {
+        if count > 0 {
+            self.notice(Classes::ZSET, event, name);
+        }
+    }
+
+    /// Removes a whole set: one row, whatever its size.
+    fn remove_all(&mut self, name: &[u8], set: &SortedSet, event: &'static str) -> Result<()> {
+        self.notice(Classes::ZSET, event, name);
+        self.delete(name, &set.record)?;
+        self.notice_gone(name);
+        Ok(())
     }
 
     fn remove_found(&mut self, name: &[u8], set: &SortedSet, found: &[Scored]) -> Result<()> {
@@ -236,7 +260,9 @@ impl Edit<'_, '_> {
             storage::Error::corrupt(Table::Keys, format!("a sorted set of {} members lost {removed}", set.len))
         })?;
         if len == 0 {
-            return self.forget(name, &set.record);
+            self.forget(name, &set.record)?;
+            self.notice_gone(name);
+            return Ok(());
         }
         let record = Record { body: [set.id, len.to_be_bytes()].concat().into(), ..set.record.clone() };
         self.store(name, Some(&set.record), &record)

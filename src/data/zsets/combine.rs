@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
+use crate::data::notices::Classes;
 use crate::data::sets::{Combination, Set};
 use crate::data::zsets::{ScoreRange, Scored, SortedSet, Window};
 use crate::data::{Edit, Error, Kind, Result, View};
@@ -177,19 +178,24 @@ impl View<'_> {
 }
 
 impl Edit<'_, '_> {
-    /// Puts a sorted set of these members under a name, in place of what stood there; no members, no key.
+    /// Puts a sorted set of these members under a name, in place of what stood there, as `event` says; no members, no
+    /// key.
     ///
     /// # Errors
     /// When the store fails, or there are too many for one command.
-    pub fn zreplace(&mut self, name: &[u8], members: Vec<Scored>) -> Result<()> {
+    pub fn zreplace(&mut self, name: &[u8], members: Vec<Scored>, event: &'static str) -> Result<()> {
         if let Some(old) = self.record(name)? {
             self.delete(name, &old)?;
+            if members.is_empty() {
+                self.notice_gone(name);
+            }
         }
         if members.is_empty() {
             return Ok(());
         }
         let members: Vec<(f64, Bytes)> = members.into_iter().map(|(member, score)| (score, member)).collect();
         self.zadd(name, Default::default(), &members)?;
+        self.notice(Classes::ZSET, event, name);
         Ok(())
     }
 }

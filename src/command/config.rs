@@ -1,0 +1,174 @@
+//! CONFIG: what the server was started with, and what may be set while it runs.
+//!
+//! Of Redis's tuning parameters those are taken and kept that AGQ has no use for but clients and test suites set: they
+//! bound encodings that AGQ does not have. `notify-keyspace-events` is the one that does something.
+
+use std::ops::RangeInclusive;
+
+use agq_resp::{Reply, Request};
+use bytes::Bytes;
+
+use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, Run, args, subcommand};
+use crate::data::glob;
+use crate::data::notices::Classes;
+
+/// The rows of this file.
+pub(super) const COMMANDS: &[Command] = &[Command::new("CONFIG", -2, Group::Server, Flags::ADMIN, Run::Write(config))
+    .doc(
+        "2.0.0",
+        "GET pattern [pattern ...] | SET parameter value [parameter value ...] | RESETSTAT | REWRITE",
+        "The server's parameters.",
+    )
+    .differs(
+        "SET takes notify-keyspace-events, and Redis's limits of encodings and intervals, which change nothing here. \
+         What was chosen at the start can be set to what it is only. Nothing that is set outlives the server.",
+    )];
+
+/// What a value may be.
+enum Takes {
+    Integer(RangeInclusive<i64>),
+    YesNo,
+    Classes,
+}
+
+/// Parameters that can be set: the name, what it may be, and what it is at first.
+const TUNABLE: &[(&str, Takes, &str)] = &[
+    ("notify-keyspace-events", Takes::Classes, ""),
+    ("hash-max-listpack-entries", Takes::Integer(0..=i64::MAX), "512"),
+    ("hash-max-ziplist-entries", Takes::Integer(0..=i64::MAX), "512"),
+    ("hash-max-listpack-value", Takes::Integer(0..=i64::MAX), "64"),
+    ("hash-max-ziplist-value", Takes::Integer(0..=i64::MAX), "64"),
+    ("list-max-listpack-size", Takes::Integer(-5..=i64::MAX), "-2"),
+    ("list-max-ziplist-size", Takes::Integer(-5..=i64::MAX), "-2"),
+    ("list-compress-depth", Takes::Integer(0..=i64::MAX), "0"),
+    ("set-max-intset-entries", Takes::Integer(0..=i64::MAX), "512"),
+    ("zset-max-listpack-entries", Takes::Integer(0..=i64::MAX), "128"),
+    ("zset-max-ziplist-entries", Takes::Integer(0..=i64::MAX), "128"),
+    ("zset-max-listpack-value", Takes::Integer(0..=i64::MAX), "64"),
+    ("zset-max-ziplist-value", Takes::Integer(0..=i64::MAX), "64"),
+    ("activerehashing", Takes::YesNo, "yes"),
+    ("active-expire-effort", Takes::Integer(1..=10), "1"),
+    ("hz", Takes::Integer(i64::MIN..=i64::MAX), "10"),
+    ("dynamic-hz", Takes::YesNo, "yes"),
+    ("lazyfree-lazy-expire", Takes::YesNo, "no"),
+    ("lazyfree-lazy-server-del", Takes::YesNo, "no"),
+    ("lazyfree-lazy-user-del", Takes::YesNo, "no"),
+    ("lua-time-limit", Takes::Integer(0..=i64::MAX), "5000"),
+    ("busy-reply-threshold", Takes::Integer(0..=i64::MAX), "5000"),
+    ("maxmemory-samples", Takes::Integer(1..=64), "5"),
+];
+
+/// The parameters that were set, in the order of the table above.
+#[derive(Debug, Clone, Default)]
+pub struct Tuning(Vec<(&'static str, String)>);
+
+impl Tuning {
+    fn get(&self, name: &str, first: &'static str) -> String {
+        let set = self.0.iter().find(|(known, _)| *known == name);
+        set.map_or_else(|| first.to_owned(), |(_, value)| value.clone())
+    }
+
+    fn set(&mut self, name: &'static str, value: String) {
+        self.0.retain(|(known, _)| *known != name);
+        self.0.push((name, value));
+    }
+}
+
+fn config(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let word = request.arg(1);
+    if args::is(word, "GET") {
+        subcommand::takes(request, 3..=usize::MAX)?;
+        return Ok(get(ctx, request));
+    }
+    if args::is(word, "SET") {
+        if !request.len().is_multiple_of(2) || request.len() < 4 {
+            return Err(CommandError::arity("config|set").into());
+        }
+        return set(ctx, request);
+    }
+    if args::is(word, "RESETSTAT") {
+        subcommand::takes(request, 2..=2)?;
+        ctx.server.facts.commands_processed = 0;
+        ctx.server.facts.connections_received = 0;
+        return Ok(Reply::ok());
+    }
+    if args::is(word, "REWRITE") {
+        subcommand::takes(request, 2..=2)?;
+        return Err(CommandError::new("ERR The server is running without a config file").into());
+    }
+    Err(subcommand::unknown(request).into())
+}
+
+fn get(ctx: &Context<'_, '_>, request: &Request) -> Reply {
+    let patterns: Vec<Vec<u8>> = request.iter().skip(2).map(<[u8]>::to_ascii_lowercase).collect();
+    let chosen = ctx.server.config.parameters.iter().map(|(name, value)| (name.clone(), value.clone()));
+    let tuned = TUNABLE.iter().map(|(name, _, first)| ((*name).to_owned(), ctx.server.tuning.get(name, first)));
+    Reply::map(chosen.chain(tuned).filter_map(|(name, value)| {
+        let place = patterns.iter().position(|pattern| glob::matches(pattern, name.as_bytes()))?;
+        // A name without special bytes is answered as it was asked for.
+        let asked = request.arg(place + 2);
+        let name = if glob::is_literal(asked) { request.bytes(place + 2) } else { name.into() };
+        Some((Reply::bulk(name), Reply::bulk(value)))
+    }))
+}
+
+/// Sets all that is asked for, or nothing.
+fn set(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let mut changes = Vec::new();
+    for place in (2..request.len()).step_by(2) {
+        let name = String::from_utf8_lossy(request.arg(place)).to_ascii_lowercase();
+        let failed = |why: &str| {
+            let text = format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}");
+            CommandError::new(text)
+        };
+        let value = request.bytes(place + 1);
+        if let Some((_, chosen)) = ctx.server.config.parameters.iter().find(|(known, _)| *known == name) {
+            if value == chosen.as_bytes() {
+                continue;
+            }
+            return Err(failed(&format!("it is '{chosen}' while the server runs: choose it at the start")).into());
+        }
+        let Some((known, takes, _)) = TUNABLE.iter().find(|(known, ..)| *known == name) else {
+            let text = format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'");
+            return Err(CommandError::new(text).into());
+        };
+        if changes.iter().any(|(other, _)| other == known) {
+            return Err(failed("duplicate parameter").into());
+        }
+        changes.push((*known, sound(takes, &value).map_err(|why| failed(&why))?));
+    }
+    for (name, value) in changes {
+        if name == "notify-keyspace-events" {
+            ctx.touched.classes = Classes::parse(value.as_bytes()).unwrap_or_default();
+        }
+        // Each limit has its old name too.
+        let both = [name.replace("listpack", "ziplist"), name.replace("ziplist", "listpack")];
+        for (known, ..) in TUNABLE.iter().filter(|(known, ..)| both.iter().any(|name| name == known)) {
+            ctx.server.tuning.set(known, value.clone());
+        }
+    }
+    Ok(Reply::ok())
+}
+
+/// The value as it is kept.
+fn sound(takes: &Takes, value: &Bytes) -> Result<String, String> {
+    let text = String::from_utf8_lossy(value).into_owned();
+    match takes {
+        Takes::YesNo if ["yes", "no"].iter().any(|word| args::is(value, word)) => Ok(text.to_ascii_lowercase()),
+        Takes::YesNo => Err("argument must be 'yes' or 'no'".to_owned()),
+        Takes::Integer(range) => match args::integer(value) {
+            Ok(number) if range.contains(&number) => Ok(text),
+            Ok(_) => {
+                let (low, high) = (range.start(), range.end());
+                Err(format!("argument must be between {low} and {high} inclusive"))
+            }
+            Err(_) => Err("argument couldn't be parsed into an integer".to_owned()),
+        },
+        Takes::Classes if value.contains(&b'm') => {
+            Err("AGQ does not tell of keys that are asked for and not there: leave out 'm'".to_owned())
+        }
+        Takes::Classes => Classes::parse(value)
+            .map(Classes::text)
+            .ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned()),
+    }
+}
