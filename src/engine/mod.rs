@@ -12,23 +12,24 @@ mod contract_tests;
 mod dispatch;
 mod gate;
 mod heavy;
+mod messages;
 #[cfg(test)]
 mod tests;
 mod transaction;
 mod waiters;
+mod wake;
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use agq_resp::{Reply, Request};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
 use crate::command::{
-    Channels, Command, Config, Context, Flags, Halt, Replies, Server, Session, Topic, Tuning, Wait, Watches, lookup,
+    Channels, Command, Config, Context, Flags, Halt, Replies, Server, Session, Tuning, Wait, Watches, lookup,
 };
-use crate::data::notices::Classes;
 use crate::data::{Keyspace, Touch, Touched, keyspaces};
 use crate::jobs::Reported;
 use crate::storage::{self, Batch};
@@ -110,15 +111,6 @@ pub enum Output {
     Pushed(ConnId, BytesMut),
     /// A connection is to end at once.
     Killed(ConnId),
-}
-
-/// What a parked command's new attempt says of those behind it.
-#[derive(PartialEq, Eq)]
-enum Retried {
-    /// There may be something for them.
-    Open,
-    /// There is nothing.
-    Drained,
 }
 
 /// The engine.
@@ -321,34 +313,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Lets the replies to the commands before one that waits leave without it.
-    fn answer_so_far(&mut self, unit: &mut Unit) {
-        if !unit.out.is_empty() {
-            self.outputs.push(Output::Pushed(unit.conn, unit.out.split()));
-        }
-    }
-
-    /// Sends the messages that came up: those for the connection whose unit runs stand among its replies.
-    fn send_messages(&mut self, mut running: Option<&mut Unit>) {
-        if self.server.messages.is_empty() {
-            return;
-        }
-        for message in std::mem::take(&mut self.server.messages) {
-            let Some(session) = self.sessions.get(&message.to) else { continue };
-            match (&mut running, self.outputs.last_mut()) {
-                (Some(unit), _) if unit.conn == message.to => message.push.encode(session.protocol, &mut unit.out),
-                (_, Some(Output::Pushed(conn, out))) if *conn == message.to => {
-                    message.push.encode(session.protocol, out);
-                }
-                _ => {
-                    let mut out = BytesMut::new();
-                    message.push.encode(session.protocol, &mut out);
-                    self.outputs.push(Output::Pushed(message.to, out));
-                }
-            }
-        }
-    }
-
     fn selected(&self, conn: ConnId) -> (Keyspace, agq_resp::Protocol) {
         self.sessions.get(&conn).map_or((0, agq_resp::Protocol::Resp2), |session| {
             (self.server.keyspaces[usize::from(session.database)], session.protocol)
@@ -456,27 +420,6 @@ impl Engine {
         Ok(failed)
     }
 
-    /// Makes messages of what happened to keys.
-    fn tell_notices(&mut self) {
-        let classes = self.touched.classes;
-        for notice in self.touched.notices.drain(..) {
-            let database = self.server.keyspaces.iter().position(|keyspace| *keyspace == notice.keyspace);
-            // What expires in a keyspace that was flushed is nobody's any more.
-            let Some(database) = database else { continue };
-            let mut tell = |channel: Vec<u8>, text: Bytes| {
-                self.server.channels.publish(Topic::Channel, &channel.into(), &text, &mut self.server.messages);
-            };
-            let event = Bytes::from_static(notice.event.as_bytes());
-            if classes.has(Classes::KEYSPACE) {
-                let channel = [format!("__keyspace@{database}__:").as_bytes(), &notice.name[..]].concat();
-                tell(channel, event.clone());
-            }
-            if classes.has(Classes::KEYEVENT) {
-                tell(format!("__keyevent@{database}__:{}", notice.event).into_bytes(), notice.name);
-            }
-        }
-    }
-
     /// Keeps what a command wrote; within an EXEC that is one unit with what follows.
     fn keep(&mut self, batch: &mut Batch<'_>) {
         self.tell_notices();
@@ -488,64 +431,6 @@ impl Engine {
     /// Changes are noted while somebody waits for one or watches for one.
     fn want_touches(&mut self) {
         self.touched.wanted = !self.waiters.is_empty() || !self.server.watches.is_empty();
-    }
-
-    /// Runs parked commands whose things were touched, oldest first, until nothing that was touched is waited for.
-    fn wake(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<()> {
-        let mut next = 0;
-        while let Some(touch) = self.touched.things.get(next).cloned() {
-            next += 1;
-            self.server.watches.note(&touch);
-            self.wake_one(batch, &touch, now)?;
-        }
-        self.touched.things.clear();
-        Ok(())
-    }
-
-    fn wake_one(&mut self, batch: &mut Batch<'_>, touch: &Touch, now: Millis) -> storage::Result<()> {
-        if let Touch::Keyspace(keyspace) = touch {
-            // The database shows another keyspace now: what waits there has to wait for other things.
-            for (turn, conn) in self.waiters.waiting_in(*keyspace) {
-                self.retry(batch, touch, (turn, conn), now)?;
-            }
-            return Ok(());
-        }
-        let mut after = 0;
-        while let Some((turn, conn)) = self.waiters.next_waiting(touch, after) {
-            after = turn;
-            if self.retry(batch, touch, (turn, conn), now)? == Retried::Drained {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Runs a parked command again.
-    fn retry(
-        &mut self,
-        batch: &mut Batch<'_>,
-        touch: &Touch,
-        (turn, conn): (u64, ConnId),
-        now: Millis,
-    ) -> storage::Result<Retried> {
-        let Some(mut parked) = self.waiters.take(conn) else { return Ok(Retried::Open) };
-        // It passed the gate when it came; that there is little room now is no reason to leave it empty-handed.
-        let Some(command) = lookup(parked.request.arg(0)) else { return Ok(Retried::Open) };
-        match self.execute(batch, &parked.unit, command, &parked.request, now, Some(touch))? {
-            Step::Reply(reply) => {
-                self.answer(&mut parked.unit, &reply);
-                self.ready.push_back(parked.unit);
-            }
-            Step::Parked(wait) => {
-                let drained = wait.drained;
-                self.waiters.put_back(turn, Parked { wait: parked.wait.renewed(wait), ..parked });
-                if drained {
-                    return Ok(Retried::Drained);
-                }
-            }
-            Step::Heavy(_) | Step::Execute(_) | Step::Several(_) | Step::Ask(_) => self.unpark(parked),
-        }
-        Ok(Retried::Open)
     }
 }
 
