@@ -16,6 +16,7 @@ mod connection;
 mod context;
 pub mod cursors;
 mod databases;
+mod dump;
 mod error;
 mod hashes;
 mod info;

@@ -312,6 +312,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::databases::COMMANDS,
         super::object::COMMANDS,
         super::scans::COMMANDS,
+        super::dump::COMMANDS,
         super::strings::COMMANDS,
         super::bitmaps::COMMANDS,
         super::bitfield::COMMANDS,

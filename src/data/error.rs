@@ -35,6 +35,12 @@ pub enum Error {
     /// A string would become too long.
     #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
     StringTooLong,
+    /// The version of a payload is too high, or its checksum is another.
+    #[error("ERR DUMP payload version or checksum are wrong")]
+    BadDumpFooter,
+    /// A payload is no value.
+    #[error("ERR Bad data format")]
+    BadDump,
     /// The key that a command needs is not there.
     #[error("ERR no such key")]
     NoSuchKey,

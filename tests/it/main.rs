@@ -5,6 +5,7 @@
 mod cli;
 mod contract;
 mod differential;
+mod dumps;
 mod hashes_model;
 mod heavy;
 mod kill;
