@@ -114,7 +114,7 @@ fn get(ctx: &Context<'_, '_>, request: &Request) -> Reply {
 
 /// Sets all that is asked for, or nothing.
 fn set(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
-    let mut changes = Vec::new();
+    let (mut changes, mut classes) = (Vec::new(), None);
     for place in (2..request.len()).step_by(2) {
         let name = String::from_utf8_lossy(request.arg(place)).to_ascii_lowercase();
         let failed = |why: &str| {
@@ -136,11 +136,15 @@ fn set(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
             return Err(failed("duplicate parameter").into());
         }
         changes.push((*known, sound(takes, &value).map_err(|why| failed(&why))?));
+        if matches!(takes, Takes::Classes) {
+            // Not read from the value as it is kept, which does not show all of it: `An` becomes `A`.
+            classes = Classes::parse(&value);
+        }
+    }
+    if let Some(classes) = classes {
+        ctx.touched.classes = classes;
     }
     for (name, value) in changes {
-        if name == "notify-keyspace-events" {
-            ctx.touched.classes = Classes::parse(value.as_bytes()).unwrap_or_default();
-        }
         // Each limit has its old name too.
         let both = [name.replace("listpack", "ziplist"), name.replace("ziplist", "listpack")];
         for (known, ..) in TUNABLE.iter().filter(|(known, ..)| both.iter().any(|name| name == known)) {
