@@ -4,6 +4,7 @@ use agq_resp::{Reply, Request};
 
 use crate::clock::Millis;
 use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
+use crate::data::notices::Classes;
 use crate::data::{Kind, View, dump};
 
 /// Elements, and bytes of a string, that DUMP reads on the core thread.
@@ -104,9 +105,12 @@ fn restore(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     if deadline.is_some_and(|at| at <= now) {
         if let Some(old) = old {
             edit.delete(name, &old)?;
+            edit.notice_gone(name);
         }
     } else {
         edit.put_value(name, old.as_ref(), value, deadline)?;
+        edit.notice(Classes::NEW, "new", name);
+        edit.notice(Classes::GENERIC, "restore", name);
     }
     Ok(Reply::ok())
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use agq_resp::{Reply, Request};
 
-use crate::command::{Ask, Wait};
+use crate::command::{Ask, ReadContext, Wait};
 use crate::{data, jobs, storage};
 
 /// An error reply: the whole text, its code first. Never fatal.
@@ -48,6 +48,8 @@ pub enum Halt {
     KeepAndBlock(Wait),
     /// It is answered with several replies.
     Several(Vec<Reply>),
+    /// It reads so much that this should run on a snapshot instead.
+    Heavy(fn(&ReadContext<'_>, &Request) -> Outcome),
     /// The engine is to do something with connections.
     Ask(Ask),
     /// These commands are to be run as one unit.

@@ -35,6 +35,7 @@ mod server;
 mod session;
 mod set_algebra;
 mod sets;
+mod sort;
 mod strings;
 mod subcommand;
 pub mod table;

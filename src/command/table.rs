@@ -313,6 +313,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::object::COMMANDS,
         super::scans::COMMANDS,
         super::dump::COMMANDS,
+        super::sort::COMMANDS,
         super::strings::COMMANDS,
         super::bitmaps::COMMANDS,
         super::bitfield::COMMANDS,

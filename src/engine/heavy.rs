@@ -35,7 +35,7 @@ impl HeavyRead {
             Ok(Err(Halt::Error(error))) => Ok(error.reply()),
             Ok(Err(Halt::Block(wait) | Halt::KeepAndBlock(wait))) => Ok(wait.timeout_reply),
             // No reading command ends so.
-            Ok(Err(Halt::Execute(_) | Halt::Several(_) | Halt::Ask(_))) => Ok(Reply::Null),
+            Ok(Err(Halt::Execute(_) | Halt::Several(_) | Halt::Heavy(_) | Halt::Ask(_))) => Ok(Reply::Null),
             Ok(Err(Halt::Fatal(error))) => Err(error),
             Err(_panic) => Ok(panicked(&String::from_utf8_lossy(self.request.arg(0)))),
         }

@@ -406,6 +406,7 @@ impl Engine {
             }
             Ok(Err(Halt::Execute(queued))) => return Ok(Step::Execute(queued)),
             Ok(Err(Halt::Several(replies))) => return Ok(Step::Several(replies)),
+            Ok(Err(Halt::Heavy(run))) => return Ok(Step::Heavy(run)),
             Ok(Err(Halt::Ask(ask))) => return Ok(Step::Ask(ask)),
             Ok(Err(Halt::Block(wait))) => Step::Parked(wait),
             Ok(Err(Halt::Error(error))) => Step::Reply(error.reply()),

@@ -129,3 +129,39 @@ fn long_strings_are_compared_and_counted_elsewhere() {
     let matches = "*4 \"matches\" *1 *2 *2 :0 :0 *2 :11500 :11500 \"len\" :1";
     assert_eq!(replies, [":11001", ":11501", ":11001", "+OK", matches, ":0", ":1", ":40000000", ":1"]);
 }
+
+#[test]
+fn large_collections_are_sorted_and_dumped() {
+    let server = Server::agq(&[]);
+    let mut wire = server.connect();
+    let count = format!(":{ELEMENTS}");
+    // Each number stands for another, so that the order is not the one that there is already.
+    let shuffled = (0..ELEMENTS).map(|number| (number * 7919 % ELEMENTS).to_string()).collect::<Vec<_>>().join(" ");
+    send(
+        &mut wire,
+        &[
+            &format!("RPUSH l {shuffled}"),
+            "SORT l",
+            "SORT_RO l DESC LIMIT 1 2",
+            "MULTI",
+            "SORT l LIMIT 0 2",
+            "EXEC",
+            "SORT l STORE sorted",
+            "SORT sorted BY nosort DESC LIMIT 0 1",
+            "DUMP l",
+        ],
+    );
+    assert_eq!(wire.read().unwrap().to_string(), count);
+    assert_eq!(numbers(&mut wire), (0..ELEMENTS).collect::<Vec<_>>());
+    assert_eq!(numbers(&mut wire), [ELEMENTS - 2, ELEMENTS - 3]);
+    assert_eq!(wire.read().unwrap().to_string(), "+OK");
+    assert_eq!(wire.read().unwrap().to_string(), "+QUEUED");
+    assert_eq!(wire.read().unwrap().to_string(), "*1 *2 \"0\" \"1\"");
+    assert_eq!(wire.read().unwrap().to_string(), count);
+    assert_eq!(numbers(&mut wire), [ELEMENTS - 1]);
+    let Frame::Blob(_, payload) = wire.read().unwrap() else { panic!("not a payload") };
+    wire.send(&[[&b"RESTORE"[..], b"again", b"0", &payload].map(<[u8]>::to_vec).to_vec()]).unwrap();
+    assert_eq!(wire.read().unwrap().to_string(), "+OK");
+    send(&mut wire, &["SORT again"]);
+    assert_eq!(numbers(&mut wire), (0..ELEMENTS).collect::<Vec<_>>());
+}

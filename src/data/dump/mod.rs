@@ -93,7 +93,8 @@ impl View<'_> {
 }
 
 impl Edit<'_, '_> {
-    /// Puts a value under a name, in place of `old`. What was written before an error must be taken back.
+    /// Puts a value under a name, in place of `old`; notices are left to the command. What was written before an error
+    /// must be taken back.
     ///
     /// # Errors
     /// [`Error::BadDump`] when an element stands there twice; [`TooLarge`](crate::storage::Error::TooLarge).
@@ -104,14 +105,18 @@ impl Edit<'_, '_> {
         value: Value,
         deadline: Option<Millis>,
     ) -> Result<()> {
-        if let Value::String(value) = value {
-            return self.set_string(name, old, value, deadline);
-        }
+        let noticed = self.touched.notices.len();
         if let Some(old) = old {
             self.delete(name, old)?;
         }
+        self.put_new_value(name, value, deadline)?;
+        self.touched.notices.truncate(noticed);
+        Ok(())
+    }
+
+    fn put_new_value(&mut self, name: &[u8], value: Value, deadline: Option<Millis>) -> Result<()> {
         let (given, added) = match value {
-            Value::String(_) => return Ok(()),
+            Value::String(value) => return self.set_string(name, None, value, deadline),
             Value::List(elements) => (elements.len(), self.list_push(name, End::Right, elements)?),
             Value::Set(members) => (members.len(), self.set_add(name, members.iter().map(|member| &member[..]))?),
             Value::Hash(entries) => (entries.len(), self.hash_set(name, entries, false)?),
