@@ -6,6 +6,7 @@ use agq_resp::{Reply, Request};
 
 use crate::command::{Command, CommandError, Flags, Group, Outcome, ReadContext, Run, args, subcommand};
 use crate::data::{Kind, Record, Result, View, strings, trash};
+use crate::storage::Table;
 
 /// Elements looked at to tell how large all are.
 const SAMPLES: u64 = 5;
@@ -116,7 +117,8 @@ fn usage(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     let samples = if samples == 0 { 10_000 } else { samples.min(10_000) };
     let own = request.arg(2).len() + 4 + record.encode().len();
     let mut bytes = 0_u64;
-    for (table, id) in trash::elements_of(&record)? {
+    let tables = trash::elements_of(&record)?.into_iter().filter(|(table, _)| *table != Table::Counts);
+    for (table, id) in tables {
         let (mut seen, mut sum) = (0_u64, 0_u64);
         ctx.view.rows_of(table, &id, &mut |key, value| {
             seen += 1;

@@ -4,8 +4,10 @@ use agq_resp::{Protocol, Reply, Request};
 use bytes::Bytes;
 
 use crate::command::sets::{random_count, repeats};
-use crate::command::zsets::scored;
+use crate::command::zsets::{index, scored};
 use crate::command::{Command, CommandError, Flags, Group, Outcome, ReadContext, Run, args};
+use crate::data::Error;
+use crate::data::zsets::{ScoreRange, Scored, Window};
 
 /// Elements of a collection, or picks, past which a read leaves the core thread.
 const HEAVY: u64 = 10_000;
@@ -23,8 +25,11 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("ZRANDMEMBER", -2, Group::SortedSet, Flags::READONLY, Run::Read(zrandmember))
         .keys(1, 1, 1)
         .heavy(|ctx, request| {
-            Ok(ctx.view.sorted_set(request.arg(1))?.is_some_and(|set| set.len() > HEAVY) || asks_for_many(request))
+            // A pick looks at some hundred rows.
+            let many = picks(request, "WITHSCORES")?.is_some_and(|(count, _)| count.unsigned_abs() > HEAVY / 100);
+            Ok(many && ctx.view.sorted_set(request.arg(1))?.is_some_and(|set| set.len() > HEAVY / 100))
         })
+        .prepare(index)
         .doc(
             "6.2.0",
             "key [count [WITHSCORES]]",
@@ -117,7 +122,13 @@ fn zrandmember(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     let mut random = fastrand::Rng::with_seed(ctx.seed);
     let Some(set) = set else { return Ok(nothing(picks.is_some())) };
     let (count, with_scores) = picks.unwrap_or((1, false));
-    let found = ctx.view.zat(&set, &places(count, set.len(), &mut random))?;
+    let places = places(count, set.len(), &mut random);
+    let found = if places.len() as u64 == set.len() && count > 0 {
+        ctx.view.zrange_by_score(&set, ScoreRange::ALL, Window::ALL)?
+    } else {
+        let picks = places.into_iter().map(|place| ctx.view.zat(&set, place).transpose());
+        picks.flatten().collect::<Result<Vec<Scored>, Error>>()?
+    };
     let member = |(member, _)| Reply::Bulk(member);
     if picks.is_none() {
         return Ok(found.into_iter().next().map_or(Reply::Null, member));

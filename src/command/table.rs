@@ -184,6 +184,9 @@ pub enum Run {
 /// Tells from counts, before rows are read, whether a reading command would hold up the core.
 pub type IsHeavy = fn(&ReadContext<'_>, &Request) -> Result<bool, Halt>;
 
+/// Writes what a reading command needs to be fast, such as an index; runs on the core before it.
+pub type Prepare = fn(&mut Context<'_, '_>, &Request) -> Result<(), Halt>;
+
 /// A row of the command table.
 #[derive(Clone, Copy)]
 pub struct Command {
@@ -209,6 +212,8 @@ pub struct Command {
     pub run: Run,
     /// Whether a reading command is heavy.
     pub heavy: Option<IsHeavy>,
+    /// What makes a reading command fast, if that is not there yet.
+    pub prepare: Option<Prepare>,
 }
 
 impl Command {
@@ -227,6 +232,7 @@ impl Command {
             differs: None,
             run,
             heavy: None,
+            prepare: None,
         }
     }
 
@@ -257,6 +263,13 @@ impl Command {
     #[must_use]
     pub const fn heavy(mut self, heavy: IsHeavy) -> Command {
         self.heavy = Some(heavy);
+        self
+    }
+
+    /// What makes it fast.
+    #[must_use]
+    pub const fn prepare(mut self, prepare: Prepare) -> Command {
+        self.prepare = Some(prepare);
         self
     }
 

@@ -5,10 +5,13 @@ use std::ops::Bound;
 use agq_resp::{Reply, Request};
 use bytes::Bytes;
 
-use crate::command::zsets::{is_heavy, member, scored};
-use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, ReadContext, Run, args};
+use crate::command::zsets::{index, is_heavy, member, scored};
+use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
 use crate::data::zsets::{MemberRange, ScoreRange, Scored, SortedSet, Window};
 use crate::data::{Error, View};
+
+/// Members that a range may pass over without an index.
+const FAR: u64 = 1000;
 
 /// Reads a range out of a request.
 type Parse = fn(&Request) -> Result<Range, CommandError>;
@@ -21,20 +24,24 @@ pub(super) const COMMANDS: &[Command] = &[
             "key start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count] [WITHSCORES]",
             "The members in a range of places, scores or members.",
         )
-        .heavy(|ctx, request| walks_far(ctx, request, parse_zrange)),
+        .heavy(|ctx, request| walks_far(ctx, request, parse_zrange))
+        .prepare(|ctx, request| index_far(ctx, request, parse_zrange)),
     range("ZREVRANGE", Run::Read(zrevrange))
         .doc("1.2.0", "key start stop [WITHSCORES]", "The members in a range of places from the highest down.")
-        .heavy(|ctx, request| walks_far(ctx, request, parse_zrevrange)),
+        .heavy(|ctx, request| walks_far(ctx, request, parse_zrevrange))
+        .prepare(|ctx, request| index_far(ctx, request, parse_zrevrange)),
     range("ZRANGEBYSCORE", Run::Read(zrangebyscore))
         .doc("1.0.5", "key min max [WITHSCORES] [LIMIT offset count]", "The members with scores in a range.")
-        .heavy(|ctx, request| walks_far(ctx, request, parse_zrangebyscore)),
+        .heavy(|ctx, request| walks_far(ctx, request, parse_zrangebyscore))
+        .prepare(|ctx, request| index_far(ctx, request, parse_zrangebyscore)),
     range("ZREVRANGEBYSCORE", Run::Read(zrevrangebyscore))
         .doc(
             "2.2.0",
             "key max min [WITHSCORES] [LIMIT offset count]",
             "The members with scores in a range, from the highest down.",
         )
-        .heavy(|ctx, request| walks_far(ctx, request, parse_zrevrangebyscore)),
+        .heavy(|ctx, request| walks_far(ctx, request, parse_zrevrangebyscore))
+        .prepare(|ctx, request| index_far(ctx, request, parse_zrevrangebyscore)),
     range("ZRANGEBYLEX", Run::Read(zrangebylex))
         .doc(
             "2.8.9",
@@ -72,8 +79,22 @@ const fn range(name: &'static str, run: Run) -> Command {
     Command::new(name, -4, Group::SortedSet, Flags::READONLY, run).keys(1, 1, 1)
 }
 
-fn walks_far(ctx: &ReadContext<'_>, request: &Request, parse: Parse) -> Result<bool, crate::command::Halt> {
+fn walks_far(ctx: &ReadContext<'_>, request: &Request, parse: Parse) -> Result<bool, Halt> {
     is_heavy(ctx, request, |set| parse(request).map(|range| range.walks(set)))
+}
+
+/// A range that begins far from where the set does, so that its index helps, makes that.
+fn index_far(ctx: &mut Context<'_, '_>, request: &Request, parse: Parse) -> Result<(), Halt> {
+    let range = parse(request)?;
+    let Some(set) = ctx.view().sorted_set(request.arg(1))? else { return Ok(()) };
+    let skips = match range.span {
+        Span::Scores(_) => range.window.skip.min(set.len()),
+        Span::Members(_) => 0,
+        Span::Places(start, stop) => {
+            places(start, stop, set.len()).map_or(0, |(start, stop)| start.min(set.len() - 1 - stop))
+        }
+    };
+    if skips > FAR { index(ctx, request) } else { Ok(()) }
 }
 
 /// A range as ZRANGE and ZRANGEBYSCORE know it.
@@ -95,9 +116,10 @@ impl Range {
     /// How many members it walks over at most.
     fn walks(&self, set: &SortedSet) -> u64 {
         match self.span {
-            Span::Scores(_) | Span::Members(_) => self.window.skip.saturating_add(self.window.take),
+            Span::Scores(_) => self.window.take,
+            Span::Members(_) => self.window.skip.saturating_add(self.window.take),
             Span::Places(start, stop) => match places(start, stop, set.len()) {
-                Some((start, stop)) => (stop + 1).min(set.len() - start),
+                Some((start, stop)) => stop - start + 1,
                 None => 0,
             },
         }

@@ -39,10 +39,20 @@ pub(super) const COMMANDS: &[Command] = &[
         "key",
         "The number of members.",
     ),
-    Command::new("ZCOUNT", 4, Group::SortedSet, READ.and(FAST), Run::Read(zcount))
+    Command::new("ZCOUNT", 4, Group::SortedSet, READ.and(FAST), Run::Read(zcount)).keys(1, 1, 1).prepare(index).doc(
+        "2.0.0",
+        "key min max",
+        "The number of members with scores in a range.",
+    ),
+    Command::new("ZRANK", 3, Group::SortedSet, READ.and(FAST), Run::Read(zrank)).keys(1, 1, 1).prepare(index).doc(
+        "2.0.0",
+        "key member",
+        "How many members stand before one.",
+    ),
+    Command::new("ZREVRANK", 3, Group::SortedSet, READ.and(FAST), Run::Read(zrevrank))
         .keys(1, 1, 1)
-        .doc("2.0.0", "key min max", "The number of members with scores in a range.")
-        .heavy(|ctx, request| is_heavy(ctx, request, |_| Ok(u64::MAX))),
+        .prepare(index)
+        .doc("2.0.0", "key member", "How many members stand before one, from the highest down."),
     Command::new("ZPOPMIN", -2, Group::SortedSet, WRITE.and(FAST), Run::Write(zpopmin)).keys(1, 1, 1).doc(
         "5.0.0",
         "key [count]",
@@ -158,6 +168,29 @@ fn zcount(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     let range = score_range(request.arg(2), request.arg(3))?;
     let Some(set) = ctx.view.sorted_set(request.arg(1))? else { return Ok(Reply::int(0)) };
     Ok(Reply::int(ctx.view.zcount(&set, range)?.cast_signed()))
+}
+
+/// Ranks are asked for: the set gets its index, if it is large.
+pub(super) fn index(ctx: &mut Context<'_, '_>, request: &Request) -> Result<(), Halt> {
+    let mut edit = ctx.edit();
+    match edit.view().sorted_set(request.arg(1))? {
+        Some(set) => Ok(edit.zindex(request.arg(1), &set)?),
+        None => Ok(()),
+    }
+}
+
+fn zrank(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    rank(ctx, request, false)
+}
+
+fn zrevrank(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    rank(ctx, request, true)
+}
+
+fn rank(ctx: &ReadContext<'_>, request: &Request, reverse: bool) -> Outcome {
+    let Some(set) = ctx.view.sorted_set(request.arg(1))? else { return Ok(Reply::Null) };
+    let place = ctx.view.zrank(&set, request.arg(2), reverse)?;
+    Ok(place.map_or(Reply::Null, |place| Reply::int(place.cast_signed())))
 }
 
 /// True when the set is large and `walks` says that much of it is walked over. A request that is refused is not

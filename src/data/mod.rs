@@ -14,6 +14,7 @@ pub mod keys;
 pub mod keyspaces;
 pub mod lists;
 pub mod notices;
+pub mod ranks;
 pub mod record;
 pub mod sets;
 pub mod strings;

@@ -18,7 +18,7 @@ fn element_tables(kind: Kind) -> &'static [Table] {
         Kind::String => &[Table::Blobs],
         Kind::List => &[Table::Lists],
         Kind::Hash => &[Table::Hashes],
-        Kind::SortedSet => &[Table::ZScores, Table::ZMembers],
+        Kind::SortedSet => &[Table::ZScores, Table::ZMembers, Table::Counts],
         Kind::Set => &[Table::Sets],
     }
 }

@@ -40,6 +40,11 @@ pub(super) fn dispatch(ctx: &mut Context<'_, '_>, command: &Command, request: &R
             outcome => outcome.map(Step::Reply),
         },
         Run::Read(run) => {
+            if let Some(prepare) = command.prepare.filter(|_| ctx.server.refusal.is_none())
+                && let Err(Halt::Fatal(error)) = prepare(ctx, request)
+            {
+                return Err(Halt::Fatal(error));
+            }
             let in_transaction = ctx.in_transaction;
             let ctx = ctx.reading();
             if !in_transaction && command.is_heavy(&ctx, request)? {

@@ -49,11 +49,13 @@ pub enum Table {
     Workers = 18,
     /// event number → event.
     Events = 19,
+    /// (id u64, level u8, first key) → how many elements a part of a large collection has.
+    Counts = 20,
 }
 
 impl Table {
     /// Every table, in the order of its number.
-    pub const ALL: [Table; 20] = [
+    pub const ALL: [Table; 21] = [
         Table::Meta,
         Table::Keys,
         Table::Blobs,
@@ -74,6 +76,7 @@ impl Table {
         Table::Actions,
         Table::Workers,
         Table::Events,
+        Table::Counts,
     ];
 
     /// How many tables there are.
@@ -103,6 +106,7 @@ impl Table {
             Table::Actions => "actions",
             Table::Workers => "workers",
             Table::Events => "events",
+            Table::Counts => "counts",
         }
     }
 

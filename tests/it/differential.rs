@@ -139,7 +139,7 @@ fn zset_command() -> impl Strategy<Value = Vec<String>> {
             let pairs = pairs.into_iter().flat_map(|(score, member)| [score, member]);
             ["ZADD".to_owned(), name].into_iter().chain(flags).chain(pairs).collect()
         }),
-        1 => (word(&["ZSCORE", "ZREM", "ZMSCORE"]), zset_name(), member()).prop_map(|(a, b, c)| vec![a, b, c]),
+        1 => (word(&["ZSCORE", "ZREM", "ZMSCORE", "ZRANK", "ZREVRANK"]), zset_name(), member()).prop_map(|(a, b, c)| vec![a, b, c]),
         2 => (word(&["ZCARD", "ZPOPMIN", "ZPOPMAX", "TYPE", "DEL"]), zset_name()).prop_map(|(a, b)| vec![a, b]),
         1 => (word(&["ZPOPMIN", "ZPOPMAX"]), zset_name(), number()).prop_map(|(a, b, c)| vec![a, b, c]),
         3 => (zset_name(), number(), number(), options)

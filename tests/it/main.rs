@@ -11,6 +11,7 @@ mod heavy;
 mod kill;
 mod lists_model;
 mod pubsub;
+mod ranks;
 mod recover;
 mod redis_crate;
 mod restart;

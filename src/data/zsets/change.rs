@@ -98,13 +98,14 @@ impl Edit<'_, '_> {
         if found.is_none() && (rule.presence == Presence::Existing || members.is_empty()) {
             return Ok(done);
         }
-        let set = match &found {
+        let mut set = match &found {
             Some(set) => set.clone(),
             None => {
                 let id = keys::next_id(self.batch)?.to_be_bytes();
-                SortedSet { record: Record::new(Kind::SortedSet, Bytes::new()), id, len: 0 }
+                SortedSet { record: Record::new(Kind::SortedSet, Bytes::new()), id, len: 0, height: 0 }
             }
         };
+        let mut ranks = set.ranks();
         for (given, member) in members {
             let old = stored_score(self.batch, &set, member)?;
             done.score = rule.apply(old, *given)?;
@@ -114,24 +115,44 @@ impl Edit<'_, '_> {
                 (old, Some(new)) => {
                     if let Some(old) = old {
                         self.batch.remove(Table::ZScores, set.score_key(old, member))?;
+                        ranks.remove(self.batch, &SortedSet::rank_key(old, member))?;
                         done.changed += 1;
                     } else {
                         done.added += 1;
                     }
                     self.batch.put(Table::ZScores, set.score_key(new, member), Bytes::new())?;
+                    ranks.add(self.batch, &SortedSet::rank_key(new, member))?;
                     let bits = ordered_bits(new).to_be_bytes().to_vec();
                     self.batch.put(Table::ZMembers, set.member_key(member), bits)?;
                 }
             }
         }
-        if done.added > 0 {
-            let len = set.len + done.added;
-            let record = Record { body: [set.id, len.to_be_bytes()].concat().into(), ..set.record };
-            self.store(name, found.as_ref().map(|set| &set.record), &record)?;
+        set.len += done.added;
+        let grown = set.height != ranks.height;
+        set.height = ranks.height;
+        if done.added > 0 || grown {
+            self.store(name, found.as_ref().map(|set| &set.record), &set.record())?;
         } else if done.changed > 0 {
             self.touch(name);
         }
         Ok(done)
+    }
+
+    /// Makes the index of ranks of a set that is large and has none, since somebody asks for ranks. From then on it is
+    /// kept; sets that nobody asks so do not pay for it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn zindex(&mut self, name: &[u8], set: &SortedSet) -> Result<()> {
+        let mut ranks = set.ranks();
+        if ranks.height > 0 || set.len <= ranks.limits.elements.into() {
+            return Ok(());
+        }
+        ranks.build(self.batch)?;
+        let indexed = SortedSet { height: ranks.height, ..set.clone() };
+        let row = keys::record_key(self.keyspace, name);
+        // Nothing of the set has changed: who watches it is not told.
+        Ok(self.batch.put(Table::Keys, row, indexed.record().encode())?)
     }
 
     /// Removes members; answers how many there were.
@@ -248,6 +269,7 @@ impl Edit<'_, '_> {
     fn remove_member(&mut self, set: &SortedSet, score: f64, member: &[u8]) -> Result<()> {
         self.batch.remove(Table::ZScores, set.score_key(score, member))?;
         self.batch.remove(Table::ZMembers, set.member_key(member))?;
+        set.ranks().remove(self.batch, &SortedSet::rank_key(score, member))?;
         Ok(())
     }
 
@@ -260,11 +282,17 @@ impl Edit<'_, '_> {
             storage::Error::corrupt(Table::Keys, format!("a sorted set of {} members lost {removed}", set.len))
         })?;
         if len == 0 {
+            set.ranks().remove_all(self.batch)?;
             self.forget(name, &set.record)?;
             self.notice_gone(name);
             return Ok(());
         }
-        let record = Record { body: [set.id, len.to_be_bytes()].concat().into(), ..set.record.clone() };
-        self.store(name, Some(&set.record), &record)
+        let mut left = SortedSet { len, ..set.clone() };
+        let mut ranks = set.ranks();
+        if ranks.height > 0 && len < u64::from(ranks.limits.elements) / 4 {
+            ranks.remove_all(self.batch)?;
+            left.height = 0;
+        }
+        self.store(name, Some(&set.record), &left.record())
     }
 }

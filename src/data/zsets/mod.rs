@@ -1,6 +1,6 @@
 //! Sorted sets: members in the order of their scores, equal scores in the order of the members' bytes.
 //!
-//! The record's body is `[id u64][length u64]`. A member stands twice: `zscores` `(id, score, member) → ()` gives
+//! The record's body is `[id u64][length u64]`, and the height of its index of ranks where it has one, `[height u8]`. A member stands twice: `zscores` `(id, score, member) → ()` gives
 //! the order, `zmembers` `(id, member) → score` the score. Scores are never NaN, and -0 is kept as 0.
 
 mod change;
@@ -10,11 +10,15 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
+use crate::data::ranks::{LIMITS, Ranks};
 use crate::data::{Kind, Record, Result, View};
 use crate::storage::{self, Rows, Table, tables};
 
 pub use change::{AddRule, Added, Direction, Presence};
 pub use combine::{Aggregate, Source};
+
+/// Members that are passed over one by one instead of by the index.
+const FEW: u64 = 64;
 
 /// A member and its score.
 pub type Scored = (Bytes, f64);
@@ -25,14 +29,37 @@ pub struct SortedSet {
     record: Record,
     id: [u8; 8],
     len: u64,
+    /// The height of its index, see [`Ranks`]; 0 without one.
+    height: u8,
 }
 
 impl SortedSet {
     fn read(record: Record) -> storage::Result<SortedSet> {
         let corrupt = || storage::Error::corrupt(Table::Keys, "a sorted set's record is not an id and a length");
-        let (id, len) = record.body.split_first_chunk().ok_or_else(corrupt)?;
-        let len = u64::from_be_bytes(len.try_into().map_err(|_| corrupt())?);
-        Ok(SortedSet { id: *id, len, record })
+        let (id, rest) = record.body.split_first_chunk().ok_or_else(corrupt)?;
+        let (len, rest) = rest.split_first_chunk().ok_or_else(corrupt)?;
+        let height = match rest {
+            [] => 0,
+            [height] => *height,
+            _ => return Err(corrupt()),
+        };
+        Ok(SortedSet { id: *id, len: u64::from_be_bytes(*len), height, record })
+    }
+
+    /// The record as it is now.
+    fn record(&self) -> Record {
+        let height = [self.height];
+        let height: &[u8] = if self.height == 0 { &[] } else { &height };
+        Record { body: [&self.id[..], &self.len.to_be_bytes(), height].concat().into(), ..self.record.clone() }
+    }
+
+    /// The index of its members in the order of their scores.
+    fn ranks(&self) -> Ranks {
+        Ranks { id: self.id, table: Table::ZScores, height: self.height, limits: LIMITS }
+    }
+
+    fn rank_key(score: f64, member: &[u8]) -> Vec<u8> {
+        [&ordered_bits(score).to_be_bytes()[..], member].concat()
     }
 
     /// The number that its members stand under.
@@ -167,7 +194,7 @@ impl View<'_> {
     }
 
     /// The members at the places `start` to `stop`, both inclusive and counted from 0, `reverse` from the highest
-    /// down. Walks from the nearer end.
+    /// down.
     ///
     /// # Errors
     /// When the store fails.
@@ -176,16 +203,33 @@ impl View<'_> {
         if start > stop {
             return Ok(Vec::new());
         }
-        let take = stop - start + 1;
-        let beyond = set.len - 1 - stop;
-        let turned = beyond < start;
-        let window = Window { reverse: reverse != turned, skip: if turned { beyond } else { start }, take };
-        let mut found =
-            self.zrange_by_score(set, ScoreRange { min: Bound::Unbounded, max: Bound::Unbounded }, window)?;
-        if turned {
-            found.reverse();
+        let (take, beyond) = (stop - start + 1, set.len - 1 - stop);
+        if beyond >= start {
+            return self.zrange_by_score(set, ScoreRange::ALL, Window { reverse, skip: start, take });
         }
+        // From the nearer end.
+        let mut found = self.zrange_by_score(set, ScoreRange::ALL, Window { reverse: !reverse, skip: beyond, take })?;
+        found.reverse();
         Ok(found)
+    }
+
+    /// The place of a member, counted from 0, `reverse` from the highest down; `None` when it is not there.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn zrank(&self, set: &SortedSet, member: &[u8], reverse: bool) -> Result<Option<u64>> {
+        let Some(score) = stored_score(self.rows, set, member)? else { return Ok(None) };
+        let place = set.ranks().before(self.rows, &SortedSet::rank_key(score, member))?;
+        Ok(Some(if reverse { set.len.saturating_sub(place + 1) } else { place }))
+    }
+
+    /// The member at a place, counted from 0.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn zat(&self, set: &SortedSet, place: u64) -> Result<Option<Scored>> {
+        let key = set.ranks().at(self.rows, place)?;
+        Ok(key.map(|key| set.split_score_key(&[&set.id[..], &key].concat())).transpose()?)
     }
 
     /// The members with scores in `range`.
@@ -197,8 +241,16 @@ impl View<'_> {
         if window.take == 0 {
             return Ok(found);
         }
-        let (from, to) = range.keys(set);
+        let (mut from, mut to) = range.keys(set);
         let mut left = window;
+        if set.height > 0 && window.skip > FEW {
+            match self.skipped(set, (&from, &to), window)? {
+                Some(place) if window.reverse => to = [place, vec![0]].concat(),
+                Some(place) => from = place,
+                None => return Ok(found),
+            }
+            left.skip = 0;
+        }
         let mut failed = None;
         let (from, to) = (Bound::Included(&from[..]), Bound::Excluded(&to[..]));
         self.rows.scan(Table::ZScores, from, to, window.reverse, &mut |key, _| {
@@ -248,19 +300,29 @@ impl View<'_> {
         Ok(found)
     }
 
+    /// The key of the row from which on a window takes members of a range of rows; `None` when it passes them all over.
+    fn skipped(&self, set: &SortedSet, (from, to): (&[u8], &[u8]), window: Window) -> Result<Option<Vec<u8>>> {
+        let ranks = set.ranks();
+        let before = |key: &[u8]| ranks.before(self.rows, key.get(set.id.len()..).unwrap_or_default());
+        let (first, end) = (before(from)?, before(to)?);
+        let place = if window.reverse {
+            end.checked_sub(1).and_then(|last| last.checked_sub(window.skip)).filter(|place| *place >= first)
+        } else {
+            first.checked_add(window.skip).filter(|place| *place < end)
+        };
+        let Some(place) = place else { return Ok(None) };
+        let key = ranks.at(self.rows, place)?;
+        Ok(key.map(|key| [&set.id[..], &key].concat()))
+    }
+
     /// How many members have scores in `range`.
     ///
     /// # Errors
     /// When the store fails.
     pub fn zcount(&self, set: &SortedSet, range: ScoreRange) -> Result<u64> {
         let (from, to) = range.keys(set);
-        let mut count = 0;
-        let (from, to) = (Bound::Included(&from[..]), Bound::Excluded(&to[..]));
-        self.rows.scan(Table::ZScores, from, to, false, &mut |_, _| {
-            count += 1;
-            ControlFlow::Continue(())
-        })?;
-        Ok(count)
+        let before = |key: &[u8]| set.ranks().before(self.rows, key.get(set.id.len()..).unwrap_or_default());
+        Ok(before(&to)?.saturating_sub(before(&from)?))
     }
 }
 
@@ -274,16 +336,6 @@ impl View<'_> {
         let (rows, more) = self.elements(Table::ZMembers, set.id, after, count)?;
         let scored = rows.into_iter().map(|(member, row)| Ok((member, score_of_row(&row)?)));
         Ok((scored.collect::<storage::Result<_>>()?, more))
-    }
-
-    /// The members at some places among all, counted from 0 in the order of their bytes, in the order of `places`.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn zat(&self, set: &SortedSet, places: &[u64]) -> Result<Vec<Scored>> {
-        let rows = self.elements_at(Table::ZMembers, set.id, places)?;
-        let scored = rows.into_iter().map(|(member, row)| Ok((member, score_of_row(&row)?)));
-        Ok(scored.collect::<storage::Result<_>>()?)
     }
 }
 

@@ -1,0 +1,459 @@
+//! An order-statistic index: how many elements of a collection stand before a key, and which one stands at a place.
+//!
+//! The elements of a collection, ordered by their keys, are divided into buckets; the buckets of a level are children of
+//! those of the level above, up to one root. A row of the `counts` table `(id, level u8, first key)` →
+//! `[elements u64][children u32]` says how many elements lie in a bucket, and how many elements or buckets it is
+//! divided into. The first bucket of every level begins with the empty key. A bucket with too many children is split
+//! in the middle; one without any is removed. An added or removed element so changes one row a level, and a question
+//! looks at a few hundred rows however large the collection is.
+//!
+//! A small collection has no index (`height` 0): its elements are counted one by one.
+
+use std::ops::{Bound, ControlFlow};
+
+use bytes::Bytes;
+
+use crate::storage::{Batch, Error, Result, Rows, Table, tables};
+
+/// How many children a bucket may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Elements of a bucket of the lowest level. A collection that has no more needs no index.
+    pub elements: u32,
+    /// Buckets of one above; four at least.
+    pub buckets: u32,
+}
+
+/// Measured: see docs/adr/0010-ranks.md.
+pub const LIMITS: Limits = Limits { elements: 1024, buckets: 1024 };
+
+/// The index of one collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ranks {
+    /// What the keys of its elements begin with.
+    pub id: [u8; 8],
+    /// Where its elements stand.
+    pub table: Table,
+    /// The level of the root; 0 when there is no index.
+    pub height: u8,
+    /// When buckets are split.
+    pub limits: Limits,
+}
+
+/// A bucket: its first key, and what its row says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Bucket {
+    first: Bytes,
+    elements: u64,
+    children: u32,
+}
+
+impl Bucket {
+    fn read(key: &[u8], row: &[u8]) -> Result<Bucket> {
+        let read = || {
+            let (elements, rest) = row.split_first_chunk()?;
+            let children = rest.try_into().ok()?;
+            Some((u64::from_be_bytes(*elements), u32::from_be_bytes(children)))
+        };
+        let (elements, children) = read().ok_or_else(|| corrupt("a row that is not two numbers"))?;
+        Ok(Bucket { first: Bytes::copy_from_slice(key.get(9..).unwrap_or_default()), elements, children })
+    }
+
+    fn row(&self) -> Vec<u8> {
+        [&self.elements.to_be_bytes()[..], &self.children.to_be_bytes()].concat()
+    }
+}
+
+fn corrupt(what: &str) -> Error {
+    Error::corrupt(Table::Counts, what.to_owned())
+}
+
+impl Ranks {
+    /// How many elements stand before `key`, which need not be one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn before(&self, rows: &dyn Rows, key: &[u8]) -> Result<u64> {
+        let (mut sum, mut first) = (0, Bytes::new());
+        for level in (1..self.height).rev() {
+            let mut last = None::<Bucket>;
+            self.visit(rows, level, &first, Bound::Included(key), &mut |bucket| {
+                if let Some(passed) = last.replace(bucket) {
+                    sum += passed.elements;
+                }
+                ControlFlow::Continue(())
+            })?;
+            first = last.ok_or_else(|| corrupt("a level without a first bucket"))?.first;
+        }
+        let (from, to) = (self.element(&first), self.element(key));
+        rows.scan(self.table, Bound::Included(&from), Bound::Excluded(&to), false, &mut |_, _| {
+            sum += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(sum)
+    }
+
+    /// The key of the element at a place, counted from 0; `None` when there are fewer.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn at(&self, rows: &dyn Rows, place: u64) -> Result<Option<Bytes>> {
+        let (mut left, mut first) = (place, Bytes::new());
+        for level in (1..self.height).rev() {
+            let mut found = None;
+            self.visit(rows, level, &first, Bound::Unbounded, &mut |bucket| {
+                if left < bucket.elements {
+                    found = Some(bucket.first);
+                    return ControlFlow::Break(());
+                }
+                left -= bucket.elements;
+                ControlFlow::Continue(())
+            })?;
+            match found {
+                Some(found) => first = found,
+                None => return Ok(None),
+            }
+        }
+        let mut found = None;
+        let end = tables::prefix_end(&self.id);
+        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        rows.scan(self.table, Bound::Included(&self.element(&first)), end, false, &mut |key, _| {
+            if left == 0 {
+                found = key.get(8..).map(Bytes::copy_from_slice);
+                return ControlFlow::Break(());
+            }
+            left -= 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(found)
+    }
+
+    /// Makes the index of a collection that has none, of all its elements.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn build(&mut self, batch: &mut Batch<'_>) -> Result<()> {
+        let full = self.limits.elements / 2;
+        let mut buckets = vec![Bucket { first: Bytes::new(), elements: 0, children: 0 }];
+        let end = tables::prefix_end(&self.id);
+        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        batch.scan(self.table, Bound::Included(&self.id), end, false, &mut |key, _| {
+            if let Some(bucket) = buckets.last_mut().filter(|bucket| bucket.children < full) {
+                bucket.elements += 1;
+                bucket.children += 1;
+            } else {
+                let first = Bytes::copy_from_slice(key.get(8..).unwrap_or_default());
+                buckets.push(Bucket { first, elements: 1, children: 1 });
+            }
+            ControlFlow::Continue(())
+        })?;
+        self.height = 1;
+        loop {
+            for bucket in &buckets {
+                self.put(batch, self.height, bucket)?;
+            }
+            if buckets.len() <= 1 {
+                return Ok(());
+            }
+            self.height += 1;
+            let grouped = buckets.chunks(self.limits.buckets as usize / 2).map(|children| Bucket {
+                first: children.first().map(|child| child.first.clone()).unwrap_or_default(),
+                elements: children.iter().map(|child| child.elements).sum(),
+                children: children.len() as u32,
+            });
+            buckets = grouped.collect();
+        }
+    }
+
+    /// Removes the index.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn remove_all(&mut self, batch: &mut Batch<'_>) -> Result<()> {
+        for level in 1..=self.height {
+            let mut rows = Vec::new();
+            self.visit(batch, level, &[], Bound::Unbounded, &mut |bucket| {
+                rows.push(bucket.first);
+                ControlFlow::Continue(())
+            })?;
+            for first in rows {
+                batch.remove(Table::Counts, self.bucket(level, &first))?;
+            }
+        }
+        self.height = 0;
+        Ok(())
+    }
+
+    /// Counts an element that was added.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn add(&mut self, batch: &mut Batch<'_>, key: &[u8]) -> Result<()> {
+        let mut crowded = None;
+        for level in self.counted() {
+            let mut bucket = self.find(batch, level, key)?;
+            bucket.elements += 1;
+            if level == 1 {
+                bucket.children += 1;
+            }
+            self.put(batch, level, &bucket)?;
+            if level == 1 && bucket.children > self.limits.elements {
+                crowded = Some(bucket);
+            }
+        }
+        let mut level = 1;
+        while let Some(bucket) = crowded {
+            crowded = self.split(batch, level, bucket)?;
+            level += 1;
+        }
+        Ok(())
+    }
+
+    /// The levels whose buckets know how many elements they have. Nobody asks the root of a divided collection.
+    fn counted(&self) -> std::ops::RangeInclusive<u8> {
+        1..=if self.height > 1 { self.height - 1 } else { self.height }
+    }
+
+    /// Counts off an element that was removed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn remove(&mut self, batch: &mut Batch<'_>, key: &[u8]) -> Result<()> {
+        let too_few = || corrupt("a bucket has more elements than its row says");
+        let path = (1..=self.height).map(|level| self.find(batch, level, key)).collect::<Result<Vec<_>>>()?;
+        // Which buckets of the path go. One that its parent begins with stays as long as that does: every key must lie in
+        // a bucket of each level.
+        let mut gone = vec![false; path.len()];
+        for place in (0..path.len().saturating_sub(1)).rev() {
+            let (bucket, parent) = (&path[place], &path[place + 1]);
+            gone[place] =
+                bucket.elements == 1 && !bucket.first.is_empty() && (bucket.first != parent.first || gone[place + 1]);
+        }
+        let mut child_gone = true;
+        for ((level, mut bucket), is_gone) in (1..).zip(path).zip(gone) {
+            if self.counted().contains(&level) {
+                bucket.elements = bucket.elements.checked_sub(1).ok_or_else(too_few)?;
+            } else if !child_gone {
+                continue;
+            }
+            bucket.children = bucket.children.checked_sub(child_gone.into()).ok_or_else(too_few)?;
+            if is_gone {
+                // An empty bucket that it begins with may stand below it.
+                for level in 1..=level {
+                    batch.remove(Table::Counts, self.bucket(level, &bucket.first))?;
+                }
+            } else {
+                self.put(batch, level, &bucket)?;
+            }
+            child_gone = is_gone;
+        }
+        Ok(())
+    }
+
+    /// Splits a bucket in the middle; a root gets a root above it. Returns the parent if that has too many children now.
+    fn split(&mut self, batch: &mut Batch<'_>, level: u8, bucket: Bucket) -> Result<Option<Bucket>> {
+        let half = bucket.children / 2;
+        let mut halves = [(Bytes::new(), 0, 0), (Bytes::new(), 0, 0)];
+        let mut divide = |key: &[u8], weight: u64| {
+            let [left, right] = &mut halves;
+            if left.2 < half {
+                (left.1, left.2) = (left.1 + weight, left.2 + 1);
+            } else {
+                if right.2 == 0 {
+                    right.0 = Bytes::copy_from_slice(key);
+                }
+                (right.1, right.2) = (right.1 + weight, right.2 + 1);
+            }
+            if right.2 + half == bucket.children { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        if level == 1 {
+            let end = tables::prefix_end(&self.id);
+            let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let from = self.element(&bucket.first);
+            batch.scan(self.table, Bound::Included(&from), end, false, &mut |key, _| {
+                divide(key.get(8..).unwrap_or_default(), 1)
+            })?;
+        } else {
+            let all = Bound::Unbounded;
+            self.visit(batch, level - 1, &bucket.first, all, &mut |child| divide(&child.first, child.elements))?;
+        }
+        let [(_, left_elements, _), (first, elements, children)] = halves;
+        if children + half != bucket.children {
+            return Err(corrupt("a bucket has fewer children than its row says"));
+        }
+        let right = Bucket { first, elements, children };
+        self.put(batch, level, &Bucket { first: bucket.first, elements: left_elements, children: half })?;
+        self.put(batch, level, &right)?;
+        if level == self.height {
+            self.height += 1;
+            self.put(batch, self.height, &Bucket { first: Bytes::new(), elements: 0, children: 2 })?;
+            return Ok(None);
+        }
+        let mut parent = self.find(batch, level + 1, &right.first)?;
+        parent.children += 1;
+        self.put(batch, level + 1, &parent)?;
+        Ok((parent.children > self.limits.buckets).then_some(parent))
+    }
+
+    /// The bucket of a level that a key lies in.
+    fn find(&self, rows: &dyn Rows, level: u8, key: &[u8]) -> Result<Bucket> {
+        let (from, to) = (self.bucket(level, &[]), self.bucket(level, key));
+        let found = rows.first(Table::Counts, Bound::Included(&from), Bound::Included(&to), true)?;
+        let (key, row) = found.ok_or_else(|| corrupt("a level without a first bucket"))?;
+        Bucket::read(&key, &row)
+    }
+
+    /// Visits the buckets of a level from one that begins with `first` on.
+    fn visit(
+        &self,
+        rows: &dyn Rows,
+        level: u8,
+        first: &[u8],
+        to: Bound<&[u8]>,
+        visit: &mut dyn FnMut(Bucket) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let from = self.bucket(level, first);
+        let to = match to {
+            Bound::Included(key) => Bound::Included(self.bucket(level, key)),
+            _ => Bound::Excluded(self.bucket(level + 1, &[])),
+        };
+        let mut failed = None;
+        let to = to.as_ref().map(|key| &key[..]);
+        rows.scan(Table::Counts, Bound::Included(&from), to, false, &mut |key, row| match Bucket::read(key, row) {
+            Ok(bucket) => visit(bucket),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        })?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn put(&self, batch: &mut Batch<'_>, level: u8, bucket: &Bucket) -> Result<()> {
+        batch.put(Table::Counts, self.bucket(level, &bucket.first), bucket.row())
+    }
+
+    fn bucket(&self, level: u8, first: &[u8]) -> Vec<u8> {
+        [&self.id[..], &[level], first].concat()
+    }
+
+    fn element(&self, key: &[u8]) -> Vec<u8> {
+        [&self.id[..], key].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::storage::{Db, Options};
+
+    const SMALL: Limits = Limits { elements: 4, buckets: 4 };
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Add(u16),
+        Remove(u16),
+        RemoveFrom(u16),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (0..400_u16).prop_map(Step::Add),
+            3 => (0..400_u16).prop_map(Step::Remove),
+            1 => (0..400_u16).prop_map(Step::RemoveFrom),
+        ]
+    }
+
+    fn with_batch(test: impl FnOnce(&mut Batch<'_>)) {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&Options::new(dir.path())).unwrap();
+        let mut batch = db.batch().unwrap();
+        test(&mut batch);
+    }
+
+    /// Every bucket says how many elements and children lie in it.
+    fn check(ranks: &Ranks, rows: &dyn Rows, elements: &BTreeSet<u16>) {
+        let mut children: Vec<(Bytes, u64)> =
+            elements.iter().map(|key| (Bytes::copy_from_slice(&key.to_be_bytes()), 1)).collect();
+        for level in 1..=ranks.height {
+            let mut buckets = Vec::new();
+            ranks
+                .visit(rows, level, &[], Bound::Unbounded, &mut |bucket| {
+                    buckets.push(bucket);
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
+            assert!(buckets.first().unwrap().first.is_empty(), "level {level}");
+            assert!(level < ranks.height || buckets.len() == 1, "level {level}");
+            for (place, bucket) in buckets.iter().enumerate() {
+                let end = buckets.get(place + 1).map(|next| &next.first);
+                let inside = children.iter().filter(|(key, _)| *key >= bucket.first && end.is_none_or(|end| key < end));
+                let (count, sum) = inside.fold((0, 0), |(count, sum), (_, weight)| (count + 1, sum + weight));
+                let counted = ranks.counted().contains(&level);
+                assert_eq!(
+                    (bucket.children, if counted { bucket.elements } else { sum }),
+                    (count, sum),
+                    "level {level}"
+                );
+                let most = if level == 1 { SMALL.elements } else { SMALL.buckets };
+                assert!(bucket.children <= most, "level {level}: {} children", bucket.children);
+            }
+            children = buckets.into_iter().map(|bucket| (bucket.first, bucket.elements)).collect();
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn ranks_are_those_of_a_sorted_set(
+            built in prop::collection::btree_set(0..400_u16, 0..60),
+            steps in prop::collection::vec(step(), 1..150),
+        ) {
+            with_batch(|batch| {
+                let mut elements = built;
+                let mut ranks = Ranks { id: [7; 8], table: Table::ZScores, height: 0, limits: SMALL };
+                let other = Ranks { id: [6, 255, 255, 255, 255, 255, 255, 255], ..ranks };
+                for id in [ranks.id, other.id, [8; 8]] {
+                    for key in &elements {
+                        batch.put(Table::ZScores, [&id[..], &key.to_be_bytes()].concat(), Bytes::new()).unwrap();
+                    }
+                }
+                ranks.build(batch).unwrap();
+                check(&ranks, batch, &elements);
+                for step in steps {
+                    let (add, keys) = match step {
+                        Step::Add(key) => (true, vec![key]),
+                        Step::Remove(key) => (false, vec![key]),
+                        Step::RemoveFrom(key) => (false, elements.range(key..).take(20).copied().collect()),
+                    };
+                    for key in keys {
+                        let bytes = key.to_be_bytes();
+                        if add && elements.insert(key) {
+                            batch.put(Table::ZScores, ranks.element(&bytes), Bytes::new()).unwrap();
+                            ranks.add(batch, &bytes).unwrap();
+                        } else if !add && elements.remove(&key) {
+                            batch.remove(Table::ZScores, ranks.element(&bytes)).unwrap();
+                            ranks.remove(batch, &bytes).unwrap();
+                        }
+                    }
+                }
+                check(&ranks, batch, &elements);
+                for key in (0..400).step_by(7) {
+                    let expected = elements.range(..key).count() as u64;
+                    assert_eq!(ranks.before(batch, &key.to_be_bytes()).unwrap(), expected);
+                }
+                for (place, key) in elements.iter().enumerate() {
+                    assert_eq!(ranks.at(batch, place as u64).unwrap().unwrap(), &key.to_be_bytes()[..]);
+                }
+                assert_eq!(ranks.at(batch, elements.len() as u64).unwrap(), None);
+                ranks.remove_all(batch).unwrap();
+                assert!(batch.first(Table::Counts, Bound::Unbounded, Bound::Unbounded, false).unwrap().is_none());
+            });
+        }
+    }
+}
