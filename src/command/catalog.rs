@@ -1,17 +1,21 @@
 //! COMMAND: the command table, as clients and redis-cli ask for it.
 
 use agq_resp::{Reply, Request};
+use bytes::Bytes;
 
 use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, Run, args, lookup, subcommand, table};
+use crate::data::glob;
 
 /// The rows of this file.
 pub(super) const COMMANDS: &[Command] = &[Command::new("COMMAND", -1, Group::Server, Flags::NONE, Run::Write(command))
     .doc(
         "2.8.13",
-        "[COUNT | INFO [name ...] | DOCS [name ...] | LIST]",
+        "[COUNT | INFO [name ...] | DOCS [name ...] | LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern] | \
+         GETKEYS command [argument ...] | GETKEYSANDFLAGS command [argument ...]]",
         "What commands there are, and how each is called.",
     )
-    .differs("Names arity, flags and keys, without key specifications, tips and subcommands; DOCS give all arguments as one text.")];
+    .differs("Names arity, flags and keys, without key specifications, tips and subcommands; DOCS give all arguments as one \
+        text; GETKEYSANDFLAGS tells of keys that they are read or written, not how.")];
 
 fn command(_: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let Some(word) = request.get(1) else {
@@ -29,12 +33,60 @@ fn command(_: &mut Context<'_, '_>, request: &Request) -> Outcome {
         }
         () if args::is(word, "DOCS") && request.len() == 2 => Ok(Reply::map(table::all().map(docs))),
         () if args::is(word, "DOCS") => Ok(Reply::map(request.iter().skip(2).filter_map(lookup).map(docs))),
-        () if args::is(word, "LIST") => match request.len() {
-            2 => Ok(Reply::array(table::all().map(name))),
-            _ => Err(CommandError::SYNTAX.into()),
-        },
+        () if args::is(word, "LIST") => list(request),
+        () if args::is(word, "GETKEYS") => {
+            let (_, keys) = keys_of(request)?;
+            Ok(Reply::array(keys))
+        }
+        () if args::is(word, "GETKEYSANDFLAGS") => {
+            let (command, keys) = keys_of(request)?;
+            let flags: &[&str] =
+                if command.flags.has(Flags::READONLY) { &["RO", "access"] } else { &["RW", "access", "update"] };
+            let pair = |key| Reply::array([key, words(flags.iter().copied())]);
+            Ok(Reply::array(keys.into_iter().map(pair)))
+        }
         () => Err(subcommand::unknown(request).into()),
     }
+}
+
+/// The names that a LIST asks for.
+fn list(request: &Request) -> Outcome {
+    if request.len() == 2 {
+        return Ok(Reply::array(table::all().map(name)));
+    }
+    let [filter, kind, value] = [2, 3, 4].map(|place| request.get(place).unwrap_or_default());
+    if request.len() != 5 || !args::is(filter, "FILTERBY") {
+        return Err(CommandError::SYNTAX.into());
+    }
+    let lower = |command: &Command| command.name.to_ascii_lowercase();
+    let fits: Box<dyn Fn(&&'static Command) -> bool> = match () {
+        () if args::is(kind, "MODULE") => Box::new(|_| false),
+        () if args::is(kind, "PATTERN") => Box::new(move |command| glob::matches(value, lower(command).as_bytes())),
+        () if args::is(kind, "ACLCAT") => {
+            let category = format!("@{}", String::from_utf8_lossy(value).to_ascii_lowercase());
+            Box::new(move |command| categories(command).any(|found| found == category))
+        }
+        () => return Err(CommandError::SYNTAX.into()),
+    };
+    Ok(Reply::array(table::all().filter(fits).map(name)))
+}
+
+/// The command that a request asks about, with its arguments, and its keys.
+fn keys_of(request: &Request) -> Result<(&'static Command, Vec<Reply>), CommandError> {
+    subcommand::takes(request, 4..=usize::MAX)?;
+    let asked = Request::from_args(request.iter().skip(2));
+    let command = lookup(asked.arg(0)).ok_or(CommandError::new("ERR Invalid command specified"))?;
+    if command.keys.first == 0 && command.counted == 0 {
+        return Err(CommandError::new("ERR The command has no key arguments"));
+    }
+    if !command.takes(asked.len()) {
+        return Err(CommandError::new("ERR Invalid number of arguments specified for command"));
+    }
+    if command.counted_keys(&asked).is_none() {
+        return Err(CommandError::new("ERR Invalid arguments specified for command"));
+    }
+    let keys = command.key_names(&asked).map(|key| Reply::bulk(Bytes::copy_from_slice(key))).collect();
+    Ok((command, keys))
 }
 
 fn name(command: &Command) -> Reply {
@@ -47,6 +99,22 @@ fn words(words: impl Iterator<Item = &'static str>) -> Reply {
 
 /// The ten fields of COMMAND INFO.
 fn row(command: &Command) -> Reply {
+    Reply::array([
+        name(command),
+        Reply::int(i64::from(command.arity)),
+        words(command.flags.names()),
+        Reply::int(command.keys.first as i64),
+        Reply::int(i64::from(command.keys.last)),
+        Reply::int(if command.keys.first == 0 { 0 } else { command.keys.step as i64 }),
+        words(categories(command)),
+        Reply::Set(Vec::new()),
+        Reply::Set(Vec::new()),
+        Reply::Set(Vec::new()),
+    ])
+}
+
+/// The ACL categories of a command.
+fn categories(command: &Command) -> impl Iterator<Item = &'static str> {
     let speed = if command.flags.has(Flags::FAST) { "@fast" } else { "@slow" };
     let category = |flag, category| command.flags.has(flag).then_some(category);
     let categories = [
@@ -56,18 +124,7 @@ fn row(command: &Command) -> Reply {
         Some(speed),
         category(Flags::BLOCKING, "@blocking"),
     ];
-    Reply::array([
-        name(command),
-        Reply::int(i64::from(command.arity)),
-        words(command.flags.names()),
-        Reply::int(command.keys.first as i64),
-        Reply::int(i64::from(command.keys.last)),
-        Reply::int(if command.keys.first == 0 { 0 } else { command.keys.step as i64 }),
-        words(categories.into_iter().flatten()),
-        Reply::Set(Vec::new()),
-        Reply::Set(Vec::new()),
-        Reply::Set(Vec::new()),
-    ])
+    categories.into_iter().flatten()
 }
 
 fn docs(command: &Command) -> (Reply, Reply) {

@@ -11,27 +11,27 @@ use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, Run,
 use crate::data::lists::End;
 use crate::data::{Edit, Error};
 
-const POP: Flags = Flags::WRITE.and(Flags::MOVABLE_KEYS);
+const POP: Flags = Flags::WRITE;
 const WAIT: Flags = POP.and(Flags::BLOCKING);
 
 /// The rows of this file.
 pub(super) const COMMANDS: &[Command] = &[
-    Command::new("LMPOP", -4, Group::List, POP, Run::Write(lmpop)).doc(
+    Command::new("LMPOP", -4, Group::List, POP, Run::Write(lmpop)).keys_counted_at(1).doc(
         "7.0.0",
         "numkeys key [key ...] LEFT | RIGHT [COUNT count]",
         "Removes and answers elements of the first list that is there, with its name.",
     ),
-    Command::new("BLMPOP", -5, Group::List, WAIT, Run::Write(blmpop)).doc(
+    Command::new("BLMPOP", -5, Group::List, WAIT, Run::Write(blmpop)).keys_counted_at(2).doc(
         "7.0.0",
         "timeout numkeys key [key ...] LEFT | RIGHT [COUNT count]",
         "As LMPOP, and waits for a list when there is none.",
     ),
-    Command::new("ZMPOP", -4, Group::SortedSet, POP, Run::Write(zmpop)).doc(
+    Command::new("ZMPOP", -4, Group::SortedSet, POP, Run::Write(zmpop)).keys_counted_at(1).doc(
         "7.0.0",
         "numkeys key [key ...] MIN | MAX [COUNT count]",
         "Removes and answers members of the first sorted set that is there, with its name.",
     ),
-    Command::new("BZMPOP", -5, Group::SortedSet, WAIT, Run::Write(bzmpop)).doc(
+    Command::new("BZMPOP", -5, Group::SortedSet, WAIT, Run::Write(bzmpop)).keys_counted_at(2).doc(
         "7.0.0",
         "timeout numkeys key [key ...] MIN | MAX [COUNT count]",
         "As ZMPOP, and waits for a sorted set when there is none.",

@@ -20,7 +20,8 @@ pub(super) const COMMANDS: &[Command] = &[
         "key [key ...]",
         "The members of the first set that none of the others has.",
     ),
-    Command::new("SINTERCARD", -3, Group::Set, READ.and(Flags::MOVABLE_KEYS), Run::Read(sintercard))
+    Command::new("SINTERCARD", -3, Group::Set, READ, Run::Read(sintercard))
+        .keys_counted_at(1)
         .heavy(|ctx, request| is_large(ctx, request, counted_keys(request, 1)?))
         .doc("7.0.0", "numkeys key [key ...] [LIMIT limit]", "How many members all sets have."),
     store("SINTERSTORE", Run::Write(sinterstore)).doc(

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use agq_resp::Request;
 
 use crate::command::{Context, Halt, Outcome, ReadContext};
+use crate::data::strings::parse_integer;
 
 /// Properties of a command, as COMMAND INFO lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,6 +201,8 @@ pub struct Command {
     pub flags: Flags,
     /// Where its keys stand.
     pub keys: KeySpec,
+    /// Where the number of further keys stands, which follow it; 0 when there are none.
+    pub counted: usize,
     /// The Redis version that brought it, or AGQ's.
     pub since: &'static str,
     /// The arguments, as the documentation writes them.
@@ -226,6 +229,7 @@ impl Command {
             group,
             flags,
             keys: KeySpec { first: 0, last: 0, step: 0 },
+            counted: 0,
             since: "1.0.0",
             usage: "",
             summary: "",
@@ -240,6 +244,14 @@ impl Command {
     #[must_use]
     pub const fn keys(mut self, first: usize, last: i32, step: usize) -> Command {
         self.keys = KeySpec { first, last, step };
+        self
+    }
+
+    /// Where the number of further keys stands.
+    #[must_use]
+    pub const fn keys_counted_at(mut self, place: usize) -> Command {
+        self.counted = place;
+        self.flags = self.flags.and(Flags::MOVABLE_KEYS);
         self
     }
 
@@ -300,8 +312,28 @@ impl Command {
         };
         let (first, step) = (self.keys.first, self.keys.step.max(1));
         let end = if first == 0 { 0 } else { (last + 1).min(request.len()) };
-        (first..end).step_by(step).map(|place| request.arg(place))
+        let counted = self.counted_keys(request).unwrap_or(0..0);
+        let stored = if self.name == "SORT" { sort_target(request) } else { None };
+        (first..end).step_by(step).chain(counted).chain(stored).map(|place| request.arg(place))
     }
+
+    /// The places of the keys whose number the request says; `None` when it says no sound one.
+    #[must_use]
+    pub fn counted_keys(&self, request: &Request) -> Option<std::ops::Range<usize>> {
+        if self.counted == 0 {
+            return Some(0..0);
+        }
+        let count = parse_integer(request.get(self.counted)?).and_then(|count| usize::try_from(count).ok())?;
+        let first = self.counted + 1;
+        (count > 0 && count <= request.len().saturating_sub(first)).then(|| first..first + count)
+    }
+}
+
+/// Where SORT puts what it sorts: behind the last STORE among its options.
+fn sort_target(request: &Request) -> Option<usize> {
+    let mut words = request.iter().enumerate().skip(2);
+    let (store, _) = words.rfind(|(_, word)| word.eq_ignore_ascii_case(b"STORE"))?;
+    (store + 1 < request.len()).then_some(store + 1)
 }
 
 impl fmt::Debug for Command {

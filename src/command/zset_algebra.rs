@@ -13,7 +13,7 @@ use crate::data::sets::Combination;
 use crate::data::zsets::{Aggregate, Scored, Source};
 use crate::data::{Error, View};
 
-const READ: Flags = Flags::READONLY.and(Flags::MOVABLE_KEYS);
+const READ: Flags = Flags::READONLY;
 const STORE: Flags = Flags::WRITE.and(Flags::DENYOOM);
 
 const UNION: Algebra = Algebra { name: "zunion", how: Combination::Union, keys_at: 1 };
@@ -27,6 +27,7 @@ const DIFFERENCE_STORE: Algebra = Algebra { name: "zdiffstore", how: Combination
 /// The rows of this file.
 pub(super) const COMMANDS: &[Command] = &[
     Command::new("ZUNION", -3, Group::SortedSet, READ, Run::Read(|ctx, request| UNION.read(ctx, request)))
+        .keys_counted_at(1)
         .heavy(|ctx, request| UNION.is_heavy(ctx, request))
         .doc(
             "6.2.0",
@@ -34,6 +35,7 @@ pub(super) const COMMANDS: &[Command] = &[
             "The members of all sorted sets together.",
         ),
     Command::new("ZINTER", -3, Group::SortedSet, READ, Run::Read(|ctx, request| INTERSECTION.read(ctx, request)))
+        .keys_counted_at(1)
         .heavy(|ctx, request| INTERSECTION.is_heavy(ctx, request))
         .doc(
             "6.2.0",
@@ -41,6 +43,7 @@ pub(super) const COMMANDS: &[Command] = &[
             "The members that all sorted sets have.",
         ),
     Command::new("ZDIFF", -3, Group::SortedSet, READ, Run::Read(|ctx, request| DIFFERENCE.read(ctx, request)))
+        .keys_counted_at(1)
         .heavy(|ctx, request| DIFFERENCE.is_heavy(ctx, request))
         .doc(
             "6.2.0",
@@ -48,6 +51,7 @@ pub(super) const COMMANDS: &[Command] = &[
             "The members of the first sorted set that none of the others has.",
         ),
     Command::new("ZINTERCARD", -3, Group::SortedSet, READ, Run::Read(zintercard))
+        .keys_counted_at(1)
         .heavy(|ctx, request| CARD.is_heavy(ctx, request))
         .doc("7.0.0", "numkeys key [key ...] [LIMIT limit]", "How many members all sorted sets have."),
     store("ZUNIONSTORE", Run::Write(|ctx, request| UNION_STORE.store(ctx, request))).doc(
@@ -73,7 +77,7 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 const fn store(name: &'static str, run: Run) -> Command {
-    Command::new(name, -4, Group::SortedSet, STORE.and(Flags::MOVABLE_KEYS), run).keys(1, 1, 1)
+    Command::new(name, -4, Group::SortedSet, STORE, run).keys(1, 1, 1).keys_counted_at(2)
 }
 
 /// One of the commands that combine.

@@ -41,10 +41,7 @@ pub(crate) fn concern(session: &Session, command: &Command, request: &Request) -
     if session.database != 0 {
         return false;
     }
-    if command.flags.has(Flags::MOVABLE_KEYS) {
-        return request.iter().skip(1).any(name::has_prefix);
-    }
-    if command.keys.first == 0 {
+    if command.keys.first == 0 && command.counted == 0 {
         return names::lists_names(command);
     }
     command.key_names(request).any(name::has_prefix)
@@ -90,11 +87,7 @@ fn first_view<'r>(
     command: &Command,
     request: &'r Request,
 ) -> Result<Option<(&'r [u8], Name)>, Halt> {
-    let view = ctx.view();
-    if command.flags.has(Flags::MOVABLE_KEYS) {
-        return first_of(&view, request.iter().skip(1));
-    }
-    first_of(&view, command.key_names(request))
+    first_of(&ctx.view(), command.key_names(request))
 }
 
 fn first_of<'r>(
