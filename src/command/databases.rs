@@ -5,7 +5,7 @@ use std::ops::{Bound, ControlFlow};
 use agq_resp::{Reply, Request};
 use bytes::Bytes;
 
-use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, ReadContext, Run, args};
+use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, ReadContext, Run, args, views};
 use crate::data::keyspaces::{self, DATABASES};
 use crate::data::notices::Classes;
 use crate::data::{Edit, Touch};
@@ -61,6 +61,9 @@ fn copy(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     if to == usize::from(ctx.session.database) && source == target {
         return Err(same_object().into());
     }
+    if to == 0 {
+        views::check_ordinary(ctx, target, request)?;
+    }
     let keyspace = ctx.server.keyspaces[to];
     let Some(record) = ctx.edit().record(source)? else { return Ok(Reply::int(0)) };
     let mut edit = Edit { keyspace, ..ctx.edit() };
@@ -78,6 +81,9 @@ fn move_key(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let (name, to) = (request.arg(1), database(request.arg(2))?);
     if to == usize::from(ctx.session.database) {
         return Err(same_object().into());
+    }
+    if to == 0 {
+        views::check_ordinary(ctx, name, request)?;
     }
     let keyspace = ctx.server.keyspaces[to];
     let Some(record) = ctx.edit().record(name)? else { return Ok(Reply::int(0)) };

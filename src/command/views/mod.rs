@@ -102,6 +102,18 @@ fn first_of<'r>(
     Ok(None)
 }
 
+/// Checks that a name of database 0 is an ordinary key's: what a command of another database puts there must not vanish
+/// behind a job or a queue.
+///
+/// # Errors
+/// When it is a view.
+pub(super) fn check_ordinary(ctx: &Context<'_, '_>, key: &[u8], request: &Request) -> Result<(), Halt> {
+    match Name::resolve(&ctx.database_0(), key)? {
+        Some(name) => Err(refuse::command(&name, key, request)),
+        None => Ok(()),
+    }
+}
+
 /// The stamp of what a name of database 0 shows: another one when that has changed; `None` for an ordinary key's name.
 ///
 /// # Errors
