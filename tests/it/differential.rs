@@ -444,7 +444,8 @@ const UNORDERED: [&str; 8] = ["SMEMBERS", "SINTER", "SUNION", "SDIFF", "SPOP", "
 
 /// A reply as text; what has no order is put into one.
 fn text(command: &[String], mut reply: Frame) -> String {
-    if UNORDERED.contains(&command[0].as_str()) {
+    // The replies of a transaction are compared whatever order each has in itself.
+    if UNORDERED.contains(&command[0].as_str()) || command[0] == "EXEC" {
         sort(&mut reply);
     }
     reply.to_string()
@@ -457,9 +458,30 @@ fn sort(frame: &mut Frame) {
     }
 }
 
-fn replies(wire: &mut Wire, commands: &[Vec<String>]) -> Vec<String> {
+/// What is sent: some of the commands in a transaction, all in one version of the protocol.
+#[derive(Debug, Clone)]
+struct Sequence {
+    commands: Vec<Vec<String>>,
+    resp3: bool,
+}
+
+fn sequence(command: impl Strategy<Value = Vec<String>>) -> impl Strategy<Value = Sequence> {
+    let transaction = prop::option::weighted(0.3, (0_usize..40, 0_usize..20));
+    let parts = (prop::collection::vec(command, 1..40), transaction, any::<bool>());
+    parts.prop_map(|(mut commands, transaction, resp3)| {
+        if let Some((from, length)) = transaction {
+            let from = from.min(commands.len());
+            commands.insert(from, words(&["MULTI"]));
+            commands.insert((from + 1 + length).min(commands.len()), words(&["EXEC"]));
+        }
+        Sequence { commands, resp3 }
+    })
+}
+
+fn replies(wire: &mut Wire, Sequence { commands, resp3 }: &Sequence) -> Vec<String> {
     let bytes = |command: &Vec<String>| command.iter().map(|word| word.clone().into_bytes()).collect();
     wire.call("FLUSHALL").unwrap();
+    wire.call(if *resp3 { "HELLO 3" } else { "HELLO 2" }).unwrap();
     wire.send(&commands.iter().map(bytes).collect::<Vec<_>>()).unwrap();
     commands.iter().map(|command| text(command, wire.read().unwrap())).collect()
 }
@@ -525,10 +547,10 @@ fn compare(command: impl Strategy<Value = Vec<String>>) {
     let seed: u64 = given("AGQ_DIFFERENTIAL_SEED").unwrap_or_else(|| std::process::id().into());
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_le_bytes(); 4].concat());
-    let result = TestRunner::new_with_rng(config, random).run(&prop::collection::vec(command, 1..40), |commands| {
-        let expected = replies(&mut redis.borrow_mut(), &commands);
-        let found = replies(&mut agq.borrow_mut(), &commands);
-        for ((command, expected), found) in commands.iter().zip(expected).zip(found) {
+    let result = TestRunner::new_with_rng(config, random).run(&sequence(command), |sent| {
+        let expected = replies(&mut redis.borrow_mut(), &sent);
+        let found = replies(&mut agq.borrow_mut(), &sent);
+        for ((command, expected), found) in sent.commands.iter().zip(expected).zip(found) {
             prop_assert_eq!(found, expected, "{}", command.join(" "));
         }
         Ok(())
