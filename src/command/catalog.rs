@@ -7,15 +7,23 @@ use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, Run,
 use crate::data::glob;
 
 /// The rows of this file.
-pub(super) const COMMANDS: &[Command] = &[Command::new("COMMAND", -1, Group::Server, Flags::NONE, Run::Write(command))
-    .doc(
-        "2.8.13",
-        "[COUNT | INFO [name ...] | DOCS [name ...] | LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern] | \
+pub(super) const COMMANDS: &[Command] = &[Command::new(
+    "COMMAND",
+    -1,
+    Group::Server,
+    Flags::CONTAINER,
+    Run::Write(command),
+)
+.doc(
+    "2.8.13",
+    "[COUNT | INFO [name ...] | DOCS [name ...] | LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern] | \
          GETKEYS command [argument ...] | GETKEYSANDFLAGS command [argument ...]]",
-        "What commands there are, and how each is called.",
-    )
-    .differs("Names arity, flags and keys, without key specifications, tips and subcommands; DOCS give all arguments as one \
-        text; GETKEYSANDFLAGS tells of keys that they are read or written, not how.")];
+    "What commands there are, and how each is called.",
+)
+.differs(
+    "Names arity, flags and keys, without key specifications, tips and subcommands; DOCS give all arguments as one \
+        text; GETKEYSANDFLAGS tells of keys that they are read or written, not how.",
+)];
 
 fn command(_: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let Some(word) = request.get(1) else {
@@ -113,14 +121,42 @@ fn row(command: &Command) -> Reply {
     ])
 }
 
+/// Commands whose ACL categories do not follow from their groups and flags.
+const EXCEPTIONS: [(&str, &[&str]); 16] = [
+    ("ASKING", &["@fast", "@connection"]),
+    ("COMMAND", &["@slow", "@connection"]),
+    ("DBSIZE", &["@keyspace", "@read", "@fast"]),
+    ("FLUSHALL", &["@keyspace", "@write", "@slow", "@dangerous"]),
+    ("FLUSHDB", &["@keyspace", "@write", "@slow", "@dangerous"]),
+    ("INFO", &["@slow", "@dangerous"]),
+    ("KEYS", &["@keyspace", "@read", "@slow", "@dangerous"]),
+    ("LASTSAVE", &["@admin", "@fast", "@dangerous"]),
+    ("READONLY", &["@fast", "@connection"]),
+    ("READWRITE", &["@fast", "@connection"]),
+    ("RESTORE", &["@keyspace", "@write", "@slow", "@dangerous"]),
+    ("ROLE", &["@admin", "@fast", "@dangerous"]),
+    ("SORT", &["@write", "@set", "@sortedset", "@list", "@slow", "@dangerous"]),
+    ("SORT_RO", &["@read", "@set", "@sortedset", "@list", "@slow", "@dangerous"]),
+    ("SWAPDB", &["@keyspace", "@write", "@fast", "@dangerous"]),
+    ("WAIT", &["@slow", "@connection"]),
+];
+
 /// The ACL categories of a command.
-fn categories(command: &Command) -> impl Iterator<Item = &'static str> {
+pub(super) fn categories(command: &Command) -> impl Iterator<Item = &'static str> {
+    let exception = EXCEPTIONS.iter().find(|(name, _)| *name == command.name).map(|(_, categories)| *categories);
+    let usual = usual_categories(command).filter(move |_| exception.is_none());
+    exception.unwrap_or_default().iter().copied().chain(usual)
+}
+
+fn usual_categories(command: &Command) -> impl Iterator<Item = &'static str> {
     let speed = if command.flags.has(Flags::FAST) { "@fast" } else { "@slow" };
     let category = |flag, category| command.flags.has(flag).then_some(category);
     let categories = [
         category(Flags::READONLY, "@read"),
         category(Flags::WRITE, "@write"),
-        Some(command.group.acl_category()),
+        command.group.acl_category(),
+        category(Flags::ADMIN, "@admin"),
+        category(Flags::ADMIN, "@dangerous"),
         Some(speed),
         category(Flags::BLOCKING, "@blocking"),
     ];

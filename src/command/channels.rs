@@ -73,6 +73,13 @@ impl Channels {
         names.filter(|(of, _)| *of == topic).map(|(_, name)| name.clone()).collect()
     }
 
+    /// How many channels, patterns and shard channels have subscribers.
+    #[must_use]
+    pub fn totals(&self) -> [usize; 3] {
+        let count = |topic| self.by_name.keys().filter(|(of, _)| *of == topic).count();
+        [Topic::Channel, Topic::Pattern, Topic::Shard].map(count)
+    }
+
     /// How many subscriptions a connection has: shard channels, or channels and patterns together, as Redis counts.
     #[must_use]
     pub fn count(&self, conn: u64, topic: Topic) -> usize {

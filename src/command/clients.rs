@@ -14,7 +14,7 @@ pub(super) const COMMANDS: &[Command] = &[Command::new(
     "CLIENT",
     -2,
     Group::Connection,
-    Flags::NONE,
+    Flags::CONTAINER,
     Run::Write(client),
 )
 .doc(

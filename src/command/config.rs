@@ -1,26 +1,26 @@
 //! CONFIG: what the server was started with, and what may be set while it runs.
 //!
 //! Of Redis's tuning parameters those are taken and kept that AGQ has no use for but clients and test suites set: they
-//! bound encodings that AGQ does not have. `notify-keyspace-events` is the one that does something.
+//! bound encodings that AGQ does not have. Those do something that choose notices, and what is measured.
 
 use std::ops::RangeInclusive;
 
 use agq_resp::{Reply, Request};
 use bytes::Bytes;
 
-use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, Run, args, subcommand};
+use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, Run, Statistics, args, subcommand};
 use crate::data::glob;
 use crate::data::notices::Classes;
 
 /// The rows of this file.
-pub(super) const COMMANDS: &[Command] = &[Command::new("CONFIG", -2, Group::Server, Flags::ADMIN, Run::Write(config))
+pub(super) const COMMANDS: &[Command] = &[Command::new("CONFIG", -2, Group::Server, Flags::ADMIN.and(Flags::CONTAINER), Run::Write(config))
     .doc(
         "2.0.0",
         "GET pattern [pattern ...] | SET parameter value [parameter value ...] | RESETSTAT | REWRITE",
         "The server's parameters.",
     )
     .differs(
-        "SET takes notify-keyspace-events, and Redis's limits of encodings and intervals, which change nothing here. \
+        "SET takes notify-keyspace-events, what SLOWLOG and LATENCY keep, and Redis's limits of encodings and intervals, which change nothing here. \
          What was chosen at the start can be set to what it is only. Nothing that is set outlives the server.",
     )];
 
@@ -55,6 +55,9 @@ const TUNABLE: &[(&str, Takes, &str)] = &[
     ("lazyfree-lazy-user-del", Takes::YesNo, "no"),
     ("lua-time-limit", Takes::Integer(0..=i64::MAX), "5000"),
     ("busy-reply-threshold", Takes::Integer(0..=i64::MAX), "5000"),
+    ("slowlog-log-slower-than", Takes::Integer(-1..=i64::MAX), "10000"),
+    ("slowlog-max-len", Takes::Integer(0..=i64::MAX), "128"),
+    ("latency-monitor-threshold", Takes::Integer(0..=i64::MAX), "0"),
     ("maxmemory-samples", Takes::Integer(1..=64), "5"),
 ];
 
@@ -90,6 +93,7 @@ fn config(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
         subcommand::takes(request, 2..=2)?;
         ctx.server.facts.commands_processed = 0;
         ctx.server.facts.connections_received = 0;
+        ctx.server.statistics.reset();
         return Ok(Reply::ok());
     }
     if args::is(word, "REWRITE") {
@@ -150,8 +154,21 @@ fn set(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
         for (known, ..) in TUNABLE.iter().filter(|(known, ..)| both.iter().any(|name| name == known)) {
             ctx.server.tuning.set(known, value.clone());
         }
+        measure(&mut ctx.server.statistics, name, &value);
     }
     Ok(Reply::ok())
+}
+
+/// Lets what is measured follow the parameters.
+fn measure(statistics: &mut Statistics, name: &str, value: &str) {
+    let Ok(number) = args::integer(value.as_bytes()) else { return };
+    let natural = usize::try_from(number).unwrap_or(usize::MAX);
+    match name {
+        "slowlog-log-slower-than" => statistics.slow.slower_than = number,
+        "slowlog-max-len" => statistics.slow.longest = natural,
+        "latency-monitor-threshold" => statistics.events.threshold_ms = natural as u64,
+        _ => {}
+    }
 }
 
 /// The value as it is kept.

@@ -143,6 +143,7 @@ fn reset(ctx: &mut Context<'_, '_>, _: &Request) -> Outcome {
     ctx.session.reset(!asks_key);
     ctx.server.watches.clear(ctx.session.id);
     ctx.server.channels.leave(ctx.session.id);
+    ctx.server.monitors.remove(&ctx.session.id);
     Ok(Reply::simple("RESET"))
 }
 

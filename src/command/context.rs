@@ -1,5 +1,6 @@
 //! What a command function is given.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use agq_resp::{Protocol, Reply, Request};
@@ -7,7 +8,7 @@ use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
-use crate::command::{Channels, Halt, Message, ReadContext, Session, Tuning, Watches};
+use crate::command::{Channels, Halt, Message, ReadContext, Session, Statistics, Tuning, Watches};
 use crate::data::keyspaces::DATABASES;
 use crate::data::{Edit, Keyspace, Touch, Touched, View};
 use crate::jobs::{Jobs, Reported, Settings};
@@ -24,6 +25,22 @@ pub struct Config {
     pub sweep_interval_ms: u64,
     /// Leases, heartbeats, output; the engine adds the grace that leases have after its start.
     pub jobs: Settings,
+    /// What the system is asked for.
+    pub system: System,
+}
+
+/// What commands and their measuring ask of the system; changes no data.
+#[derive(Clone, Copy)]
+pub struct System {
+    /// Nanoseconds since some moment; never goes back.
+    pub nanos: fn() -> u64,
+    /// Fills the bytes with randomness fit for secrets; false when there is none.
+    pub secret: fn(&mut [u8]) -> bool,
+}
+
+impl System {
+    /// Knows no time and no secrets: every run of it is the same.
+    pub const NONE: System = System { nanos: || 0, secret: |_| false };
 }
 
 /// What commands know and change of the server itself.
@@ -52,6 +69,10 @@ pub struct Server {
     pub watches: Watches,
     /// Where SCANs stand.
     pub cursors: Cursors,
+    /// How commands did.
+    pub statistics: Statistics,
+    /// Connections that watch every command.
+    pub monitors: BTreeSet<u64>,
 }
 
 /// Facts that the engine cannot know by itself.

@@ -4,19 +4,20 @@ use std::fmt::Write as _;
 
 use agq_resp::{Reply, Request};
 
-use crate::command::{Command, Context, Flags, Group, Halt, Outcome, Run};
+use crate::command::{Command, Context, Flags, Group, Halt, Outcome, Run, args};
 use crate::data::{View, keyspaces::DATABASES};
 use crate::storage::Stats;
 
 /// The rows of this file.
 pub(super) const COMMANDS: &[Command] = &[Command::new("INFO", -1, Group::Server, Flags::NONE, Run::Write(info))
     .doc("1.0.0", "[section [section ...]]", "What the server says of itself, in sections of name:value lines.")
-    .differs("Names only what AGQ knows; a keyspace line counts keys, not those that expire.")];
+    .differs("Names only what AGQ knows; avg_ttl is not estimated; commandstats and latencystats count a command with all its \
+        subcommands.")];
 
 type Section = fn(&Context<'_, '_>, &mut String) -> Result<(), Halt>;
 
 /// The sections in Redis's order.
-const SECTIONS: [(&str, Section); 9] = [
+const SECTIONS: [(&str, Section); 13] = [
     ("Server", server),
     ("Clients", clients),
     ("Memory", memory),
@@ -24,17 +25,22 @@ const SECTIONS: [(&str, Section); 9] = [
     ("Stats", stats),
     ("Replication", replication),
     ("CPU", cpu),
+    ("Modules", |_, _| Ok(())),
+    ("Commandstats", command_stats),
+    ("Errorstats", error_stats),
+    ("Latencystats", latency_stats),
     ("Cluster", cluster),
     ("Keyspace", keyspace),
 ];
 
 fn info(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let asked: Vec<&[u8]> = request.iter().skip(1).collect();
-    let all = asked.is_empty()
-        || asked.iter().any(|name| ["all", "everything", "default"].iter().any(|word| super::args::is(name, word)));
+    let asks = |word: &str| asked.iter().any(|asked| args::is(asked, word));
+    let (all, default) = (asks("all") || asks("everything"), asked.is_empty() || asks("default"));
     let mut text = String::new();
     for (name, section) in SECTIONS {
-        if all || asked.iter().any(|asked| super::args::is(asked, name)) {
+        let usual = !["Commandstats", "Latencystats"].contains(&name);
+        if all || (default && usual) || asks(name) {
             if !text.is_empty() {
                 text.push_str("\r\n");
             }
@@ -148,6 +154,42 @@ fn store(stats: &Stats, out: &mut String) {
 fn stats(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
     pair(out, "total_connections_received", ctx.server.facts.connections_received);
     pair(out, "total_commands_processed", ctx.server.facts.commands_processed);
+    pair(out, "expired_keys", ctx.touched.expired);
+    pair(out, "evicted_keys", 0);
+    let [channels, patterns, shards] = ctx.server.channels.totals();
+    pair(out, "pubsub_channels", channels);
+    pair(out, "pubsub_patterns", patterns);
+    pair(out, "pubsubshard_channels", shards);
+    pair(out, "total_error_replies", ctx.server.statistics.error_replies);
+    Ok(())
+}
+
+fn command_stats(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
+    for (command, usage) in ctx.server.statistics.used() {
+        let micros = usage.nanos / 1000;
+        let each = micros as f64 / usage.calls.max(1) as f64;
+        let (calls, rejected, failed) = (usage.calls, usage.rejected, usage.failed);
+        let text = format_args!(
+            "calls={calls},usec={micros},usec_per_call={each:.2},rejected_calls={rejected},failed_calls={failed}"
+        );
+        line(out, format_args!("cmdstat_{}:{text}", command.name.to_ascii_lowercase()));
+    }
+    Ok(())
+}
+
+fn error_stats(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
+    for (code, count) in ctx.server.statistics.errors() {
+        line(out, format_args!("errorstat_{code}:count={count}"));
+    }
+    Ok(())
+}
+
+fn latency_stats(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
+    for (command, usage) in ctx.server.statistics.used().filter(|(_, usage)| usage.calls > 0) {
+        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|part| usage.times.percentile(part) as f64 / 1000.0);
+        let name = command.name.to_ascii_lowercase();
+        line(out, format_args!("latency_percentiles_usec_{name}:p50={p50:.3},p99={p99:.3},p99.9={p999:.3}"));
+    }
     Ok(())
 }
 
@@ -174,9 +216,11 @@ fn cluster(_: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
 fn keyspace(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
     for database in 0..DATABASES {
         let keyspace = ctx.server.keyspaces[database];
-        let keys = View { keyspace, ..ctx.view() }.count()?;
+        let view = View { keyspace, ..ctx.view() };
+        let keys = view.count()?;
         if keys > 0 {
-            pair(out, &format!("db{database}"), format_args!("keys={keys}"));
+            let expires = view.count_expiring()?;
+            pair(out, &format!("db{database}"), format_args!("keys={keys},expires={expires},avg_ttl=0"));
         }
     }
     Ok(())

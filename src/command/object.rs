@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use agq_resp::{Reply, Request};
 
-use crate::command::{Command, CommandError, Flags, Group, Outcome, ReadContext, Run, args, subcommand};
+use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, ReadContext, Run, args, subcommand};
 use crate::data::{Kind, Record, Result, View, strings, trash};
 use crate::storage::Table;
 
@@ -13,25 +13,21 @@ const SAMPLES: u64 = 5;
 
 /// The rows of this file.
 pub(super) const COMMANDS: &[Command] = &[
-    Command::new("OBJECT", -2, Group::Generic, Flags::READONLY, Run::Read(object))
+    Command::new("OBJECT", -2, Group::Generic, Flags::READONLY.and(Flags::CONTAINER), Run::Read(object))
         .keys(2, 2, 1)
         .doc("2.2.3", "ENCODING key | FREQ key | IDLETIME key | REFCOUNT key", "What a key is made of.")
         .differs(
             "ENCODING names what Redis would use, with its default limits, for what the key holds now. IDLETIME is 0 \
              and REFCOUNT 1: reads are not tracked, and values not shared.",
         ),
-    Command::new("MEMORY", -2, Group::Server, Flags::READONLY, Run::Read(memory))
+    Command::new("MEMORY", -2, Group::Server, Flags::READONLY.and(Flags::CONTAINER), Run::Write(memory))
         .keys(2, 2, 1)
-        .doc("4.0.0", "USAGE key [SAMPLES count] | DOCTOR | PURGE", "How large a key is.")
-        .differs("USAGE counts the bytes of a key's rows in the store. STATS and MALLOC-STATS are not there."),
+        .doc("4.0.0", "DOCTOR | MALLOC-STATS | PURGE | STATS | USAGE key [SAMPLES count]", "How large a key is.")
+        .differs("USAGE counts the bytes of a key's rows in the store. STATS has the fields that mean something here."),
 ];
 
 fn object(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     let word = request.arg(1);
-    if args::is(word, "HELP") {
-        subcommand::takes(request, 2..=2)?;
-        return Ok(Reply::array(HELP.iter().map(|line| Reply::simple(line))));
-    }
     if !["ENCODING", "FREQ", "IDLETIME", "REFCOUNT"].iter().any(|known| args::is(word, known)) {
         return Err(subcommand::unknown(request).into());
     }
@@ -51,7 +47,7 @@ fn object(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
 }
 
 /// The encoding that Redis 7.0 would use, with its default limits.
-fn encoding(view: &View<'_>, name: &[u8], record: &Record) -> Result<&'static str> {
+pub(super) fn encoding(view: &View<'_>, name: &[u8], record: &Record) -> Result<&'static str> {
     const HASH_ENTRIES: u64 = 512;
     const ZSET_ENTRIES: u64 = 128;
     const ENTRY_BYTES: usize = 64;
@@ -82,11 +78,11 @@ fn encoding(view: &View<'_>, name: &[u8], record: &Record) -> Result<&'static st
     })
 }
 
-fn memory(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+fn memory(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let word = request.arg(1);
     if args::is(word, "USAGE") {
         subcommand::takes(request, 3..=usize::MAX)?;
-        return usage(ctx, request);
+        return usage(&ctx.reading(), request);
     }
     if args::is(word, "DOCTOR") {
         subcommand::takes(request, 2..=2)?;
@@ -95,11 +91,37 @@ fn memory(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
             text: "AGQ keeps its data in a file and bounds what it caches of it: there is nothing to mend.\n".into(),
         });
     }
+    if args::is(word, "STATS") {
+        subcommand::takes(request, 2..=2)?;
+        return stats(ctx);
+    }
+    if args::is(word, "MALLOC-STATS") {
+        subcommand::takes(request, 2..=2)?;
+        return Ok(Reply::bulk("Stats not supported for the current allocator"));
+    }
     if args::is(word, "PURGE") {
         subcommand::takes(request, 2..=2)?;
         return Ok(Reply::ok());
     }
     Err(subcommand::unknown(request).into())
+}
+
+fn stats(ctx: &Context<'_, '_>) -> Outcome {
+    let mut keys = 0;
+    for keyspace in ctx.server.keyspaces {
+        keys += View { keyspace, ..ctx.view() }.count()?;
+    }
+    let facts = &ctx.server.facts;
+    let resident = facts.process.as_ref().map_or(0, |process| process.resident_bytes);
+    let file = facts.storage.as_ref().map_or(0, |store| store.file_bytes + store.log_bytes);
+    let fields = [
+        ("total.allocated", resident),
+        ("keys.count", keys),
+        ("keys.bytes-per-key", file.checked_div(keys).unwrap_or(0)),
+        ("dataset.bytes", file),
+        ("allocator.resident", resident),
+    ];
+    Ok(Reply::map(fields.map(|(name, value)| (Reply::bulk(name), Reply::int(value.cast_signed())))))
 }
 
 fn usage(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
@@ -140,21 +162,3 @@ fn elements(view: &View<'_>, name: &[u8], record: &Record) -> Result<u64> {
         Kind::Set => view.set(name)?.map_or(0, |set| set.len()),
     })
 }
-
-const HELP: &[&str] = &[
-    "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-    "ENCODING <key>",
-    "    Return the kind of internal representation used in order to store the value",
-    "    associated with a <key>.",
-    "FREQ <key>",
-    "    Return the access frequency index of the <key>. The returned integer is",
-    "    proportional to the logarithm of the recent access frequency of the key.",
-    "IDLETIME <key>",
-    "    Return the idle time of the <key>, that is the approximated number of",
-    "    seconds elapsed since the last access to the key.",
-    "REFCOUNT <key>",
-    "    Return the number of references of the value associated with the specified",
-    "    <key>.",
-    "HELP",
-    "    Prints this help.",
-];

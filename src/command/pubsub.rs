@@ -54,7 +54,7 @@ pub(super) const COMMANDS: &[Command] = &[
     .doc("2.0.0", "channel message", "Sends a message to who is subscribed; answers how many those are."),
     Command::new("SPUBLISH", 3, Group::PubSub, PUBLISH, Run::Write(|ctx, request| publish(ctx, request, Topic::Shard)))
         .doc("7.0.0", "shardchannel message", "Sends a message to who is subscribed to a shard channel."),
-    Command::new("PUBSUB", -2, Group::PubSub, Flags::PUBSUB, Run::Write(pubsub)).doc(
+    Command::new("PUBSUB", -2, Group::PubSub, Flags::PUBSUB.and(Flags::CONTAINER), Run::Write(pubsub)).doc(
         "2.8.0",
         "CHANNELS [pattern] | NUMSUB [channel ...] | NUMPAT | SHARDCHANNELS [pattern] | SHARDNUMSUB [channel ...]",
         "Which channels have subscribers, and how many.",

@@ -27,17 +27,17 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("TIME", 1, Group::Server, Flags::FAST, Run::Write(time))
         .doc("2.6.0", "", "The server's time: Unix seconds, and microseconds within the second.")
         .differs("The microseconds are those of a whole millisecond."),
-    Command::new("ROLE", 1, Group::Server, ADMIN.and(Flags::FAST), Run::Write(role)).doc(
+    Command::new("ROLE", 1, Group::Server, Flags::FAST, Run::Write(role)).doc(
         "2.8.12",
         "",
         "That the server is a master, without replicas.",
     ),
-    Command::new("WAIT", 3, Group::Generic, Flags::BLOCKING, Run::Write(wait)).doc(
+    Command::new("WAIT", 3, Group::Generic, Flags::NONE, Run::Write(wait)).doc(
         "3.0.0",
         "numreplicas timeout",
         "Waits, for replicas that there are not, as long as it is told; answers 0.",
     ),
-    Command::new("LOLWUT", -1, Group::Server, Flags::FAST, Run::Write(lolwut))
+    Command::new("LOLWUT", -1, Group::Server, Flags::READONLY.and(Flags::FAST), Run::Write(lolwut))
         .doc("5.0.0", "[VERSION version]", "The server's name and version.")
         .differs("Draws nothing, and says AGQ."),
     Command::new("SAVE", 1, Group::Server, ADMIN.and(Flags::NO_MULTI), Run::Write(save)).doc(
@@ -45,7 +45,13 @@ pub(super) const COMMANDS: &[Command] = &[
         "",
         "Makes a checkpoint before it answers.",
     ),
-    Command::new("LASTSAVE", 1, Group::Server, ADMIN.and(Flags::FAST), Run::Write(lastsave)).doc(
+    Command::new("BGSAVE", -1, Group::Server, ADMIN, Run::Write(background_save))
+        .doc("1.0.0", "[SCHEDULE]", "Makes a checkpoint.")
+        .differs("The checkpoint is made before it answers."),
+    Command::new("BGREWRITEAOF", 1, Group::Server, ADMIN, Run::Write(background_rewrite))
+        .doc("1.0.0", "", "Makes a checkpoint: the log before it is not needed any more.")
+        .differs("The checkpoint is made before it answers."),
+    Command::new("LASTSAVE", 1, Group::Server, Flags::FAST, Run::Write(lastsave)).doc(
         "1.0.0",
         "",
         "When the last checkpoint was made, in Unix seconds.",
@@ -122,6 +128,19 @@ fn lolwut(_: &mut Context<'_, '_>, _: &Request) -> Outcome {
 fn save(ctx: &mut Context<'_, '_>, _: &Request) -> Outcome {
     ctx.server.save_requested = true;
     Ok(Reply::ok())
+}
+
+fn background_save(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    if request.len() > 2 || request.get(1).is_some_and(|word| !args::is(word, "SCHEDULE")) {
+        return Err(CommandError::SYNTAX.into());
+    }
+    ctx.server.save_requested = true;
+    Ok(Reply::simple("Background saving started"))
+}
+
+fn background_rewrite(ctx: &mut Context<'_, '_>, _: &Request) -> Outcome {
+    ctx.server.save_requested = true;
+    Ok(Reply::simple("Background append only file rewriting started"))
 }
 
 fn lastsave(ctx: &mut Context<'_, '_>, _: &Request) -> Outcome {

@@ -41,6 +41,8 @@ impl Flags {
     pub const NO_MULTI: Flags = Flags(1 << 10);
     /// About messages.
     pub const PUBSUB: Flags = Flags(1 << 11);
+    /// Has subcommands, of which HELP lists the others.
+    pub const CONTAINER: Flags = Flags(1 << 12);
 
     const NAMES: [(Flags, &'static str); 10] = [
         (Flags::WRITE, "write"),
@@ -106,6 +108,10 @@ pub enum Group {
     Set,
     /// Sorted sets.
     SortedSet,
+    /// Functions.
+    Scripting,
+    /// Clusters.
+    Cluster,
     /// Plans of tasks.
     Plan,
     /// Jobs.
@@ -134,6 +140,8 @@ impl Group {
             Group::Hash => "hash",
             Group::Set => "set",
             Group::SortedSet => "sorted-set",
+            Group::Scripting => "scripting",
+            Group::Cluster => "cluster",
             Group::Plan => "plan",
             Group::Job => "job",
             Group::Action => "action",
@@ -142,14 +150,15 @@ impl Group {
         }
     }
 
-    /// The ACL category of the group, as COMMAND INFO shows it.
+    /// The ACL category of the group, as COMMAND INFO shows it; that of some follows from their flags alone.
     #[must_use]
-    pub fn acl_category(self) -> &'static str {
-        match self {
+    pub fn acl_category(self) -> Option<&'static str> {
+        Some(match self {
             Group::Transactions => "@transaction",
             Group::PubSub => "@pubsub",
             Group::Generic => "@keyspace",
-            Group::Server => "@admin",
+            Group::Server | Group::Cluster => return None,
+            Group::Scripting => "@scripting",
             Group::Connection => "@connection",
             Group::String => "@string",
             Group::Bitmap => "@bitmap",
@@ -158,7 +167,7 @@ impl Group {
             Group::Set => "@set",
             Group::SortedSet => "@sortedset",
             Group::Plan | Group::Job | Group::Action | Group::Worker | Group::Queue => "@jobs",
-        }
+        })
     }
 }
 
@@ -193,6 +202,8 @@ pub type Prepare = fn(&mut Context<'_, '_>, &Request) -> Result<(), Halt>;
 pub struct Command {
     /// The name, in capitals.
     pub name: &'static str,
+    /// Its place in the table.
+    pub number: usize,
     /// Number of arguments with the name; negative: at least so many.
     pub arity: i32,
     /// What it is about.
@@ -225,6 +236,7 @@ impl Command {
     pub const fn new(name: &'static str, arity: i32, group: Group, flags: Flags, run: Run) -> Command {
         Command {
             name,
+            number: 0,
             arity,
             group,
             flags,
@@ -344,6 +356,10 @@ impl fmt::Debug for Command {
 
 /// Every command, ordered by group as the files stand.
 pub fn all() -> impl Iterator<Item = &'static Command> {
+    static TABLE: LazyLock<Vec<Command>> = LazyLock::new(|| {
+        let rows = GROUPS.iter().copied().flatten().enumerate();
+        rows.map(|(number, command)| Command { number, ..*command }).collect()
+    });
     const GROUPS: &[&[Command]] = &[
         super::connection::COMMANDS,
         super::clients::COMMANDS,
@@ -352,6 +368,12 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::transactions::COMMANDS,
         super::pubsub::COMMANDS,
         super::info::COMMANDS,
+        super::slowlog::COMMANDS,
+        super::latency::COMMANDS,
+        super::monitor::COMMANDS,
+        super::acl::COMMANDS,
+        super::absent::COMMANDS,
+        super::debug::COMMANDS,
         super::catalog::COMMANDS,
         super::keys::COMMANDS,
         super::databases::COMMANDS,
@@ -379,7 +401,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::workers::COMMANDS,
         super::queues::COMMANDS,
     ];
-    GROUPS.iter().copied().flatten()
+    TABLE.iter()
 }
 
 /// The command of a name in any case.

@@ -31,6 +31,10 @@ fn count_key(keyspace: Keyspace) -> Vec<u8> {
     [&b"count:"[..], &keyspace.to_be_bytes()].concat()
 }
 
+fn expiring_key(keyspace: Keyspace) -> Vec<u8> {
+    [&b"expiring:"[..], &keyspace.to_be_bytes()].concat()
+}
+
 /// A u64 of the meta table, 0 when it was never written.
 ///
 /// # Errors
@@ -83,6 +87,14 @@ impl View<'_> {
         Ok(meta_number(self.rows, &count_key(self.keyspace))?)
     }
 
+    /// How many of them have a deadline.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn count_expiring(&self) -> Result<u64> {
+        Ok(meta_number(self.rows, &expiring_key(self.keyspace))?)
+    }
+
     /// Visits the keys from `from` on in the order of their names, expired ones that still stand there included.
     ///
     /// # Errors
@@ -123,6 +135,7 @@ impl Edit<'_, '_> {
             Some(record) if !record.is_live(self.now) => {
                 self.delete(name, &record)?;
                 self.notice(Classes::EXPIRED, "expired", name);
+                self.touched.expired += 1;
                 Ok(None)
             }
             found => Ok(found),
@@ -151,7 +164,7 @@ impl Edit<'_, '_> {
             self.move_deadline(name, old_deadline, new.deadline)?;
         }
         if old.is_none() {
-            self.add_to_count(1)?;
+            self.add_to(count_key(self.keyspace), 1)?;
             self.notice(Classes::NEW, "new", name);
         }
         self.batch.put(Table::Keys, record_key(self.keyspace, name), new.encode())?;
@@ -185,7 +198,7 @@ impl Edit<'_, '_> {
     /// When the store fails.
     pub fn forget(&mut self, name: &[u8], old: &Record) -> Result<()> {
         self.move_deadline(name, old.deadline, None)?;
-        self.add_to_count(-1)?;
+        self.add_to(count_key(self.keyspace), -1)?;
         self.batch.remove(Table::Keys, record_key(self.keyspace, name))?;
         self.touch(name);
         Ok(())
@@ -207,11 +220,14 @@ impl Edit<'_, '_> {
         if let Some(at) = to {
             self.batch.put(Table::Deadlines, deadline_key(at, self.keyspace, name), Bytes::new())?;
         }
-        Ok(())
+        match i64::from(to.is_some()) - i64::from(from.is_some()) {
+            0 => Ok(()),
+            change => self.add_to(expiring_key(self.keyspace), change),
+        }
     }
 
-    fn add_to_count(&mut self, change: i64) -> Result<()> {
-        let key = count_key(self.keyspace);
+    /// Adds to a count of keys.
+    fn add_to(&mut self, key: Vec<u8>, change: i64) -> Result<()> {
         let count = meta_number(self.batch, &key)?;
         let count = count
             .checked_add_signed(change)
@@ -262,5 +278,6 @@ pub fn sweep(edit: &mut Edit<'_, '_>, limit: usize) -> Result<(usize, bool)> {
 
 /// Removes what is left of a keyspace whose keys are gone.
 pub(super) fn forget_keyspace(batch: &mut Batch<'_>, keyspace: Keyspace) -> storage::Result<()> {
+    batch.remove(Table::Meta, expiring_key(keyspace))?;
     batch.remove(Table::Meta, count_key(keyspace))
 }

@@ -62,6 +62,8 @@ pub struct Touched {
     pub classes: notices::Classes,
     /// Those since it was last emptied, oldest first.
     pub notices: Vec<notices::Notice>,
+    /// How many keys were found expired since the start.
+    pub expired: u64,
 }
 
 impl Touched {

@@ -2,7 +2,7 @@
 
 use agq_resp::{Reply, Request};
 
-use crate::command::{Ask, Command, Context, Halt, Outcome, ReadContext, Run, Wait, views};
+use crate::command::{Ask, Command, Context, Flags, Halt, Outcome, ReadContext, Run, Wait, args, subcommand, views};
 
 /// What became of one command.
 pub(super) enum Step {
@@ -22,6 +22,10 @@ pub(super) enum Step {
 
 /// Runs a command's function, or has the views answer it.
 pub(super) fn dispatch(ctx: &mut Context<'_, '_>, command: &Command, request: &Request) -> Result<Step, Halt> {
+    if command.flags.has(Flags::CONTAINER) && request.get(1).is_some_and(|word| args::is(word, "HELP")) {
+        subcommand::takes(request, 2..=2)?;
+        return Ok(Step::Reply(subcommand::help(command)));
+    }
     let concerns_views = views::concern(ctx.session, command, request);
     if concerns_views {
         match views::answer(ctx, command, request)? {

@@ -20,6 +20,9 @@ pub struct HeavyRead {
     pub(super) now: Millis,
     pub(super) protocol: Protocol,
     pub(super) seed: u64,
+    pub(super) nanos: fn() -> u64,
+    /// Nanoseconds that it ran.
+    pub(super) took: u64,
 }
 
 impl HeavyRead {
@@ -27,7 +30,14 @@ impl HeavyRead {
     ///
     /// # Errors
     /// When the store fails.
-    pub fn run(&self, rows: &dyn Rows) -> storage::Result<Reply> {
+    pub fn run(&mut self, rows: &dyn Rows) -> storage::Result<Reply> {
+        let began = (self.nanos)();
+        let reply = self.read(rows);
+        self.took = (self.nanos)() - began;
+        reply
+    }
+
+    fn read(&self, rows: &dyn Rows) -> storage::Result<Reply> {
         let view = View { rows, keyspace: self.keyspace, now: self.now };
         let ctx = ReadContext { view, protocol: self.protocol, seed: self.seed };
         match catch_unwind(AssertUnwindSafe(|| (self.run)(&ctx, &self.request))) {

@@ -10,8 +10,10 @@ mod clients;
 #[cfg(test)]
 mod contract_tests;
 mod dispatch;
+mod execute;
 mod gate;
 mod heavy;
+mod measure;
 mod messages;
 #[cfg(test)]
 mod tests;
@@ -19,8 +21,7 @@ mod transaction;
 mod waiters;
 mod wake;
 
-use std::collections::{HashMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use agq_resp::{Reply, Request};
 use bytes::BytesMut;
@@ -28,13 +29,12 @@ use bytes::BytesMut;
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
 use crate::command::{
-    Channels, Command, Config, Context, Flags, Halt, Replies, Server, Session, Tuning, Wait, Watches, lookup,
+    Channels, Config, Flags, Message, Replies, Server, Session, Statistics, Tuning, Wait, Watches, lookup,
 };
-use crate::data::{Keyspace, Touch, Touched, keyspaces};
+use crate::data::{Keyspace, Touched, keyspaces};
 use crate::jobs::Reported;
 use crate::storage::{self, Batch};
-use dispatch::{Step, dispatch};
-use heavy::panicked;
+use dispatch::Step;
 use waiters::{Parked, Waiters};
 
 pub use heavy::HeavyRead;
@@ -59,7 +59,7 @@ pub enum Input {
     /// The connection sent something while a command of it is parked.
     Interrupt(ConnId),
     /// A heavy read ended on its helper thread.
-    Resume(Unit, Reply),
+    Resume(Box<HeavyRead>, Reply),
     /// The connection is gone.
     Close(ConnId),
 }
@@ -68,7 +68,11 @@ impl Input {
     /// True when it may change data, so that it has to wait while the log takes no more.
     #[must_use]
     pub fn writes(&self) -> bool {
-        let (Input::Unit(unit) | Input::Resume(unit, _)) = self else { return false };
+        let unit = match self {
+            Input::Unit(unit) => unit,
+            Input::Resume(read, _) => &read.unit,
+            Input::Open(_) | Input::Interrupt(_) | Input::Close(_) => return false,
+        };
         unit.requests.iter().any(|request| {
             lookup(request.arg(0)).is_some_and(|command| command.flags.has(Flags::WRITE) || command.name == "EXEC")
         })
@@ -123,6 +127,8 @@ pub struct Engine {
     /// Units whose parked command was answered; their rest runs before the batch ends.
     ready: VecDeque<Unit>,
     outputs: Vec<Output>,
+    /// Commands that ran, for connections that watch, behind their replies.
+    shown: Vec<Message>,
     heavy: Vec<HeavyRead>,
     background: background::Background,
     /// The commands that run are those of an EXEC.
@@ -152,6 +158,8 @@ impl Engine {
             messages: Vec::new(),
             watches: Watches::default(),
             cursors: Cursors::default(),
+            statistics: Statistics::default(),
+            monitors: BTreeSet::new(),
         };
         Ok(Engine {
             sessions: HashMap::new(),
@@ -161,6 +169,7 @@ impl Engine {
             random: fastrand::Rng::with_seed(seed),
             ready: VecDeque::new(),
             outputs: Vec::new(),
+            shown: Vec::new(),
             heavy: Vec::new(),
             background: background::Background::default(),
             in_transaction: false,
@@ -186,9 +195,11 @@ impl Engine {
                 }
                 self.ready.push_back(unit);
             }
-            Input::Resume(mut unit, reply) => {
-                self.answer(&mut unit, &reply);
-                self.ready.push_back(unit);
+            Input::Resume(mut read, reply) => {
+                self.answer(&mut read.unit, &reply);
+                self.note_heavy(&read, &reply, now);
+                self.show_commands(Some(&mut read.unit));
+                self.ready.push_back(read.unit);
             }
             Input::Interrupt(conn) => {
                 if let Some(parked) = self.waiters.take_yielding(conn) {
@@ -199,6 +210,7 @@ impl Engine {
                 self.waiters.take(conn);
                 self.server.watches.clear(conn);
                 self.server.channels.leave(conn);
+                self.server.monitors.remove(&conn);
                 self.sessions.remove(&conn);
             }
         }
@@ -219,7 +231,9 @@ impl Engine {
             self.background.plan_anew();
         }
         self.wake(batch, now)?;
-        self.run_ready(batch, now)
+        self.run_ready(batch, now)?;
+        self.show_commands(None);
+        Ok(())
     }
 
     /// When [`Engine::tick`] has something to do next.
@@ -277,7 +291,7 @@ impl Engine {
                     self.answer(&mut unit, &reply);
                 }
                 Step::Execute(queued) => {
-                    let reply = self.run_transaction(batch, &unit, &queued, now)?;
+                    let reply = self.run_transaction(batch, &unit, &request, &queued, now)?;
                     self.answer(&mut unit, &reply);
                 }
                 Step::Parked(wait) => {
@@ -289,10 +303,13 @@ impl Engine {
                     self.answer_so_far(&mut unit);
                     let (keyspace, protocol) = self.selected(unit.conn);
                     let seed = self.random.u64(..);
-                    self.heavy.push(HeavyRead { unit, request, run, keyspace, now, protocol, seed });
+                    let nanos = self.server.config.system.nanos;
+                    let read = HeavyRead { unit, request, run, keyspace, now, protocol, seed, nanos, took: 0 };
+                    self.heavy.push(read);
                     return Ok(());
                 }
             }
+            self.show_commands(Some(&mut unit));
             self.wake(batch, now)?;
             let full = batch.rows_written() >= BATCH_ROWS || batch.bytes_written() >= BATCH_BYTES;
             if full || unit.out.len() >= REPLY_BYTES {
@@ -347,6 +364,7 @@ impl Engine {
         let command = match gate::admit(request, session, &self.server) {
             Ok(command) => command,
             Err(error) => {
+                self.server.statistics.rejected(lookup(request.arg(0)), error.0.as_bytes());
                 self.fail_transaction(unit.conn);
                 return Ok(Step::Reply(error.reply()));
             }
@@ -356,82 +374,6 @@ impl Engine {
             return Ok(Step::Reply(reply));
         }
         self.execute(batch, unit, command, request, now, None)
-    }
-
-    /// Runs a command that passed the gate: all of it, or nothing.
-    fn execute(
-        &mut self,
-        batch: &mut Batch<'_>,
-        unit: &Unit,
-        command: &'static Command,
-        request: &Request,
-        now: Millis,
-        woken_by: Option<&Touch>,
-    ) -> storage::Result<Step> {
-        self.server.facts.clients = self.sessions.len();
-        self.server.facts.blocked = self.waiters.len();
-        let keyspaces_before = self.server.keyspaces;
-        self.want_touches();
-        let Some(session) = self.sessions.get_mut(&unit.conn) else { return Ok(Step::Reply(Reply::Null)) };
-        let mark = batch.mark();
-        let (touched_before, messages_before) = (self.touched.things.len(), self.server.messages.len());
-        debug_assert!(self.touched.notices.is_empty(), "notices are told after each command");
-        let in_transaction = self.in_transaction;
-        let (touched, server, random) = (&mut self.touched, &mut self.server, &mut self.random);
-        let (more_behind, seed) = (!unit.requests.is_empty(), random.u64(..));
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            let mut ctx = Context {
-                batch: &mut *batch,
-                touched,
-                session,
-                server,
-                random,
-                seed,
-                now,
-                more_behind,
-                in_transaction,
-                woken_by,
-            };
-            dispatch(&mut ctx, command, request)
-        }));
-        let failed = match result {
-            Ok(Ok(step)) => {
-                self.keep(batch);
-                return Ok(step);
-            }
-            Ok(Err(Halt::Fatal(error))) => return Err(error),
-            Ok(Err(Halt::KeepAndBlock(wait))) => {
-                self.keep(batch);
-                return Ok(Step::Parked(wait));
-            }
-            Ok(Err(Halt::Execute(queued))) => return Ok(Step::Execute(queued)),
-            Ok(Err(Halt::Several(replies))) => return Ok(Step::Several(replies)),
-            Ok(Err(Halt::Heavy(run))) => return Ok(Step::Heavy(run)),
-            Ok(Err(Halt::Ask(ask))) => return Ok(Step::Ask(ask)),
-            Ok(Err(Halt::Block(wait))) => Step::Parked(wait),
-            Ok(Err(Halt::Error(error))) => Step::Reply(error.reply()),
-            Err(_panic) => Step::Reply(panicked(command.name)),
-        };
-        batch.rollback(mark);
-        self.touched.notices.clear();
-        self.keep(batch);
-        self.touched.things.truncate(touched_before);
-        self.server.messages.truncate(messages_before);
-        self.server.keyspaces = keyspaces_before;
-        Ok(failed)
-    }
-
-    /// Keeps what a command wrote; within an EXEC that is one unit with what follows.
-    fn keep(&mut self, batch: &mut Batch<'_>) {
-        self.tell_notices();
-        if !self.in_transaction {
-            batch.release();
-        }
-    }
-
-    /// Changes are noted while somebody waits for one or watches for one.
-    fn want_touches(&mut self) {
-        self.touched.wanted = !self.waiters.is_empty() || !self.server.watches.is_empty();
     }
 }
 

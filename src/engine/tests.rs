@@ -17,8 +17,13 @@ pub(super) fn with_engine(test: impl FnOnce(&mut Bench<'_>)) {
     let dir = tempfile::tempdir().unwrap();
     let db = Db::open(&Options::new(dir.path())).unwrap();
     let mut batch = db.batch().unwrap();
-    let config =
-        Config { key: None, parameters: Vec::new(), sweep_interval_ms: 1000, jobs: crate::jobs::Settings::default() };
+    let config = Config {
+        key: None,
+        parameters: Vec::new(),
+        sweep_interval_ms: 1000,
+        jobs: crate::jobs::Settings::default(),
+        system: crate::command::System::NONE,
+    };
     let now = Millis(1_000_000);
     let engine = Engine::new(&mut batch, config, 1, now).unwrap();
     test(&mut Bench { engine, batch, now });

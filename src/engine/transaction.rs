@@ -3,7 +3,7 @@
 use agq_resp::{Reply, Request};
 
 use crate::clock::Millis;
-use crate::command::{Command, CommandError, Flags};
+use crate::command::{Command, CommandError, Flags, lookup};
 use crate::engine::dispatch::Step;
 use crate::engine::{ConnId, Engine, Unit, gate};
 use crate::storage::{self, Batch};
@@ -39,6 +39,7 @@ impl Engine {
         &mut self,
         batch: &mut Batch<'_>,
         unit: &Unit,
+        exec: &Request,
         queued: &[Request],
         now: Millis,
     ) -> storage::Result<Reply> {
@@ -51,6 +52,7 @@ impl Engine {
                 return Ok(Reply::error(format!("EXECABORT Transaction discarded because of: {}", error.0)));
             }
         };
+        let began = self.nanos();
         let mut replies = Vec::with_capacity(queued.len());
         self.in_transaction = true;
         for (command, request) in commands.into_iter().zip(queued) {
@@ -70,6 +72,9 @@ impl Engine {
         }
         self.in_transaction = false;
         batch.release();
+        if let Some(command) = lookup(exec.arg(0)) {
+            self.note(unit.conn, command, exec, self.nanos() - began, None, now);
+        }
         Ok(Reply::Array(replies))
     }
 }

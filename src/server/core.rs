@@ -253,21 +253,21 @@ impl Core {
         let (inbox, reading, count) = (inbox.clone(), Rc::clone(&self.reading), reads.len());
         reading.set(reading.get() + count);
         let work = tokio::task::spawn_blocking(move || {
-            let run = |read: &HeavyRead| catch_unwind(AssertUnwindSafe(|| read.run(&snapshot)));
-            reads.into_iter().map(|read| (run(&read), read.unit)).collect::<Vec<_>>()
+            let run = |mut read: HeavyRead| (catch_unwind(AssertUnwindSafe(|| read.run(&snapshot))), Box::new(read));
+            reads.into_iter().map(run).collect::<Vec<_>>()
         });
         tokio::task::spawn_local(async move {
             let results = work.await;
             reading.set(reading.get() - count);
             // The closure catches what it runs; it is not cancelled.
             let Ok(results) = results else { return };
-            for (result, unit) in results {
+            for (result, read) in results {
                 match result {
-                    Ok(Ok(reply)) => inbox.push(Input::Resume(unit, reply)),
+                    Ok(Ok(reply)) => inbox.push(Input::Resume(read, reply)),
                     Ok(Err(error)) => inbox.fail(&error.to_string()),
                     Err(_panic) => {
                         let text = "ERR internal error in a large read: nothing was changed, please report it";
-                        inbox.push(Input::Resume(unit, Reply::error(text)));
+                        inbox.push(Input::Resume(read, Reply::error(text)));
                     }
                 }
             }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::runtime::LocalOptions;
 
-use crate::command::Config;
+use crate::command::{Config, System};
 use crate::engine::Engine;
 use crate::jobs::Settings;
 use crate::storage::{self, Db};
@@ -89,6 +89,7 @@ async fn serve(
         parameters: options.parameters.clone(),
         sweep_interval_ms: options.sweep_interval_ms,
         jobs: options.jobs,
+        system: System { nanos: process::nanos, secret: |bytes| getrandom::fill(bytes).is_ok() },
     };
     let core = core::Core::new(db, config, clock)?;
     let inbox = Inbox::default();

@@ -1,5 +1,6 @@
 //! What the operating system knows of this process, for INFO.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use crate::command::ProcessFacts;
@@ -8,6 +9,12 @@ use crate::command::ProcessFacts;
 const MAX_AGE: Duration = Duration::from_secs(1);
 /// Ticks a second of the processor times in `/proc`: the same on every Linux that Rust's tier 1 and 2 know.
 const TICKS_PER_SECOND: u64 = 100;
+
+/// Nanoseconds since this was first called; 584 years of them fit.
+pub(super) fn nanos() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed().as_nanos() as u64
+}
 
 /// Reads the facts, at most once a second.
 #[derive(Default)]

@@ -8,7 +8,7 @@ use crate::clock::Millis;
 use crate::storage::{Error, Result, Table};
 
 /// The format of `data.redb` and of the rows in it. Raised by every change that an older program would misread.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 /// A number above this is no format but damage.
 const NEWEST: u32 = 1 << 16;
 
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn another_format_is_refused_whatever_follows() {
-        for format in [2, 4] {
+        for format in [FORMAT as u8 - 1, FORMAT as u8 + 1] {
             let refused = StoreMeta::decode(&[format, 0, 0, 0, 1]).unwrap_err();
             assert!(matches!(refused, Error::Refused { .. }), "{refused}");
         }
