@@ -1,0 +1,1 @@
+"""redis-py against AGQ: each module has the tests of one subject, `__main__` runs them all."""
