@@ -71,7 +71,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "key start stop",
         "The elements from one index to another, both included; negative ones count from the tail.",
     ),
-    list("LINDEX", 3, READ, Run::Read(lindex)).heavy(lindex_is_heavy).doc(
+    list("LINDEX", 3, READ, Run::Read(lindex)).doc(
         "1.0.0",
         "key index",
         "The element at an index; negative ones count from the tail.",
@@ -206,7 +206,7 @@ fn lrange(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
 
 fn lrange_is_heavy(ctx: &ReadContext<'_>, request: &Request) -> Result<bool, Halt> {
     let (start, stop) = (args::integer(request.arg(2))?, args::integer(request.arg(3))?);
-    Ok(ctx.view.list_walk(request.arg(1), start, stop)? > HEAVY_ELEMENTS)
+    Ok(ctx.view.list_range_len(request.arg(1), start, stop)? > HEAVY_ELEMENTS)
 }
 
 fn lindex(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
@@ -217,12 +217,6 @@ fn lindex(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     }
     let element = ctx.view.list_at(name, args::integer(request.arg(2))?)?;
     Ok(element.map_or(Reply::Null, Reply::bulk))
-}
-
-fn lindex_is_heavy(ctx: &ReadContext<'_>, request: &Request) -> Result<bool, Halt> {
-    let name = request.arg(1);
-    let Ok(index) = args::integer(request.arg(2)) else { return Ok(false) };
-    Ok(ctx.view.list_walk(name, index, index)? > HEAVY_ELEMENTS)
 }
 
 fn linsert(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {

@@ -139,7 +139,8 @@ fn usage(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     let samples = if samples == 0 { 10_000 } else { samples.min(10_000) };
     let own = request.arg(2).len() + 4 + record.encode().len();
     let mut bytes = 0_u64;
-    let tables = trash::elements_of(&record)?.into_iter().filter(|(table, _)| *table != Table::Counts);
+    let tables =
+        trash::elements_of(&record)?.into_iter().filter(|(table, _)| !matches!(table, Table::Counts | Table::Holes));
     for (table, id) in tables {
         let (mut seen, mut sum) = (0_u64, 0_u64);
         ctx.view.rows_of(table, &id, &mut |key, value| {

@@ -128,6 +128,41 @@ impl Ranks {
         Ok(found)
     }
 
+    /// How many elements, from the first on, pass a question that none passes behind one that does not. It is asked with
+    /// a key, which need not be one of an element, and how many stand before it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn count_while(&self, rows: &dyn Rows, passes: &mut dyn FnMut(&[u8], u64) -> bool) -> Result<u64> {
+        let (mut sum, mut first) = (0, Bytes::new());
+        for level in (1..self.height).rev() {
+            let mut last = None::<Bucket>;
+            self.visit(rows, level, &first, Bound::Unbounded, &mut |bucket| {
+                let Some(passed) = &last else {
+                    last = Some(bucket);
+                    return ControlFlow::Continue(());
+                };
+                if !passes(&bucket.first, sum + passed.elements) {
+                    return ControlFlow::Break(());
+                }
+                sum += passed.elements;
+                last = Some(bucket);
+                ControlFlow::Continue(())
+            })?;
+            first = last.ok_or_else(|| corrupt("a level without a first bucket"))?.first;
+        }
+        let end = tables::prefix_end(&self.id);
+        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        rows.scan(self.table, Bound::Included(&self.element(&first)), end, false, &mut |key, _| {
+            if !passes(key.get(8..).unwrap_or_default(), sum) {
+                return ControlFlow::Break(());
+            }
+            sum += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(sum)
+    }
+
     /// Makes the index of a collection that has none, of all its elements.
     ///
     /// # Errors
@@ -343,117 +378,4 @@ impl Ranks {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::storage::{Db, Options};
-
-    const SMALL: Limits = Limits { elements: 4, buckets: 4 };
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Add(u16),
-        Remove(u16),
-        RemoveFrom(u16),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            6 => (0..400_u16).prop_map(Step::Add),
-            3 => (0..400_u16).prop_map(Step::Remove),
-            1 => (0..400_u16).prop_map(Step::RemoveFrom),
-        ]
-    }
-
-    fn with_batch(test: impl FnOnce(&mut Batch<'_>)) {
-        let dir = tempfile::tempdir().unwrap();
-        let db = Db::open(&Options::new(dir.path())).unwrap();
-        let mut batch = db.batch().unwrap();
-        test(&mut batch);
-    }
-
-    /// Every bucket says how many elements and children lie in it.
-    fn check(ranks: &Ranks, rows: &dyn Rows, elements: &BTreeSet<u16>) {
-        let mut children: Vec<(Bytes, u64)> =
-            elements.iter().map(|key| (Bytes::copy_from_slice(&key.to_be_bytes()), 1)).collect();
-        for level in 1..=ranks.height {
-            let mut buckets = Vec::new();
-            ranks
-                .visit(rows, level, &[], Bound::Unbounded, &mut |bucket| {
-                    buckets.push(bucket);
-                    ControlFlow::Continue(())
-                })
-                .unwrap();
-            assert!(buckets.first().unwrap().first.is_empty(), "level {level}");
-            assert!(level < ranks.height || buckets.len() == 1, "level {level}");
-            for (place, bucket) in buckets.iter().enumerate() {
-                let end = buckets.get(place + 1).map(|next| &next.first);
-                let inside = children.iter().filter(|(key, _)| *key >= bucket.first && end.is_none_or(|end| key < end));
-                let (count, sum) = inside.fold((0, 0), |(count, sum), (_, weight)| (count + 1, sum + weight));
-                let counted = ranks.counted().contains(&level);
-                assert_eq!(
-                    (bucket.children, if counted { bucket.elements } else { sum }),
-                    (count, sum),
-                    "level {level}"
-                );
-                let most = if level == 1 { SMALL.elements } else { SMALL.buckets };
-                assert!(bucket.children <= most, "level {level}: {} children", bucket.children);
-            }
-            children = buckets.into_iter().map(|bucket| (bucket.first, bucket.elements)).collect();
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn ranks_are_those_of_a_sorted_set(
-            built in prop::collection::btree_set(0..400_u16, 0..60),
-            steps in prop::collection::vec(step(), 1..150),
-        ) {
-            with_batch(|batch| {
-                let mut elements = built;
-                let mut ranks = Ranks { id: [7; 8], table: Table::ZScores, height: 0, limits: SMALL };
-                let other = Ranks { id: [6, 255, 255, 255, 255, 255, 255, 255], ..ranks };
-                for id in [ranks.id, other.id, [8; 8]] {
-                    for key in &elements {
-                        batch.put(Table::ZScores, [&id[..], &key.to_be_bytes()].concat(), Bytes::new()).unwrap();
-                    }
-                }
-                ranks.build(batch).unwrap();
-                check(&ranks, batch, &elements);
-                for step in steps {
-                    let (add, keys) = match step {
-                        Step::Add(key) => (true, vec![key]),
-                        Step::Remove(key) => (false, vec![key]),
-                        Step::RemoveFrom(key) => (false, elements.range(key..).take(20).copied().collect()),
-                    };
-                    for key in keys {
-                        let bytes = key.to_be_bytes();
-                        if add && elements.insert(key) {
-                            batch.put(Table::ZScores, ranks.element(&bytes), Bytes::new()).unwrap();
-                            ranks.add(batch, &bytes).unwrap();
-                        } else if !add && elements.remove(&key) {
-                            batch.remove(Table::ZScores, ranks.element(&bytes)).unwrap();
-                            ranks.remove(batch, &bytes).unwrap();
-                        }
-                    }
-                }
-                check(&ranks, batch, &elements);
-                for key in (0..400).step_by(7) {
-                    let expected = elements.range(..key).count() as u64;
-                    assert_eq!(ranks.before(batch, &key.to_be_bytes()).unwrap(), expected);
-                }
-                for (place, key) in elements.iter().enumerate() {
-                    assert_eq!(ranks.at(batch, place as u64).unwrap().unwrap(), &key.to_be_bytes()[..]);
-                }
-                assert_eq!(ranks.at(batch, elements.len() as u64).unwrap(), None);
-                ranks.remove_all(batch).unwrap();
-                assert!(batch.first(Table::Counts, Bound::Unbounded, Bound::Unbounded, false).unwrap().is_none());
-            });
-        }
-    }
-}
+mod tests;

@@ -16,7 +16,7 @@ const KEYSPACE: u8 = 0;
 fn element_tables(kind: Kind) -> &'static [Table] {
     match kind {
         Kind::String => &[Table::Blobs],
-        Kind::List => &[Table::Lists],
+        Kind::List => &[Table::Lists, Table::Holes, Table::Counts],
         Kind::Hash => &[Table::Hashes],
         Kind::SortedSet => &[Table::ZScores, Table::ZMembers, Table::Counts],
         Kind::Set => &[Table::Sets],

@@ -51,11 +51,13 @@ pub enum Table {
     Events = 19,
     /// (id u64, level u8, first key) → how many elements a part of a large collection has.
     Counts = 20,
+    /// (id u64, index i64 order-preserving) → (): where a list has no element between others.
+    Holes = 21,
 }
 
 impl Table {
     /// Every table, in the order of its number.
-    pub const ALL: [Table; 21] = [
+    pub const ALL: [Table; 22] = [
         Table::Meta,
         Table::Keys,
         Table::Blobs,
@@ -77,6 +79,7 @@ impl Table {
         Table::Workers,
         Table::Events,
         Table::Counts,
+        Table::Holes,
     ];
 
     /// How many tables there are.
@@ -107,6 +110,7 @@ impl Table {
             Table::Workers => "workers",
             Table::Events => "events",
             Table::Counts => "counts",
+            Table::Holes => "holes",
         }
     }
 

@@ -4,10 +4,10 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
-use crate::data::lists::{End, Header, elements, index_at, index_of, missing, walk};
+use crate::data::lists::{End, Header, elements, index_of, missing, walk};
 use crate::data::notices::Classes;
 use crate::data::{Edit, Kind, Record, Result, keys};
-use crate::storage::{Rows, Table};
+use crate::storage::{self, Rows, Table};
 
 /// Popping a whole list that is longer than this detaches its rows, to be removed in slices.
 const DETACH_LENGTH: u64 = 64;
@@ -21,12 +21,12 @@ impl Edit<'_, '_> {
         let old = self.record_of(name, Kind::List)?;
         let mut header = match &old {
             Some(record) => Header::of(record)?,
-            None => Header { id: keys::next_id(self.batch)?, head: 0, tail: 0, length: 0 },
+            None => Header { id: keys::next_id(self.batch)?, ..Header::default() },
         };
         for value in values {
             self.put_edge(&mut header, end, value)?;
         }
-        self.store_list(name, old.as_ref(), &header)?;
+        self.store_list(name, old.as_ref(), header)?;
         self.notice(Classes::LIST, if end == End::Left { "lpush" } else { "rpush" }, name);
         Ok(header.length)
     }
@@ -54,7 +54,7 @@ impl Edit<'_, '_> {
         }
         if !taken.is_empty() {
             self.notice_pop(name, end);
-            self.store_list(name, Some(&old), &header)?;
+            self.store_list(name, Some(&old), header)?;
         }
         Ok(Some(taken))
     }
@@ -73,13 +73,13 @@ impl Edit<'_, '_> {
         let value = self.take_edge(&mut header, from)?;
         if source == target {
             self.put_edge(&mut header, to, value.clone())?;
-            self.store_list(source, Some(&old), &header)?;
+            self.store_list(source, Some(&old), header)?;
             self.notice(Classes::LIST, if to == End::Left { "lpush" } else { "rpush" }, target);
             self.notice_pop(source, from);
         } else {
             self.list_push(target, to, [value.clone()])?;
             self.notice_pop(source, from);
-            self.store_list(source, Some(&old), &header)?;
+            self.store_list(source, Some(&old), header)?;
         }
         Ok(Some(value))
     }
@@ -91,7 +91,7 @@ impl Edit<'_, '_> {
     pub fn list_set(&mut self, name: &[u8], index: i64, value: Bytes) -> Result<bool> {
         let Some(header) = self.view().list(name)? else { return Ok(false) };
         let Some(position) = header.position(index) else { return Ok(false) };
-        let row = header.row(index_at(self.batch, &header, position)?);
+        let row = header.row(header.index_at(self.batch, position)?);
         self.batch.put(Table::Lists, row, value)?;
         // The record stands as it is, but who watches the key must learn of the new element.
         self.touch(name);
@@ -120,7 +120,7 @@ impl Edit<'_, '_> {
         }
         if count < gone {
             let kept = elements(self.batch, &header, start, count)?;
-            let mut new = Header { id: keys::next_id(self.batch)?, head: 0, tail: 0, length: 0 };
+            let mut new = Header { id: keys::next_id(self.batch)?, ..Header::default() };
             for value in kept {
                 self.put_edge(&mut new, End::Right, value)?;
             }
@@ -132,7 +132,7 @@ impl Edit<'_, '_> {
         for _ in 0..gone - start {
             self.take_edge(&mut header, End::Right)?;
         }
-        self.store_list(name, Some(&old), &header)
+        self.store_list(name, Some(&old), header)
     }
 
     /// Removes elements equal to `value`: the first `count` from the head, the last `-count` when it is negative, all
@@ -148,7 +148,7 @@ impl Edit<'_, '_> {
         let mut matches = Vec::new();
         walk(self.batch, &header, (header.head, header.tail), end, &mut |key, element| {
             if element == value {
-                matches.push(Bytes::copy_from_slice(key));
+                matches.push(index_of(key));
             }
             if matches.len() as u64 == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
@@ -156,14 +156,20 @@ impl Edit<'_, '_> {
         if removed == 0 {
             return Ok(0);
         }
-        for key in matches {
-            self.batch.remove(Table::Lists, key)?;
+        let matches = matches.into_iter().collect::<storage::Result<Vec<i64>>>()?;
+        for &index in &matches {
+            self.batch.remove(Table::Lists, header.row(index))?;
         }
         header.length = header.length.checked_sub(removed).ok_or_else(|| missing(&header, header.tail))?;
         self.settle(&mut header, End::Left)?;
         self.settle(&mut header, End::Right)?;
+        for index in matches {
+            if (header.head..header.tail).contains(&index) {
+                self.open_hole(&mut header, index)?;
+            }
+        }
         self.notice(Classes::LIST, "lrem", name);
-        self.store_list(name, Some(&old), &header)?;
+        self.store_list(name, Some(&old), header)?;
         Ok(removed)
     }
 
@@ -172,16 +178,9 @@ impl Edit<'_, '_> {
     }
 
     fn put_edge(&mut self, header: &mut Header, end: End, value: Bytes) -> Result<()> {
-        let index = match end {
-            End::Left => {
-                header.head -= 1;
-                header.head
-            }
-            End::Right => {
-                header.tail += 1;
-                header.tail - 1
-            }
-        };
+        let index = if end == End::Left { header.head - 1 } else { header.tail };
+        self.fill(header, index)?;
+        (header.head, header.tail) = (header.head.min(index), header.tail.max(index + 1));
         header.length += 1;
         self.batch.put(Table::Lists, header.row(index), value)?;
         Ok(())
@@ -192,7 +191,7 @@ impl Edit<'_, '_> {
         let key = header.row(index);
         let value = self.batch.get(Table::Lists, &key)?.ok_or_else(|| missing(header, index))?;
         self.batch.remove(Table::Lists, key)?;
-        let had_holes = header.has_holes();
+        let had_holes = header.gaps() > 0;
         header.length -= 1;
         match end {
             End::Left => header.head += 1,
@@ -221,10 +220,15 @@ impl Edit<'_, '_> {
         Ok(())
     }
 
-    fn store_list(&mut self, name: &[u8], old: Option<&Record>, header: &Header) -> Result<()> {
+    pub(super) fn store_list(&mut self, name: &[u8], old: Option<&Record>, mut header: Header) -> Result<()> {
+        self.tidy(&mut header)?;
         match old {
             Some(old) if header.length == 0 => {
-                self.forget(name, old)?;
+                if header.holes > 0 {
+                    self.delete(name, old)?;
+                } else {
+                    self.forget(name, old)?;
+                }
                 self.notice_gone(name);
                 Ok(())
             }

@@ -6,16 +6,8 @@ use bytes::Bytes;
 
 use crate::data::lists::{End, Header, index_of, walk};
 use crate::data::notices::Classes;
-use crate::data::{Edit, Kind, Record, Result};
+use crate::data::{Edit, Kind, Result};
 use crate::storage::{self, Rows, Table};
-
-/// Where an element finds room.
-struct Room {
-    /// The last element that moves towards the head, or the free index before it.
-    behind: i64,
-    /// The nearest index before the place that has no element.
-    free: i64,
-}
 
 impl Edit<'_, '_> {
     /// Puts an element before (`after`: after) the first element equal to `pivot`. Writes as many rows as elements stand
@@ -27,69 +19,43 @@ impl Edit<'_, '_> {
     pub fn list_insert(&mut self, name: &[u8], after: bool, pivot: &[u8], value: Bytes) -> Result<Option<u64>> {
         let Some(old) = self.record_of(name, Kind::List)? else { return Ok(None) };
         let mut header = Header::of(&old)?;
-        let Some(room) = self.room_before(&header, pivot, after)? else { return Ok(None) };
-        let left = room.behind.abs_diff(room.free);
-        let right = self.moves_behind(&header, room.behind + 1, left)?;
-        if left <= right {
-            self.move_elements(&header, (room.free + 1, room.behind), -1, left)?;
-            self.batch.put(Table::Lists, header.row(room.behind), value)?;
-            header.head = header.head.min(room.free);
+        let Some(pivot) = self.first_equal(&header, pivot)? else { return Ok(None) };
+        // The last element that stays before the new one.
+        let before = if after { pivot } else { pivot - 1 };
+        let room = header.nearest_hole(self.batch, before, End::Left)?.unwrap_or(header.head - 1);
+        let behind = header.nearest_hole(self.batch, before + 1, End::Right)?.unwrap_or(header.tail);
+        let (left, right) = (before.abs_diff(room), behind.abs_diff(before + 1));
+        let (free, place) = if left <= right { (room, before) } else { (behind, before + 1) };
+        if (header.head..header.tail).contains(&free) {
+            self.close_hole(&mut header, free)?;
         } else {
-            let end = (room.behind + 1).saturating_add_unsigned(right);
-            self.move_elements(&header, (room.behind + 1, end - 1), 1, right)?;
-            self.batch.put(Table::Lists, header.row(room.behind + 1), value)?;
-            header.tail = header.tail.max(end + 1);
+            self.fill(&mut header, free)?;
         }
+        if left <= right {
+            self.move_elements(&header, (room + 1, before), -1, left)?;
+        } else {
+            self.move_elements(&header, (before + 1, behind - 1), 1, right)?;
+        }
+        self.batch.put(Table::Lists, header.row(place), value)?;
+        (header.head, header.tail) = (header.head.min(free), header.tail.max(free + 1));
         header.length += 1;
         let length = header.length;
-        self.store(name, Some(&old), &Record { body: header.body(), ..old.clone() })?;
+        self.store_list(name, Some(&old), header)?;
         self.notice(Classes::LIST, "linsert", name);
         Ok(Some(length))
     }
 
-    fn room_before(&self, header: &Header, pivot: &[u8], after: bool) -> Result<Option<Room>> {
-        let (mut free, mut previous, mut found, mut failed) = (header.head - 1, header.head - 1, None, None);
+    /// The index of the first element equal to `value`.
+    fn first_equal(&self, header: &Header, value: &[u8]) -> Result<Option<i64>> {
+        let mut found = None;
         walk(self.batch, header, (header.head, header.tail), End::Left, &mut |key, element| {
-            let index = match index_of(key) {
-                Ok(index) => index,
-                Err(error) => {
-                    failed = Some(error);
-                    return ControlFlow::Break(());
-                }
-            };
-            if index - 1 > previous {
-                free = index - 1;
-            }
-            previous = index;
-            if element != pivot {
+            if element != value {
                 return ControlFlow::Continue(());
             }
-            found = Some(Room { behind: if after { index } else { index - 1 }, free });
+            found = Some(index_of(key));
             ControlFlow::Break(())
         })?;
-        failed.map_or(Ok(found), |error| Err(error.into()))
-    }
-
-    /// How many elements stand from an index on without a hole, as far as that is fewer than `limit`.
-    fn moves_behind(&self, header: &Header, from: i64, limit: u64) -> Result<u64> {
-        let (mut expected, mut moves) = (from, 0);
-        if limit == 0 || from >= header.tail {
-            return Ok(0);
-        }
-        let mut failed = None;
-        walk(self.batch, header, (from, header.tail), End::Left, &mut |key, _| match index_of(key) {
-            Ok(index) if index == expected && moves < limit => {
-                expected += 1;
-                moves += 1;
-                ControlFlow::Continue(())
-            }
-            Ok(_) => ControlFlow::Break(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        })?;
-        failed.map_or(Ok(moves), |error| Err(error.into()))
+        Ok(found.transpose()?)
     }
 
     /// Moves `count` elements, from the first to the last of these indexes, by one.

@@ -1,11 +1,12 @@
 //! Lists: one row an element under `(id, index i64)`, and a record that knows both ends.
 //!
-//! A list's record body is `[id u64][head i64][tail i64][length u64]`; elements stand at indexes from `head` up to,
-//! not including, `tail`. Push and pop touch one edge row and the record. A removal in the middle leaves a hole
-//! instead of moving elements (`tail - head > length`): the edges are always elements, and while there are holes,
-//! positions are found by walking the rows from the nearer end. An empty list does not exist.
+//! A list's record body is `[id u64][head i64][tail i64][length u64]`, and `[holes u64][height u8]` where it has any;
+//! elements stand at indexes from `head` up to, not including, `tail`. Push and pop touch one edge row and the record.
+//! A removal in the middle leaves a hole ([`holes`]) instead of moving elements: the edges are always elements. An
+//! empty list does not exist.
 
 mod edit;
+mod holes;
 mod insert;
 
 use std::ops::{Bound, ControlFlow};
@@ -40,43 +41,56 @@ pub struct Search<'a> {
 }
 
 /// What a list's record says.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Header {
     id: u64,
     head: i64,
     tail: i64,
     length: u64,
+    /// Rows that stand for holes.
+    holes: u64,
+    /// The height of their index of ranks; 0 without one.
+    height: u8,
 }
 
 impl Header {
     fn of(record: &Record) -> storage::Result<Header> {
         let corrupt = || storage::Error::corrupt(Table::Keys, format!("a list record of {} bytes", record.body.len()));
         let (words, rest) = record.body.as_chunks::<8>();
-        let &[id, head, tail, length] = words else { return Err(corrupt()) };
+        let (&[id, head, tail, length], holes) = words.split_first_chunk().ok_or_else(corrupt)?;
+        let (holes, height) = match (holes, rest) {
+            ([], []) => (0, 0),
+            ([holes], [height]) => (u64::from_be_bytes(*holes), *height),
+            _ => return Err(corrupt()),
+        };
         let header = Header {
             id: u64::from_be_bytes(id),
             head: i64::from_be_bytes(head),
             tail: i64::from_be_bytes(tail),
             length: u64::from_be_bytes(length),
+            holes,
+            height,
         };
         let span = header.tail.checked_sub(header.head).and_then(|span| u64::try_from(span).ok());
-        let fits = rest.is_empty() && header.length > 0 && span.is_some_and(|span| span >= header.length);
+        let fits =
+            header.length > 0 && span.is_some_and(|span| (header.length..=header.length + holes).contains(&span));
         if fits { Ok(header) } else { Err(corrupt()) }
     }
 
     fn body(&self) -> Bytes {
         let words =
             [self.id.to_be_bytes(), self.head.to_be_bytes(), self.tail.to_be_bytes(), self.length.to_be_bytes()];
-        words.concat().into()
+        let mut body = words.concat();
+        if self.holes > 0 {
+            body.extend_from_slice(&self.holes.to_be_bytes());
+            body.push(self.height);
+        }
+        body.into()
     }
 
-    fn has_holes(&self) -> bool {
-        self.tail.abs_diff(self.head) > self.length
-    }
-
-    /// The key of an element's row; flipping the sign bit makes the order of bytes that of the indexes.
+    /// The key of the row of an element, or of a hole.
     fn row(&self, index: i64) -> Vec<u8> {
-        [self.id.to_be_bytes(), (index.cast_unsigned() ^ (1 << 63)).to_be_bytes()].concat()
+        [self.id.to_be_bytes(), place(index)].concat()
     }
 
     /// The position of Redis's signed index, counted from the head.
@@ -96,11 +110,11 @@ impl Header {
         let end = stop.saturating_add(1).min(self.length);
         (start, end.saturating_sub(start))
     }
+}
 
-    /// Rows that a read of `count` elements from position `start` on walks over.
-    fn walk(&self, start: u64, count: u64) -> u64 {
-        if self.has_holes() && count > 0 { count + start.min(self.length - start - count) } else { count }
-    }
+/// An index as it stands in keys; flipping the sign bit makes the order of bytes that of the indexes.
+fn place(index: i64) -> [u8; 8] {
+    (index.cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
 fn index_of(key: &[u8]) -> storage::Result<i64> {
@@ -133,20 +147,8 @@ fn elements(rows: &dyn Rows, header: &Header, start: u64, count: u64) -> storage
     if count == 0 {
         return Ok(found);
     }
-    let after = header.length - start - count;
-    let (mut skip, end, from, to) = if !header.has_holes() {
-        let from = header.head.wrapping_add_unsigned(start);
-        (0, End::Left, from, from.wrapping_add_unsigned(count))
-    } else if start <= after {
-        (start, End::Left, header.head, header.tail)
-    } else {
-        (after, End::Right, header.head, header.tail)
-    };
-    walk(rows, header, (from, to), end, &mut |_, value| {
-        if skip > 0 {
-            skip -= 1;
-            return ControlFlow::Continue(());
-        }
+    let from = header.index_at(rows, start)?;
+    walk(rows, header, (from, header.tail), End::Left, &mut |_, value| {
         found.push(Bytes::copy_from_slice(value));
         if found.len() as u64 == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
@@ -154,29 +156,7 @@ fn elements(rows: &dyn Rows, header: &Header, start: u64, count: u64) -> storage
         let what = format!("list {} has {} of {count} elements from position {start} on", header.id, found.len());
         return Err(storage::Error::corrupt(Table::Lists, what));
     }
-    if end == End::Right {
-        found.reverse();
-    }
     Ok(found)
-}
-
-/// The index at which the element of a position stands.
-fn index_at(rows: &dyn Rows, header: &Header, position: u64) -> storage::Result<i64> {
-    if !header.has_holes() {
-        return Ok(header.head.wrapping_add_unsigned(position));
-    }
-    let after = header.length - 1 - position;
-    let (mut skip, end) = if position <= after { (position, End::Left) } else { (after, End::Right) };
-    let mut found = None;
-    walk(rows, header, (header.head, header.tail), end, &mut |key, _| {
-        if skip > 0 {
-            skip -= 1;
-            return ControlFlow::Continue(());
-        }
-        found = Some(index_of(key));
-        ControlFlow::Break(())
-    })?;
-    found.unwrap_or_else(|| Err(missing(header, header.tail)))
 }
 
 impl View<'_> {
@@ -213,14 +193,14 @@ impl View<'_> {
         Ok(elements(self.rows, &header, start, count)?)
     }
 
-    /// How many rows [`View::list_range`] will walk over.
+    /// How many elements [`View::list_range`] will find.
     ///
     /// # Errors
     /// [`WrongType`](crate::data::Error::WrongType) when the key holds another type.
-    pub fn list_walk(&self, name: &[u8], start: i64, stop: i64) -> Result<u64> {
+    pub fn list_range_len(&self, name: &[u8], start: i64, stop: i64) -> Result<u64> {
         let Some(header) = self.list(name)? else { return Ok(0) };
-        let (start, count) = header.range(start, stop);
-        Ok(header.walk(start, count))
+        let (_, count) = header.range(start, stop);
+        Ok(count)
     }
 
     /// The positions of an element, counted from the head, in the order of the search.
