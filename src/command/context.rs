@@ -1,6 +1,6 @@
 //! What a command function is given.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use agq_resp::{Protocol, Reply, Request};
@@ -71,6 +71,8 @@ pub struct Server {
     pub cursors: Cursors,
     /// How commands did.
     pub statistics: Statistics,
+    /// Sorted sets whose index of ranks is being made.
+    pub indexing: VecDeque<(Keyspace, Bytes)>,
     /// Connections that watch every command.
     pub monitors: BTreeSet<u64>,
 }

@@ -4,7 +4,7 @@ use agq_resp::{Protocol, Reply, Request};
 use bytes::Bytes;
 
 use crate::command::sets::{random_count, repeats};
-use crate::command::zsets::{index, scored};
+use crate::command::zsets::{index, scored, walks_to_places};
 use crate::command::{Command, CommandError, Flags, Group, Outcome, ReadContext, Run, args};
 use crate::data::Error;
 use crate::data::zsets::{ScoreRange, Scored, Window};
@@ -27,7 +27,8 @@ pub(super) const COMMANDS: &[Command] = &[
         .heavy(|ctx, request| {
             // A pick looks at some hundred rows.
             let many = picks(request, "WITHSCORES")?.is_some_and(|(count, _)| count.unsigned_abs() > HEAVY / 100);
-            Ok(many && ctx.view.sorted_set(request.arg(1))?.is_some_and(|set| set.len() > HEAVY / 100))
+            let many = many && ctx.view.sorted_set(request.arg(1))?.is_some_and(|set| set.len() > HEAVY / 100);
+            Ok(many || walks_to_places(ctx, request)?)
         })
         .prepare(index)
         .doc(
@@ -125,6 +126,9 @@ fn zrandmember(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     let places = places(count, set.len(), &mut random);
     let found = if places.len() as u64 == set.len() && count > 0 {
         ctx.view.zrange_by_score(&set, ScoreRange::ALL, Window::ALL)?
+    } else if !set.knows_places() {
+        // In the order of the members' bytes instead of the scores: a random place is one as well as the other.
+        ctx.view.zat_members(&set, &places)?
     } else {
         let picks = places.into_iter().map(|place| ctx.view.zat(&set, place).transpose());
         picks.flatten().collect::<Result<Vec<Scored>, Error>>()?

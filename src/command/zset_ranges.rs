@@ -5,7 +5,7 @@ use std::ops::Bound;
 use agq_resp::{Reply, Request};
 use bytes::Bytes;
 
-use crate::command::zsets::{index, is_heavy, member, scored};
+use crate::command::zsets::{HEAVY_MEMBERS, index, is_heavy, member, scored};
 use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
 use crate::data::zsets::{MemberRange, ScoreRange, Scored, SortedSet, Window};
 use crate::data::{Error, View};
@@ -48,18 +48,28 @@ pub(super) const COMMANDS: &[Command] = &[
             "key min max [LIMIT offset count]",
             "The members in a range of their bytes, where scores are equal.",
         )
-        .heavy(|ctx, request| walks_far(ctx, request, parse_zrangebylex)),
+        .heavy(|ctx, request| walks_far(ctx, request, parse_zrangebylex))
+        .prepare(|ctx, request| index_far(ctx, request, parse_zrangebylex)),
     range("ZREVRANGEBYLEX", Run::Read(zrevrangebylex))
         .doc(
             "2.8.9",
             "key max min [LIMIT offset count]",
             "The members in a range of their bytes from the last to the first, where scores are equal.",
         )
-        .heavy(|ctx, request| walks_far(ctx, request, parse_zrevrangebylex)),
+        .heavy(|ctx, request| walks_far(ctx, request, parse_zrevrangebylex))
+        .prepare(|ctx, request| index_far(ctx, request, parse_zrevrangebylex)),
     Command::new("ZLEXCOUNT", 4, Group::SortedSet, Flags::READONLY.and(Flags::FAST), Run::Read(zlexcount))
         .keys(1, 1, 1)
         .doc("2.8.9", "key min max", "The number of members in a range of their bytes, where scores are equal.")
-        .heavy(|ctx, request| is_heavy(ctx, request, |_| Ok(u64::MAX))),
+        .prepare(|ctx, request| match ctx.view().sorted_set(request.arg(1))? {
+            Some(set) if ctx.view().zonly_score(&set)?.is_some() => index(ctx, request),
+            _ => Ok(()),
+        })
+        .heavy(|ctx, request| {
+            let set = ctx.view.sorted_set(request.arg(1))?.filter(|set| set.len() > HEAVY_MEMBERS);
+            let Some(set) = set else { return Ok(false) };
+            Ok(!set.knows_places() || ctx.view.zonly_score(&set)?.is_none())
+        }),
     Command::new("ZREMRANGEBYRANK", 4, Group::SortedSet, Flags::WRITE, Run::Write(zremrangebyrank)).keys(1, 1, 1).doc(
         "2.0.0",
         "key start stop",
@@ -80,21 +90,20 @@ const fn range(name: &'static str, run: Run) -> Command {
 }
 
 fn walks_far(ctx: &ReadContext<'_>, request: &Request, parse: Parse) -> Result<bool, Halt> {
-    is_heavy(ctx, request, |set| parse(request).map(|range| range.walks(set)))
+    is_heavy(ctx, request, |set| {
+        let range = parse(request)?;
+        let one_score = || matches!(ctx.view.zonly_score(set), Ok(Some(_)));
+        let skips_by_index = set.knows_places() && (!matches!(range.span, Span::Members(_)) || one_score());
+        Ok(range.walks(set).saturating_add(if skips_by_index { 0 } else { range.skips(set) }))
+    })
 }
 
 /// A range that begins far from where the set does, so that its index helps, makes that.
 fn index_far(ctx: &mut Context<'_, '_>, request: &Request, parse: Parse) -> Result<(), Halt> {
     let range = parse(request)?;
     let Some(set) = ctx.view().sorted_set(request.arg(1))? else { return Ok(()) };
-    let skips = match range.span {
-        Span::Scores(_) => range.window.skip.min(set.len()),
-        Span::Members(_) => 0,
-        Span::Places(start, stop) => {
-            places(start, stop, set.len()).map_or(0, |(start, stop)| start.min(set.len() - 1 - stop))
-        }
-    };
-    if skips > FAR { index(ctx, request) } else { Ok(()) }
+    let helps = !matches!(range.span, Span::Members(_)) || ctx.view().zonly_score(&set)?.is_some();
+    if helps && range.skips(&set) > FAR { index(ctx, request) } else { Ok(()) }
 }
 
 /// A range as ZRANGE and ZRANGEBYSCORE know it.
@@ -117,11 +126,22 @@ impl Range {
     fn walks(&self, set: &SortedSet) -> u64 {
         match self.span {
             Span::Scores(_) => self.window.take,
-            Span::Members(_) => self.window.skip.saturating_add(self.window.take),
+            // How far it skips counts where there is no index, or scores differ.
+            Span::Members(_) => self.window.take,
             Span::Places(start, stop) => match places(start, stop, set.len()) {
                 Some((start, stop)) => stop - start + 1,
                 None => 0,
             },
+        }
+    }
+
+    /// How many members stand before those that it takes, from the nearer end where that is known.
+    fn skips(&self, set: &SortedSet) -> u64 {
+        match self.span {
+            Span::Scores(_) | Span::Members(_) => self.window.skip.min(set.len()),
+            Span::Places(start, stop) => {
+                places(start, stop, set.len()).map_or(0, |(start, stop)| start.min(set.len() - 1 - stop))
+            }
         }
     }
 
@@ -198,8 +218,10 @@ fn zlexcount(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     let (span, window) = member_span(request.arg(2), request.arg(3), window(None, false))?;
     let Some(set) = ctx.view.sorted_set(request.arg(1))? else { return Ok(Reply::int(0)) };
     let Span::Members(range) = span else { return Ok(Reply::int(0)) };
-    let found = ctx.view.zrange_by_member(&set, &range, window)?;
-    Ok(Reply::int(i64::try_from(found.len()).unwrap_or(i64::MAX)))
+    if window.take == 0 {
+        return Ok(Reply::int(0));
+    }
+    Ok(Reply::int(ctx.view.zcount_by_member(&set, &range)?.cast_signed()))
 }
 
 fn zremrangebyrank(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {

@@ -1,14 +1,16 @@
 //! Commands on sorted sets.
 
+use agq_resp::{Protocol, Reply, Request};
+use bytes::Bytes;
+
 use crate::command::zset_ranges::score_range;
 use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
 use crate::data::Error;
 use crate::data::notices::Classes;
-use crate::data::zsets::{AddRule, Direction, Presence, Scored, SortedSet};
-use agq_resp::{Protocol, Reply, Request};
+use crate::data::zsets::{AddRule, Direction, INDEX_SLICE, Presence, Scored, SortedSet};
 
 /// Members that a command may walk over on the core thread.
-const HEAVY_MEMBERS: u64 = 10_000;
+pub(super) const HEAVY_MEMBERS: u64 = 10_000;
 
 const READ: Flags = Flags::READONLY;
 const WRITE: Flags = Flags::WRITE;
@@ -39,19 +41,20 @@ pub(super) const COMMANDS: &[Command] = &[
         "key",
         "The number of members.",
     ),
-    Command::new("ZCOUNT", 4, Group::SortedSet, READ.and(FAST), Run::Read(zcount)).keys(1, 1, 1).prepare(index).doc(
-        "2.0.0",
-        "key min max",
-        "The number of members with scores in a range.",
-    ),
-    Command::new("ZRANK", 3, Group::SortedSet, READ.and(FAST), Run::Read(zrank)).keys(1, 1, 1).prepare(index).doc(
-        "2.0.0",
-        "key member",
-        "How many members stand before one.",
-    ),
+    Command::new("ZCOUNT", 4, Group::SortedSet, READ.and(FAST), Run::Read(zcount))
+        .keys(1, 1, 1)
+        .prepare(index)
+        .heavy(walks_to_places)
+        .doc("2.0.0", "key min max", "The number of members with scores in a range."),
+    Command::new("ZRANK", 3, Group::SortedSet, READ.and(FAST), Run::Read(zrank))
+        .keys(1, 1, 1)
+        .prepare(index)
+        .heavy(walks_to_places)
+        .doc("2.0.0", "key member", "How many members stand before one."),
     Command::new("ZREVRANK", 3, Group::SortedSet, READ.and(FAST), Run::Read(zrevrank))
         .keys(1, 1, 1)
         .prepare(index)
+        .heavy(walks_to_places)
         .doc("2.0.0", "key member", "How many members stand before one, from the highest down."),
     Command::new("ZPOPMIN", -2, Group::SortedSet, WRITE.and(FAST), Run::Write(zpopmin)).keys(1, 1, 1).doc(
         "5.0.0",
@@ -170,13 +173,22 @@ fn zcount(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     Ok(Reply::int(ctx.view.zcount(&set, range)?.cast_signed()))
 }
 
-/// Ranks are asked for: the set gets its index, if it is large.
+/// Ranks are asked for: the set gets its index, if it is large; the engine goes on with what is not done at once.
 pub(super) fn index(ctx: &mut Context<'_, '_>, request: &Request) -> Result<(), Halt> {
-    let mut edit = ctx.edit();
-    match edit.view().sorted_set(request.arg(1))? {
-        Some(set) => Ok(edit.zindex(request.arg(1), &set)?),
-        None => Ok(()),
+    let name = request.arg(1);
+    let Some(set) = ctx.view().sorted_set(name)? else { return Ok(()) };
+    if ctx.edit().zindex(name, &set, INDEX_SLICE)? {
+        let key = (ctx.keyspace(), Bytes::copy_from_slice(name));
+        if !ctx.server.indexing.contains(&key) {
+            ctx.server.indexing.push_back(key);
+        }
     }
+    Ok(())
+}
+
+/// What asks for a place is heavy while a large set has no index.
+pub(super) fn walks_to_places(ctx: &ReadContext<'_>, request: &Request) -> Result<bool, Halt> {
+    Ok(ctx.view.sorted_set(request.arg(1))?.is_some_and(|set| set.len() > HEAVY_MEMBERS && !set.knows_places()))
 }
 
 fn zrank(ctx: &ReadContext<'_>, request: &Request) -> Outcome {

@@ -7,7 +7,8 @@
 //! in the middle; one without any is removed. An added or removed element so changes one row a level, and a question
 //! looks at a few hundred rows however large the collection is.
 //!
-//! A small collection has no index (`height` 0): its elements are counted one by one.
+//! A small collection has no index (`height` 0): its elements are counted one by one. That of a large one is made in
+//! steps ([`Ranks::extend`]); until the last of them it has buckets of the lowest level only, up to some key.
 
 use std::ops::{Bound, ControlFlow};
 
@@ -27,6 +28,9 @@ pub struct Limits {
 /// Measured: see docs/adr/0010-ranks.md.
 pub const LIMITS: Limits = Limits { elements: 1024, buckets: 1024 };
 
+/// The height of an index that is being made.
+pub const UNFINISHED: u8 = u8::MAX;
+
 /// The index of one collection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ranks {
@@ -34,7 +38,7 @@ pub struct Ranks {
     pub id: [u8; 8],
     /// Where its elements stand.
     pub table: Table,
-    /// The level of the root; 0 when there is no index.
+    /// The level of the root; 0 when there is no index, [`UNFINISHED`] while it is made.
     pub height: u8,
     /// When buckets are split.
     pub limits: Limits,
@@ -69,13 +73,29 @@ fn corrupt(what: &str) -> Error {
 }
 
 impl Ranks {
+    /// True when questions have an index to look at.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        (1..UNFINISHED).contains(&self.height)
+    }
+
+    /// The levels above the elements that questions walk over, from the top; an unfinished index answers none.
+    fn asked(&self) -> std::iter::Rev<std::ops::Range<u8>> {
+        (1..if self.is_finished() { self.height } else { 0 }).rev()
+    }
+
+    /// The levels that have rows.
+    fn levels(&self) -> std::ops::RangeInclusive<u8> {
+        1..=if self.height == UNFINISHED { 1 } else { self.height }
+    }
+
     /// How many elements stand before `key`, which need not be one.
     ///
     /// # Errors
     /// When the store fails.
     pub fn before(&self, rows: &dyn Rows, key: &[u8]) -> Result<u64> {
         let (mut sum, mut first) = (0, Bytes::new());
-        for level in (1..self.height).rev() {
+        for level in self.asked() {
             let mut last = None::<Bucket>;
             self.visit(rows, level, &first, Bound::Included(key), &mut |bucket| {
                 if let Some(passed) = last.replace(bucket) {
@@ -99,7 +119,7 @@ impl Ranks {
     /// When the store fails.
     pub fn at(&self, rows: &dyn Rows, place: u64) -> Result<Option<Bytes>> {
         let (mut left, mut first) = (place, Bytes::new());
-        for level in (1..self.height).rev() {
+        for level in self.asked() {
             let mut found = None;
             self.visit(rows, level, &first, Bound::Unbounded, &mut |bucket| {
                 if left < bucket.elements {
@@ -135,7 +155,7 @@ impl Ranks {
     /// When the store fails.
     pub fn count_while(&self, rows: &dyn Rows, passes: &mut dyn FnMut(&[u8], u64) -> bool) -> Result<u64> {
         let (mut sum, mut first) = (0, Bytes::new());
-        for level in (1..self.height).rev() {
+        for level in self.asked() {
             let mut last = None::<Bucket>;
             self.visit(rows, level, &first, Bound::Unbounded, &mut |bucket| {
                 let Some(passed) = &last else {
@@ -168,28 +188,68 @@ impl Ranks {
     /// # Errors
     /// When the store fails.
     pub fn build(&mut self, batch: &mut Batch<'_>) -> Result<()> {
+        let more = self.extend(batch, &[], u64::MAX)?;
+        debug_assert!(more.is_none(), "no collection has so many elements");
+        Ok(())
+    }
+
+    /// Makes the index of the next `count` elements, those from the key `from` on: the empty one at first, then what the
+    /// last call has answered; `None` when the index is finished. In between, elements with smaller keys that are added
+    /// or removed must be told to the index, others not.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn extend(&mut self, batch: &mut Batch<'_>, from: &[u8], count: u64) -> Result<Option<Bytes>> {
         let full = self.limits.elements / 2;
-        let mut buckets = vec![Bucket { first: Bytes::new(), elements: 0, children: 0 }];
+        let (mut buckets, mut next, mut left) = (Vec::new(), None, count);
         let end = tables::prefix_end(&self.id);
         let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        batch.scan(self.table, Bound::Included(&self.id), end, false, &mut |key, _| {
-            if let Some(bucket) = buckets.last_mut().filter(|bucket| bucket.children < full) {
-                bucket.elements += 1;
-                bucket.children += 1;
-            } else {
-                let first = Bytes::copy_from_slice(key.get(8..).unwrap_or_default());
-                buckets.push(Bucket { first, elements: 1, children: 1 });
+        batch.scan(self.table, Bound::Included(&self.element(from)), end, false, &mut |key, _| {
+            let key = key.get(8..).unwrap_or_default();
+            if left == 0 {
+                next = Some(Bytes::copy_from_slice(key));
+                return ControlFlow::Break(());
+            }
+            left -= 1;
+            match buckets.last_mut() {
+                Some(Bucket { elements, children, .. }) if *children < full => {
+                    *elements += 1;
+                    *children += 1;
+                }
+                // The first bucket of all begins with the empty key.
+                last => {
+                    let first = if last.is_none() && from.is_empty() { &[] } else { key };
+                    buckets.push(Bucket { first: Bytes::copy_from_slice(first), elements: 1, children: 1 });
+                }
             }
             ControlFlow::Continue(())
         })?;
+        if buckets.is_empty() && from.is_empty() {
+            buckets.push(Bucket { first: Bytes::new(), elements: 0, children: 0 });
+        }
+        for bucket in &buckets {
+            self.put(batch, 1, bucket)?;
+        }
+        self.height = UNFINISHED;
+        if next.is_none() {
+            self.finish(batch)?;
+        }
+        Ok(next)
+    }
+
+    /// Puts the levels above the lowest one, which is there.
+    fn finish(&mut self, batch: &mut Batch<'_>) -> Result<()> {
+        let (mut buckets, mut empty) = (Vec::new(), Vec::new());
+        self.visit(batch, 1, &[], Bound::Unbounded, &mut |bucket| {
+            let list = if bucket.children == 0 && !bucket.first.is_empty() { &mut empty } else { &mut buckets };
+            list.push(bucket);
+            ControlFlow::Continue(())
+        })?;
+        for bucket in empty {
+            batch.remove(Table::Counts, self.bucket(1, &bucket.first))?;
+        }
         self.height = 1;
-        loop {
-            for bucket in &buckets {
-                self.put(batch, self.height, bucket)?;
-            }
-            if buckets.len() <= 1 {
-                return Ok(());
-            }
+        while buckets.len() > 1 {
             self.height += 1;
             let grouped = buckets.chunks(self.limits.buckets as usize / 2).map(|children| Bucket {
                 first: children.first().map(|child| child.first.clone()).unwrap_or_default(),
@@ -197,7 +257,11 @@ impl Ranks {
                 children: children.len() as u32,
             });
             buckets = grouped.collect();
+            for bucket in &buckets {
+                self.put(batch, self.height, bucket)?;
+            }
         }
+        Ok(())
     }
 
     /// Removes the index.
@@ -205,7 +269,7 @@ impl Ranks {
     /// # Errors
     /// When the store fails.
     pub fn remove_all(&mut self, batch: &mut Batch<'_>) -> Result<()> {
-        for level in 1..=self.height {
+        for level in self.levels() {
             let mut rows = Vec::new();
             self.visit(batch, level, &[], Bound::Unbounded, &mut |bucket| {
                 rows.push(bucket.first);
@@ -246,7 +310,7 @@ impl Ranks {
 
     /// The levels whose buckets know how many elements they have. Nobody asks the root of a divided collection.
     fn counted(&self) -> std::ops::RangeInclusive<u8> {
-        1..=if self.height > 1 { self.height - 1 } else { self.height }
+        if self.is_finished() && self.height > 1 { 1..=self.height - 1 } else { self.levels() }
     }
 
     /// Counts off an element that was removed.
@@ -255,7 +319,7 @@ impl Ranks {
     /// When the store fails.
     pub fn remove(&mut self, batch: &mut Batch<'_>, key: &[u8]) -> Result<()> {
         let too_few = || corrupt("a bucket has more elements than its row says");
-        let path = (1..=self.height).map(|level| self.find(batch, level, key)).collect::<Result<Vec<_>>>()?;
+        let path = self.levels().map(|level| self.find(batch, level, key)).collect::<Result<Vec<_>>>()?;
         // Which buckets of the path go. One that its parent begins with stays as long as that does: every key must lie in
         // a bucket of each level.
         let mut gone = vec![false; path.len()];
@@ -319,6 +383,9 @@ impl Ranks {
         let right = Bucket { first, elements, children };
         self.put(batch, level, &Bucket { first: bucket.first, elements: left_elements, children: half })?;
         self.put(batch, level, &right)?;
+        if self.height == UNFINISHED {
+            return Ok(None);
+        }
         if level == self.height {
             self.height += 1;
             self.put(batch, self.height, &Bucket { first: Bytes::new(), elements: 0, children: 2 })?;

@@ -2,6 +2,7 @@
 //! holds up nobody; like any other change it goes through the batch and its log record.
 
 use crate::clock::Millis;
+use crate::data::zsets::INDEX_SLICE;
 use crate::data::{Edit, keys, trash};
 use crate::engine::Engine;
 use crate::jobs::{self, Job, Jobs, JobsView, timers};
@@ -57,11 +58,29 @@ impl Engine {
         if jobs_due {
             self.run_job_timers(batch, now)?;
         }
+        self.index_slice(batch, now)?;
         self.tell_notices();
         self.send_messages(None);
         let changed = PLANNED_FROM.into_iter().any(|table| batch.has_changed(table));
         if changed || sweep_due || trash_due || jobs_due || !self.background.planned {
             self.plan_background(batch, now)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on making the index of ranks of a sorted set.
+    fn index_slice(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<()> {
+        let Some((keyspace, name)) = self.server.indexing.front().cloned() else { return Ok(()) };
+        let mut edit = Edit { batch, keyspace, now, touched: &mut self.touched };
+        // The key may be gone by now, or hold something else.
+        let more = match edit.view().sorted_set(&name) {
+            Ok(Some(set)) => edit.zindex(&name, &set, INDEX_SLICE).map_err(storage_error)?,
+            Ok(None) | Err(crate::data::Error::WrongType) => false,
+            Err(error) => return Err(storage_error(error)),
+        };
+        batch.release();
+        if !more {
+            self.server.indexing.pop_front();
         }
         Ok(())
     }

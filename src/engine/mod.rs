@@ -159,6 +159,7 @@ impl Engine {
             watches: Watches::default(),
             cursors: Cursors::default(),
             statistics: Statistics::default(),
+            indexing: VecDeque::new(),
             monitors: BTreeSet::new(),
         };
         Ok(Engine {
@@ -239,7 +240,8 @@ impl Engine {
     /// When [`Engine::tick`] has something to do next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
-        [self.waiters.next_deadline(), self.background.next()].into_iter().flatten().min()
+        let indexing = (!self.server.indexing.is_empty()).then_some(Millis(0));
+        [self.waiters.next_deadline(), self.background.next(), indexing].into_iter().flatten().min()
     }
 
     /// What is to be written since the last call, in this order.

@@ -55,10 +55,11 @@ fn check(redis: &mut Connection, key: &str, model: &Model, random: &mut fastrand
     assert_eq!(cmd("ZRANK").arg(key).arg("nobody").query::<Option<usize>>(redis).unwrap(), None);
 }
 
-fn change(redis: &mut Connection, key: &str, model: &mut Model, random: &mut fastrand::Rng, adds: u32) {
+/// Changes the set: so many commands in ten add a member of a number below `members`, the others remove one.
+fn change(redis: &mut Connection, key: &str, model: &mut Model, random: &mut fastrand::Rng, adds: u32, members: u32) {
     let mut commands = pipe();
     for _ in 0..1500 {
-        let member = random.u32(..9000);
+        let member = random.u32(..members);
         if random.u32(..10) < adds {
             let score = random.i64(-50..50);
             commands.cmd("ZADD").arg(key).arg(score).arg(format!("m{member:05}")).ignore();
@@ -79,7 +80,7 @@ fn ranks_of_a_large_set_are_those_of_a_plain_model() {
     let mut redis = connect(&server);
     let mut model = Model(BTreeMap::new());
     for adds in [10, 9, 9, 5] {
-        change(&mut redis, "z", &mut model, &mut random, adds);
+        change(&mut redis, "z", &mut model, &mut random, adds, 9000);
         check(&mut redis, "z", &model, &mut random);
     }
     cmd("COPY").arg("z").arg("copy").exec(&mut redis).unwrap();
@@ -89,7 +90,7 @@ fn ranks_of_a_large_set_are_those_of_a_plain_model() {
     let server = Server::agq_in(dir.path(), &[]);
     let mut redis = connect(&server);
     check(&mut redis, "z", &model, &mut random);
-    change(&mut redis, "z", &mut model, &mut random, 3);
+    change(&mut redis, "z", &mut model, &mut random, 3, 9000);
     check(&mut redis, "z", &model, &mut random);
     check(&mut redis, "copy", &copied, &mut random);
 
@@ -109,4 +110,85 @@ fn ranks_of_a_large_set_are_those_of_a_plain_model() {
     assert_eq!(stored, copied.0.len() + model.0.keys().filter(|member| !copied.0.contains_key(member)).count());
     let middle: Vec<String> = cmd("ZRANGE").arg("copy").arg(stored / 2).arg(stored / 2).query(&mut redis).unwrap();
     assert_eq!(cmd("ZRANK").arg("copy").arg(&middle[0]).query::<usize>(&mut redis).unwrap(), stored / 2);
+}
+
+#[test]
+fn ranks_are_right_while_their_index_is_made() {
+    const MEMBERS: u32 = 40_000;
+    let mut random = fastrand::Rng::with_seed(5);
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::agq_in(dir.path(), &[]);
+    let mut redis = connect(&server);
+    let mut model = Model(BTreeMap::new());
+    let members: Vec<u32> = (0..MEMBERS).collect();
+    for members in members.chunks(4000) {
+        let mut add = cmd("ZADD");
+        add.arg("z");
+        for member in members {
+            let score = random.i64(-50..50);
+            add.arg(score).arg(format!("m{member:05}"));
+            model.0.insert(*member, score);
+        }
+        add.exec(&mut redis).unwrap();
+    }
+    let sorted = model.sorted();
+    for place in [20_000, 39_999] {
+        // The index is begun, and the server does not live to finish it.
+        assert_eq!(cmd("ZRANK").arg("z").arg(&sorted[place].1).query::<usize>(&mut redis).unwrap(), place);
+        server.kill();
+        server = Server::agq_in(dir.path(), &[]);
+        redis = connect(&server);
+    }
+    for adds in [5, 3, 8] {
+        change(&mut redis, "z", &mut model, &mut random, adds, MEMBERS);
+        check(&mut redis, "z", &model, &mut random);
+    }
+    let picked: Vec<String> = cmd("ZRANDMEMBER").arg("z").arg(-50).query(&mut redis).unwrap();
+    assert!(picked.iter().all(|member| model.0.contains_key(&member[1..].parse().unwrap())));
+}
+
+#[test]
+fn ranges_of_members_of_one_score_know_places() {
+    const MEMBERS: usize = 30_000;
+    let mut random = fastrand::Rng::with_seed(6);
+    let server = Server::agq(&[]);
+    let mut redis = connect(&server);
+    let fill = |redis: &mut Connection, key: &str, odd: bool| {
+        for first in (0..MEMBERS).step_by(5000) {
+            let mut add = cmd("ZADD");
+            add.arg(key);
+            for number in first..first + 5000 {
+                add.arg(if odd && number == 7 { "-inf" } else { "inf" }).arg(format!("m{number:05}"));
+            }
+            add.exec(redis).unwrap();
+        }
+    };
+    fill(&mut redis, "same", false);
+    fill(&mut redis, "mixed", true);
+    for _ in 0..60 {
+        let (low, high) = (random.usize(..MEMBERS), random.usize(..MEMBERS));
+        let inside = (high + 1).saturating_sub(low);
+        let (min, max) = (format!("[m{low:05}"), format!("(m{high:05}+"));
+        let skip = random.usize(..MEMBERS);
+        for key in ["same", "mixed"] {
+            assert_eq!(cmd("ZLEXCOUNT").arg(key).arg(&min).arg(&max).query::<usize>(&mut redis).unwrap(), inside);
+            let from: Vec<usize> = (low..low + inside).skip(skip).take(3).collect();
+            let found: Vec<String> = cmd("ZRANGEBYLEX")
+                .arg(key)
+                .arg(&min)
+                .arg(&max)
+                .arg("LIMIT")
+                .arg(skip)
+                .arg(3)
+                .query(&mut redis)
+                .unwrap();
+            assert_eq!(found, from.iter().map(|number| format!("m{number:05}")).collect::<Vec<_>>());
+            let back: Vec<usize> = (low..low + inside).rev().skip(skip).take(3).collect();
+            let mut backwards = cmd("ZREVRANGEBYLEX");
+            backwards.arg(key).arg(&max).arg(&min).arg("LIMIT").arg(skip).arg(3);
+            let found: Vec<String> = backwards.query(&mut redis).unwrap();
+            assert_eq!(found, back.iter().map(|number| format!("m{number:05}")).collect::<Vec<_>>());
+        }
+    }
+    assert_eq!(cmd("ZLEXCOUNT").arg("same").arg("-").arg("+").query::<usize>(&mut redis).unwrap(), MEMBERS);
 }

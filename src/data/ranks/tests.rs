@@ -65,6 +65,8 @@ proptest! {
     fn ranks_are_those_of_a_sorted_set(
         built in prop::collection::btree_set(0..400_u16, 0..60),
         steps in prop::collection::vec(step(), 1..150),
+        // How many elements are indexed before each step, until all are.
+        slices in prop::collection::vec(0..30_u64, 150),
     ) {
         with_batch(|batch| {
             let mut elements = built;
@@ -75,9 +77,12 @@ proptest! {
                     batch.put(Table::ZScores, [&id[..], &key.to_be_bytes()].concat(), Bytes::new()).unwrap();
                 }
             }
-            ranks.build(batch).unwrap();
-            check(&ranks, batch, &elements);
-            for step in steps {
+            let mut until = ranks.extend(batch, &[], slices[0]).unwrap();
+            for (step, slice) in steps.into_iter().zip(slices) {
+                if let Some(from) = &until {
+                    until = ranks.extend(batch, from, slice).unwrap();
+                }
+                let is_indexed = |key: &[u8]| until.as_ref().is_none_or(|until| key < until);
                 let (add, keys) = match step {
                     Step::Add(key) => (true, vec![key]),
                     Step::Remove(key) => (false, vec![key]),
@@ -87,12 +92,20 @@ proptest! {
                     let bytes = key.to_be_bytes();
                     if add && elements.insert(key) {
                         batch.put(Table::ZScores, ranks.element(&bytes), Bytes::new()).unwrap();
-                        ranks.add(batch, &bytes).unwrap();
+                        if is_indexed(&bytes) {
+                            ranks.add(batch, &bytes).unwrap();
+                        }
                     } else if !add && elements.remove(&key) {
                         batch.remove(Table::ZScores, ranks.element(&bytes)).unwrap();
-                        ranks.remove(batch, &bytes).unwrap();
+                        if is_indexed(&bytes) {
+                            ranks.remove(batch, &bytes).unwrap();
+                        }
                     }
                 }
+            }
+            if let Some(from) = until {
+                assert!(!ranks.is_finished());
+                assert_eq!(ranks.extend(batch, &from, u64::MAX).unwrap(), None);
             }
             check(&ranks, batch, &elements);
             for key in (0..400).step_by(7) {

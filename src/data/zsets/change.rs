@@ -102,7 +102,13 @@ impl Edit<'_, '_> {
             Some(set) => set.clone(),
             None => {
                 let id = keys::next_id(self.batch)?.to_be_bytes();
-                SortedSet { record: Record::new(Kind::SortedSet, Bytes::new()), id, len: 0, height: 0 }
+                SortedSet {
+                    record: Record::new(Kind::SortedSet, Bytes::new()),
+                    id,
+                    len: 0,
+                    height: 0,
+                    until: Bytes::new(),
+                }
             }
         };
         let mut ranks = set.ranks();
@@ -115,13 +121,17 @@ impl Edit<'_, '_> {
                 (old, Some(new)) => {
                     if let Some(old) = old {
                         self.batch.remove(Table::ZScores, set.score_key(old, member))?;
-                        ranks.remove(self.batch, &SortedSet::rank_key(old, member))?;
+                        if let Some(key) = set.indexed_key(old, member) {
+                            ranks.remove(self.batch, &key)?;
+                        }
                         done.changed += 1;
                     } else {
                         done.added += 1;
                     }
                     self.batch.put(Table::ZScores, set.score_key(new, member), Bytes::new())?;
-                    ranks.add(self.batch, &SortedSet::rank_key(new, member))?;
+                    if let Some(key) = set.indexed_key(new, member) {
+                        ranks.add(self.batch, &key)?;
+                    }
                     let bits = ordered_bits(new).to_be_bytes().to_vec();
                     self.batch.put(Table::ZMembers, set.member_key(member), bits)?;
                 }
@@ -138,21 +148,23 @@ impl Edit<'_, '_> {
         Ok(done)
     }
 
-    /// Makes the index of ranks of a set that is large and has none, since somebody asks for ranks. From then on it is
-    /// kept; sets that nobody asks so do not pay for it.
+    /// Makes the index of ranks of a set that is large and has none, since somebody asks for ranks: of the next `members`
+    /// of it. From then on it is kept; sets that nobody asks so do not pay for it. True when it is not finished yet.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn zindex(&mut self, name: &[u8], set: &SortedSet) -> Result<()> {
-        let mut ranks = set.ranks();
-        if ranks.height > 0 || set.len <= ranks.limits.elements.into() {
-            return Ok(());
+    pub fn zindex(&mut self, name: &[u8], set: &SortedSet, members: u64) -> Result<bool> {
+        if set.knows_places() {
+            return Ok(false);
         }
-        ranks.build(self.batch)?;
-        let indexed = SortedSet { height: ranks.height, ..set.clone() };
+        let mut ranks = set.ranks();
+        let next = ranks.extend(self.batch, &set.until, members)?;
+        let unfinished = next.is_some();
+        let indexed = SortedSet { height: ranks.height, until: next.unwrap_or_default(), ..set.clone() };
         let row = keys::record_key(self.keyspace, name);
         // Nothing of the set has changed: who watches it is not told.
-        Ok(self.batch.put(Table::Keys, row, indexed.record().encode())?)
+        self.batch.put(Table::Keys, row, indexed.record().encode())?;
+        Ok(unfinished)
     }
 
     /// Removes members; answers how many there were.
@@ -269,7 +281,9 @@ impl Edit<'_, '_> {
     fn remove_member(&mut self, set: &SortedSet, score: f64, member: &[u8]) -> Result<()> {
         self.batch.remove(Table::ZScores, set.score_key(score, member))?;
         self.batch.remove(Table::ZMembers, set.member_key(member))?;
-        set.ranks().remove(self.batch, &SortedSet::rank_key(score, member))?;
+        if let Some(key) = set.indexed_key(score, member) {
+            set.ranks().remove(self.batch, &key)?;
+        }
         Ok(())
     }
 
@@ -291,7 +305,7 @@ impl Edit<'_, '_> {
         let mut ranks = set.ranks();
         if ranks.height > 0 && len < u64::from(ranks.limits.elements) / 4 {
             ranks.remove_all(self.batch)?;
-            left.height = 0;
+            (left.height, left.until) = (0, Bytes::new());
         }
         self.store(name, Some(&set.record), &left.record())
     }

@@ -1,21 +1,28 @@
 //! Sorted sets: members in the order of their scores, equal scores in the order of the members' bytes.
 //!
-//! The record's body is `[id u64][length u64]`, and the height of its index of ranks where it has one, `[height u8]`. A member stands twice: `zscores` `(id, score, member) → ()` gives
-//! the order, `zmembers` `(id, member) → score` the score. Scores are never NaN, and -0 is kept as 0.
+//! The record's body is `[id u64][length u64]`, and the height of its index of ranks where it has one, `[height u8]`, behind
+//! which, while that is being made, stands the key up to which it is. A member stands twice: `zscores`
+//! `(id, score, member) → ()` gives the order, `zmembers` `(id, member) → score` the score. Scores are never NaN, and -0 is
+//! kept as 0.
 
 mod change;
 mod combine;
+mod members;
 
 use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
-use crate::data::ranks::{LIMITS, Ranks};
+use crate::data::ranks::{LIMITS, Ranks, UNFINISHED};
 use crate::data::{Kind, Record, Result, View};
-use crate::storage::{self, Rows, Table, tables};
+use crate::storage::{self, Rows, Table};
 
 pub use change::{AddRule, Added, Direction, Presence};
 pub use combine::{Aggregate, Source};
+pub use members::MemberRange;
+
+/// Members that one step of making an index takes: well under a millisecond.
+pub const INDEX_SLICE: u64 = 4096;
 
 /// Members that are passed over one by one instead of by the index.
 const FEW: u64 = 64;
@@ -31,6 +38,8 @@ pub struct SortedSet {
     len: u64,
     /// The height of its index, see [`Ranks`]; 0 without one.
     height: u8,
+    /// The key up to which its index is made, while that is unfinished.
+    until: Bytes,
 }
 
 impl SortedSet {
@@ -38,19 +47,33 @@ impl SortedSet {
         let corrupt = || storage::Error::corrupt(Table::Keys, "a sorted set's record is not an id and a length");
         let (id, rest) = record.body.split_first_chunk().ok_or_else(corrupt)?;
         let (len, rest) = rest.split_first_chunk().ok_or_else(corrupt)?;
-        let height = match rest {
-            [] => 0,
-            [height] => *height,
-            _ => return Err(corrupt()),
+        let (height, until) = match rest.split_first() {
+            None => (0, Bytes::new()),
+            Some((&UNFINISHED, until)) => (UNFINISHED, Bytes::copy_from_slice(until)),
+            Some((height, [])) => (*height, Bytes::new()),
+            Some(_) => return Err(corrupt()),
         };
-        Ok(SortedSet { id: *id, len: u64::from_be_bytes(*len), height, record })
+        Ok(SortedSet { id: *id, len: u64::from_be_bytes(*len), height, until, record })
     }
 
     /// The record as it is now.
     fn record(&self) -> Record {
         let height = [self.height];
         let height: &[u8] = if self.height == 0 { &[] } else { &height };
-        Record { body: [&self.id[..], &self.len.to_be_bytes(), height].concat().into(), ..self.record.clone() }
+        let body = [&self.id[..], &self.len.to_be_bytes(), height, &self.until].concat();
+        Record { body: body.into(), ..self.record.clone() }
+    }
+
+    /// True when places are found without a walk: the set is small, or has its index.
+    #[must_use]
+    pub fn knows_places(&self) -> bool {
+        self.len <= u64::from(LIMITS.elements) || self.ranks().is_finished()
+    }
+
+    /// The key of a member in its index, if the index is made that far.
+    fn indexed_key(&self, score: f64, member: &[u8]) -> Option<Vec<u8>> {
+        let key = SortedSet::rank_key(score, member);
+        (self.height != UNFINISHED || key[..] < self.until[..]).then_some(key)
     }
 
     /// The index of its members in the order of their scores.
@@ -150,15 +173,6 @@ impl ScoreRange {
     }
 }
 
-/// A range of members by their bytes, among members of one score.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MemberRange {
-    /// The first member.
-    pub min: Bound<Bytes>,
-    /// The last member.
-    pub max: Bound<Bytes>,
-}
-
 /// Which part of a range is wanted, and from which end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
@@ -232,6 +246,15 @@ impl View<'_> {
         Ok(key.map(|key| set.split_score_key(&[&set.id[..], &key].concat())).transpose()?)
     }
 
+    /// The members at some places in the order of their bytes, as many and in the order of `places`. Walks.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn zat_members(&self, set: &SortedSet, places: &[u64]) -> Result<Vec<Scored>> {
+        let rows = self.elements_at(Table::ZMembers, set.id, places)?;
+        Ok(rows.into_iter().map(|(member, row)| Ok((member, score_of_row(&row)?))).collect::<storage::Result<_>>()?)
+    }
+
     /// The members with scores in `range`.
     ///
     /// # Errors
@@ -243,7 +266,7 @@ impl View<'_> {
         }
         let (mut from, mut to) = range.keys(set);
         let mut left = window;
-        if set.height > 0 && window.skip > FEW {
+        if set.ranks().is_finished() && window.skip > FEW {
             match self.skipped(set, (&from, &to), window)? {
                 Some(place) if window.reverse => to = [place, vec![0]].concat(),
                 Some(place) => from = place,
@@ -266,38 +289,6 @@ impl View<'_> {
             if left.take == 0 || failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         failed.map_or(Ok(found), |error| Err(error.into()))
-    }
-
-    /// The members in `range`, in the order of their bytes; as in Redis of use only where all scores are equal.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn zrange_by_member(&self, set: &SortedSet, range: &MemberRange, window: Window) -> Result<Vec<Bytes>> {
-        let mut found = Vec::new();
-        if window.take == 0 {
-            return Ok(found);
-        }
-        let key = |bound: &Bound<Bytes>| bound.as_ref().map(|member| set.member_key(member));
-        let from = match key(&range.min) {
-            Bound::Unbounded => Bound::Included(set.id.to_vec()),
-            bound => bound,
-        };
-        let to = match (key(&range.max), tables::prefix_end(&set.id)) {
-            (Bound::Unbounded, Some(end)) => Bound::Excluded(end),
-            (bound, _) => bound,
-        };
-        let (from, to) = (from.as_ref().map(|key| &key[..]), to.as_ref().map(|key| &key[..]));
-        let mut left = window;
-        self.rows.scan(Table::ZMembers, from, to, window.reverse, &mut |key, _| {
-            if left.skip > 0 {
-                left.skip -= 1;
-                return ControlFlow::Continue(());
-            }
-            found.push(Bytes::copy_from_slice(key.get(8..).unwrap_or_default()));
-            left.take -= 1;
-            if left.take == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        Ok(found)
     }
 
     /// The key of the row from which on a window takes members of a range of rows; `None` when it passes them all over.
