@@ -17,7 +17,8 @@ pub(super) const COMMANDS: &[Command] = &[
             "key [GET encoding offset | [OVERFLOW WRAP | SAT | FAIL] SET encoding offset value | \
              [OVERFLOW WRAP | SAT | FAIL] INCRBY encoding offset increment ...]",
             "Reads, sets and adds to integers of any width within a string.",
-        ),
+        )
+        .differs("A field that ends behind the 512 MiB of a string is refused; Redis makes the string longer."),
     Command::new("BITFIELD_RO", -2, Group::Bitmap, Flags::READONLY.and(Flags::FAST), Run::Read(bitfield_ro))
         .keys(1, 1, 1)
         .doc("6.0.0", "key [GET encoding offset ...]", "Reads integers of any width within a string."),

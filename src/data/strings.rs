@@ -1,7 +1,8 @@
 //! Strings: small ones inline in the record, larger ones in chunks of the `blobs` table.
 //!
-//! A blob's record body is `[id u64][length u64]`; chunk `n` stands under `(id, n u32)` and is
-//! [`CHUNK_BYTES`] long, the last one shorter.
+//! A blob's record body is `[id u64][length u64]`; chunk `n` stands under `(id, n u32)` and has
+//! [`CHUNK_BYTES`] at most. What is not there up to the length is zero bytes: a string that SETBIT makes half a gigabyte
+//! long has one chunk.
 
 use std::ops::{Bound, ControlFlow};
 
@@ -51,23 +52,12 @@ impl View<'_> {
     /// The value of a string record.
     ///
     /// # Errors
-    /// When the store fails, or chunks are missing.
+    /// When the store fails.
     pub fn string_of(&self, record: &Record) -> Result<Bytes> {
         if !record.in_blobs {
             return Ok(record.body.clone());
         }
-        let (id, length) = blob_header(record)?;
-        let mut value = BytesMut::with_capacity(usize::try_from(length).unwrap_or(0).min(MAX_BYTES));
-        let end = chunk_key(&id, u32::MAX);
-        self.rows.scan(Table::Blobs, Bound::Included(&id), Bound::Included(&end), false, &mut |_, chunk| {
-            value.extend_from_slice(chunk);
-            ControlFlow::Continue(())
-        })?;
-        if value.len() as u64 != length {
-            let what = format!("a blob has {} bytes, its record says {length}", value.len());
-            return Err(storage::Error::corrupt(Table::Blobs, what).into());
-        }
-        Ok(value.freeze())
+        self.string_part(record, 0, blob_header(record)?.1)
     }
 
     /// The length of a string key, 0 when it does not exist.
@@ -89,7 +79,7 @@ impl View<'_> {
     /// The bytes `start..end` of a string record, within its length. Of a large one only their chunks are read.
     ///
     /// # Errors
-    /// When the store fails, or chunks are missing.
+    /// When the store fails.
     pub fn string_part(&self, record: &Record, start: u64, end: u64) -> Result<Bytes> {
         debug_assert!(start <= end && end <= View::string_record_len(record).unwrap_or(0), "{start}..{end}");
         let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
@@ -97,26 +87,39 @@ impl View<'_> {
             return Ok(record.body.slice(place(start)..place(end)));
         }
         let (id, _) = blob_header(record)?;
-        let first = chunk_of(start);
-        let from = chunk_key(&id, first);
-        let to = chunk_key(&id, chunk_of(end.saturating_sub(1)));
-        let mut chunks = BytesMut::new();
-        self.rows.scan(Table::Blobs, Bound::Included(&from), Bound::Included(&to), false, &mut |_, chunk| {
-            chunks.extend_from_slice(chunk);
+        let mut part = BytesMut::with_capacity(place(end - start));
+        let (from, to) = (chunk_key(&id, chunk_of(start)), chunk_key(&id, chunk_of(end.saturating_sub(1))));
+        let mut failed = None;
+        self.rows.scan(Table::Blobs, Bound::Included(&from), Bound::Included(&to), false, &mut |key, chunk| {
+            let Some(begins) = chunk_begins(key).filter(|_| chunk.len() <= CHUNK_BYTES) else {
+                let what = format!("a chunk of {} bytes under a key of {}", chunk.len(), key.len());
+                failed = Some(storage::Error::corrupt(Table::Blobs, what));
+                return ControlFlow::Break(());
+            };
+            let (from, to) = (begins.max(start), (begins + chunk.len() as u64).min(end));
+            if from < to {
+                part.resize(place(from - start), 0);
+                part.extend_from_slice(&chunk[place(from - begins)..place(to - begins)]);
+            }
             ControlFlow::Continue(())
         })?;
-        let before = u64::from(first) * CHUNK_BYTES as u64;
-        let part = place(start - before)..place(end - before);
-        if part.end > chunks.len() {
-            return Err(storage::Error::corrupt(Table::Blobs, format!("a blob ends before byte {end}")).into());
+        if let Some(error) = failed {
+            return Err(error.into());
         }
-        Ok(chunks.freeze().slice(part))
+        part.resize(place(end - start), 0);
+        Ok(part.freeze())
     }
 }
 
 /// The chunk that holds this byte; strings are far shorter than what a chunk's number can tell.
 fn chunk_of(at: u64) -> u32 {
     u32::try_from(at / CHUNK_BYTES as u64).unwrap_or(u32::MAX)
+}
+
+/// The byte that a chunk's row begins with.
+fn chunk_begins(key: &[u8]) -> Option<u64> {
+    let chunk = key.get(8..)?.try_into().ok()?;
+    Some(u64::from(u32::from_be_bytes(chunk)) * CHUNK_BYTES as u64)
 }
 
 impl Edit<'_, '_> {
@@ -177,9 +180,7 @@ impl Edit<'_, '_> {
             return Ok(length);
         }
         let (id, _) = blob_header(&old)?;
-        let whole = u32::try_from(old_length / CHUNK_BYTES as u64).map_err(|_| Error::StringTooLong)?;
-        let partial = self.batch.get(Table::Blobs, &chunk_key(&id, whole))?.unwrap_or_default();
-        self.put_chunks(&id, whole, &[&partial[..], &suffix].concat().into())?;
+        self.write_chunks(&id, old_length, &suffix)?;
         let record = Record { body: blob_body(&id, length), ..old.clone() };
         self.store(name, Some(&old), &record)?;
         Ok(length)
@@ -204,9 +205,19 @@ impl Edit<'_, '_> {
         match &old {
             Some(old) if old.in_blobs => {
                 let (id, _) = blob_header(old)?;
-                self.write_chunks(&id, old_length, offset, part)?;
+                self.write_chunks(&id, offset, part)?;
                 let record = Record { body: blob_body(&id, length), ..old.clone() };
                 self.store(name, Some(old), &record)?;
+            }
+            _ if length > INLINE_BYTES as u64 => {
+                let id = keys::next_id(self.batch)?.to_be_bytes();
+                if let Some(old) = &old {
+                    self.put_chunks(&id, 0, &old.body)?;
+                }
+                self.write_chunks(&id, offset, part)?;
+                let deadline = old.as_ref().and_then(|record| record.deadline);
+                let record = Record { kind: Kind::String, deadline, in_blobs: true, body: blob_body(&id, length) };
+                self.replace(name, old.as_ref(), &record)?;
             }
             _ => {
                 let mut value = old.as_ref().map_or_else(Vec::new, |record| record.body.to_vec());
@@ -221,20 +232,18 @@ impl Edit<'_, '_> {
         Ok(length)
     }
 
-    /// Writes `part` at `offset` of a blob of `old_length` bytes, and zero bytes in the gap before it.
-    fn write_chunks(&mut self, id: &[u8; 8], old_length: u64, offset: u64, part: &Bytes) -> Result<()> {
+    /// Writes `part`, which is not empty, at `offset` of a blob.
+    fn write_chunks(&mut self, id: &[u8; 8], offset: u64, part: &Bytes) -> Result<()> {
         let end = offset + part.len() as u64;
-        for chunk in chunk_of(offset.min(old_length))..=chunk_of(end - 1) {
+        for chunk in chunk_of(offset)..=chunk_of(end - 1) {
             let begins = u64::from(chunk) * CHUNK_BYTES as u64;
             let key = chunk_key(id, chunk);
             let mut bytes = self.batch.get(Table::Blobs, &key)?.unwrap_or_default().to_vec();
             let wanted = (end - begins).min(CHUNK_BYTES as u64) as usize;
             bytes.resize(bytes.len().max(wanted), 0);
             let (from, to) = (offset.max(begins), end.min(begins + CHUNK_BYTES as u64));
-            if from < to {
-                let source = (from - offset) as usize..(to - offset) as usize;
-                bytes[(from - begins) as usize..(to - begins) as usize].copy_from_slice(&part[source]);
-            }
+            let source = (from - offset) as usize..(to - offset) as usize;
+            bytes[(from - begins) as usize..(to - begins) as usize].copy_from_slice(&part[source]);
             self.batch.put(Table::Blobs, key, bytes)?;
         }
         Ok(())
