@@ -8,6 +8,7 @@ use std::ops::{Bound, ControlFlow};
 use bytes::Bytes;
 
 use crate::data::extended::Extended;
+use crate::data::gather::Gather;
 use crate::data::notices::Classes;
 use crate::data::strings::parse_integer;
 use crate::data::{Edit, Error, Kind, Record, Result, View, keys};
@@ -97,19 +98,22 @@ impl View<'_> {
     /// # Errors
     /// [`Error::WrongType`] when the key holds another type.
     pub fn hash_entries(&self, name: &[u8]) -> Result<Vec<(Bytes, Bytes)>> {
-        let mut entries = Vec::new();
-        let Some(header) = self.hash(name)? else { return Ok(entries) };
+        let Some(header) = self.hash(name)? else { return Ok(Vec::new()) };
+        let mut texts = Gather::with_capacity(header.length * 2);
         let end = tables::prefix_end(&header.id);
         let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         self.rows.scan(Table::Hashes, Bound::Included(&header.id), end, false, &mut |key, value| {
-            entries.push((Bytes::copy_from_slice(&key[8..]), Bytes::copy_from_slice(value)));
+            texts.push(key.get(8..).unwrap_or_default());
+            texts.push(value);
             ControlFlow::Continue(())
         })?;
-        if entries.len() as u64 != header.length {
-            let what = format!("a hash has {} fields, its record says {}", entries.len(), header.length);
+        let found = texts.len() as u64 / 2;
+        if found != header.length {
+            let what = format!("a hash has {found} fields, its record says {}", header.length);
             return Err(storage::Error::corrupt(Table::Hashes, what).into());
         }
-        Ok(entries)
+        let mut texts = texts.texts();
+        Ok(std::iter::from_fn(|| texts.next().zip(texts.next())).collect())
     }
 }
 

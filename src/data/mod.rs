@@ -8,6 +8,7 @@ pub mod dump;
 mod elements;
 mod error;
 pub mod extended;
+mod gather;
 pub mod glob;
 pub mod hashes;
 pub mod keys;

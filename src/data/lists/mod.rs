@@ -13,6 +13,7 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
+use crate::data::gather::Gather;
 use crate::data::{Kind, Record, Result, View};
 use crate::storage::{self, Rows, Table, Visit};
 
@@ -143,20 +144,20 @@ fn walk(
 
 /// The elements at `count` positions from `start` on.
 fn elements(rows: &dyn Rows, header: &Header, start: u64, count: u64) -> storage::Result<Vec<Bytes>> {
-    let mut found = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
     if count == 0 {
-        return Ok(found);
+        return Ok(Vec::new());
     }
+    let mut found = Gather::with_capacity(count);
     let from = header.index_at(rows, start)?;
     walk(rows, header, (from, header.tail), End::Left, &mut |_, value| {
-        found.push(Bytes::copy_from_slice(value));
+        found.push(value);
         if found.len() as u64 == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     if found.len() as u64 != count {
         let what = format!("list {} has {} of {count} elements from position {start} on", header.id, found.len());
         return Err(storage::Error::corrupt(Table::Lists, what));
     }
-    Ok(found)
+    Ok(found.texts().collect())
 }
 
 impl View<'_> {

@@ -13,6 +13,7 @@ use std::ops::{Bound, ControlFlow};
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::data::gather::Gather;
 use crate::data::notices::Classes;
 use crate::data::{Edit, Kind, Record, Result, View, keys};
 use crate::storage::{self, Batch, Rows, Table, tables};
@@ -130,16 +131,16 @@ impl View<'_> {
     /// # Errors
     /// When the store fails.
     pub fn set_members(&self, set: &Set) -> Result<Vec<Bytes>> {
-        let mut members = Vec::with_capacity(usize::try_from(set.len).unwrap_or(0));
+        let mut members = Gather::with_capacity(set.len);
         set.walk(self.rows, 0, &mut |_, member| {
-            members.push(Bytes::copy_from_slice(member));
+            members.push(member);
             ControlFlow::Continue(())
         })?;
         if members.len() as u64 != set.len {
             let what = format!("a set has {} members, its record says {}", members.len(), set.len);
             return Err(storage::Error::corrupt(Table::Sets, what).into());
         }
-        Ok(members)
+        Ok(members.texts().collect())
     }
 
     /// The members from `cursor` on, `count` and those that share the last one's place, and the cursor of the next;

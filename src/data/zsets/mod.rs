@@ -13,6 +13,7 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
+use crate::data::gather::Gather;
 use crate::data::ranks::{LIMITS, Ranks, UNFINISHED};
 use crate::data::{Kind, Record, Result, View};
 use crate::storage::{self, Rows, Table};
@@ -106,12 +107,12 @@ impl SortedSet {
         [&self.id[..], &ordered_bits(score).to_be_bytes(), member].concat()
     }
 
-    fn split_score_key(&self, key: &[u8]) -> storage::Result<Scored> {
+    fn split_score_key<'k>(&self, key: &'k [u8]) -> storage::Result<(&'k [u8], f64)> {
         let rest = key.strip_prefix(&self.id).and_then(|rest| rest.split_first_chunk());
         let (bits, member) = rest.ok_or_else(|| {
             storage::Error::corrupt(Table::ZScores, format!("a key of {} bytes has no score", key.len()))
         })?;
-        Ok((Bytes::copy_from_slice(member), score_of(u64::from_be_bytes(*bits))))
+        Ok((member, score_of(u64::from_be_bytes(*bits))))
     }
 }
 
@@ -243,7 +244,11 @@ impl View<'_> {
     /// When the store fails.
     pub fn zat(&self, set: &SortedSet, place: u64) -> Result<Option<Scored>> {
         let key = set.ranks().at(self.rows, place)?;
-        Ok(key.map(|key| set.split_score_key(&[&set.id[..], &key].concat())).transpose()?)
+        let Some(key) = key else { return Ok(None) };
+        let (member, score) = set
+            .split_score_key(&[&set.id[..], &key].concat())
+            .map(|(member, score)| (Bytes::copy_from_slice(member), score))?;
+        Ok(Some((member, score)))
     }
 
     /// The members at some places in the order of their bytes, as many and in the order of `places`. Walks.
@@ -260,17 +265,17 @@ impl View<'_> {
     /// # Errors
     /// When the store fails.
     pub fn zrange_by_score(&self, set: &SortedSet, range: ScoreRange, window: Window) -> Result<Vec<Scored>> {
-        let mut found = Vec::new();
         if window.take == 0 {
-            return Ok(found);
+            return Ok(Vec::new());
         }
+        let (mut members, mut scores) = (Gather::default(), Vec::new());
         let (mut from, mut to) = range.keys(set);
         let mut left = window;
         if set.ranks().is_finished() && window.skip > FEW {
             match self.skipped(set, (&from, &to), window)? {
                 Some(place) if window.reverse => to = [place, vec![0]].concat(),
                 Some(place) => from = place,
-                None => return Ok(found),
+                None => return Ok(Vec::new()),
             }
             left.skip = 0;
         }
@@ -282,13 +287,16 @@ impl View<'_> {
                 return ControlFlow::Continue(());
             }
             match set.split_score_key(key) {
-                Ok(scored) => found.push(scored),
+                Ok((member, score)) => {
+                    members.push(member);
+                    scores.push(score);
+                }
                 Err(error) => failed = Some(error),
             }
             left.take -= 1;
             if left.take == 0 || failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
-        failed.map_or(Ok(found), |error| Err(error.into()))
+        failed.map_or_else(|| Ok(members.texts().zip(scores).collect()), |error| Err(error.into()))
     }
 
     /// The key of the row from which on a window takes members of a range of rows; `None` when it passes them all over.
