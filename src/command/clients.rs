@@ -26,7 +26,7 @@ pub(super) const COMMANDS: &[Command] = &[Command::new(
     "The connection's number and names, and the other connections.",
 )
 .differs(
-    "LIST and INFO name only what AGQ knows. NO-EVICT and NO-TOUCH always hold: nothing is evicted, and reads are \
+    "LIST and INFO show no local address and no descriptor, and buffers and memory as 0, which clients insist on. NO-EVICT and NO-TOUCH always hold: nothing is evicted, and reads are \
          not tracked. TRACKING ON is refused. SETINFO and NO-TOUCH are those of Redis 7.2.",
 )];
 
@@ -124,7 +124,8 @@ pub fn line(session: &Session, now: Millis, parked: bool, counts: [usize; 3], wa
     let multi = session.transaction.as_ref().map_or(-1, |queued| i64::try_from(queued.len()).unwrap_or(i64::MAX));
     let text = |text: &Bytes| String::from_utf8_lossy(text).into_owned();
     format!(
-        "id={} addr={} name={} age={} idle={} flags={flags} db={} sub={sub} psub={psub} ssub={ssub} multi={multi} \
+        "id={} addr={} laddr= fd=-1 name={} age={} idle={} flags={flags} db={} sub={sub} psub={psub} ssub={ssub} \
+         multi={multi} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r \
          watch={watches} cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
         session.id,
         session.address,

@@ -5,9 +5,9 @@ import sys
 import unittest
 
 import agq
-from redis_py import case, values
+from redis_py import case, flow, messages, server, values
 
-MODULES = [values]
+MODULES = [values, flow, messages, server]
 
 
 def main():
@@ -17,7 +17,7 @@ def main():
     chosen = options.parse_args()
     agq.deadline(120)
     case.protocol = chosen.protocol
-    case.server = agq.Server("a key for clients" if chosen.password == "with" else None)
+    case.server = agq.Server("a-key-for-clients" if chosen.password == "with" else None)
     tests = unittest.TestSuite(unittest.defaultTestLoader.loadTestsFromModule(module) for module in MODULES)
     result = unittest.TextTestRunner(verbosity=2).run(tests)
     case.server.stop()
