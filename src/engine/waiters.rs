@@ -83,20 +83,21 @@ impl Waiters {
         if parked.wait.yields { self.take(conn) } else { None }
     }
 
-    /// Takes out a command whose deadline has come, the earliest first.
+    /// Takes out a command whose deadline has passed, the earliest first. In its own millisecond it may still be a part of
+    /// one too early, as the deadline was reckoned from a time without that part.
     pub(super) fn take_expired(&mut self, now: Millis) -> Option<Parked> {
         let &(deadline, conn) = self.by_deadline.first()?;
-        if deadline > now { None } else { self.take(conn) }
+        if deadline >= now { None } else { self.take(conn) }
     }
 
-    /// When the next parked command gives up.
     /// True when a command of a connection waits.
     pub(super) fn is_waiting(&self, conn: ConnId) -> bool {
         self.by_conn.contains_key(&conn)
     }
 
+    /// When the next parked command gives up.
     pub(super) fn next_deadline(&self) -> Option<Millis> {
-        self.by_deadline.first().map(|(deadline, _)| *deadline)
+        self.by_deadline.first().map(|(deadline, _)| deadline.plus(1))
     }
 
     /// Those that wait for any key of a keyspace, oldest first.
