@@ -97,6 +97,27 @@ fn arity(arity: i32) -> String {
 }
 
 /// A command of Redis.
+/// What is known of clients and job libraries; those that are run stand in tests/clients.
+const LIBRARIES: &str = "
+## Clients and job libraries
+
+Run unmodified by `tests/clients/run`, with a password and without, over RESP2 and RESP3 where they have both: redis-py 5 and 8,
+node-redis 6, ioredis 5 and 6, the `redis` crate 1, and the job libraries arq 0.28 and taskiq-redis 1.2 (list broker, result
+backend and list schedule source).
+
+AGQ runs no Lua scripts and has no streams yet. What a library misses by that, as its source has it (not run):
+
+| library | needs |
+| --- | --- |
+| BullMQ, bee-queue | scripts for every job |
+| Celery (kombu 5) | scripts to refresh and sweep bindings; the Redis result backend, for chords |
+| dramatiq | a script for every message |
+| huey | scripts for its schedule and priorities; the plain queue has none |
+| rq | scripts to empty a queue, for the scheduler's lock and for rate limits |
+| Sidekiq | a script that takes due jobs off its schedule |
+| taskiq-redis, stream broker | streams |
+";
+
 struct RedisCommand {
     group: &'static str,
     name: &'static str,
@@ -135,6 +156,7 @@ fn compat_page(commands: &[&Command]) -> String {
             let _ = writeln!(page, "| {} | {there} | {differs} |", command.name);
         }
     }
+    page.push_str(LIBRARIES);
     page.push_str("\n## Not in Redis\n\n[docs/commands.md](docs/commands.md) says what they do.\n\n");
     let own: Vec<&str> = ours.keys().copied().filter(|name| !known.contains(name)).collect();
     page.push_str(&if own.is_empty() { "None.\n".to_owned() } else { format!("{}.\n", own.join(", ")) });
