@@ -5,6 +5,7 @@
 mod cli;
 mod contract;
 mod differential;
+mod differential_connections;
 mod dumps;
 mod hashes_model;
 mod heavy;

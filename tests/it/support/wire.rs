@@ -80,6 +80,18 @@ impl Wire {
         }
     }
 
+    /// True when something of a reply has come; looks for a millisecond.
+    pub(crate) fn has_reply(&mut self) -> io::Result<bool> {
+        self.stream.get_ref().set_read_timeout(Some(Duration::from_millis(1)))?;
+        let found = match self.stream.fill_buf() {
+            Ok(bytes) => Ok(!bytes.is_empty()),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(false),
+            Err(error) => Err(error),
+        };
+        self.stream.get_ref().set_read_timeout(Some(PATIENCE))?;
+        found
+    }
+
     /// Waits for the server to close the connection; an error when it sends something instead.
     pub(crate) fn read_end(&mut self) -> io::Result<()> {
         match self.stream.fill_buf()? {
