@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-rounds=5 tests=set,hset,lpush,rpush,rpop,zadd,get scale=100 dir=
+rounds=5 tests=set,hset,lpush,rpush,rpop,zadd,get,mset10,lrange100,zrange100,hgetall100 scale=100 dir=
 while [ $# -gt 0 ]; do
     case $1 in
         --rounds) rounds=$2 ;;
@@ -53,8 +53,24 @@ start_servers() {
 }
 
 rate() { # rate PORT TEST REQUESTS CLIENTS PIPELINE: requests a second
-    redis-benchmark -p "$1" -t "$2" -r 100000 -n "$3" -c "$4" -P "$5" -q 2>/dev/null |
+    local load
+    case $2 in
+        mset10) load=(-t mset) ;;
+        lrange100) load=(lrange list 0 99) ;;
+        zrange100) load=(zrange zset 0 99) ;;
+        hgetall100) load=(hgetall hash) ;;
+        *) load=(-t "$2") ;;
+    esac
+    redis-benchmark -p "$1" -r 100000 -n "$3" -c "$4" -P "$5" -q "${load[@]}" 2>/dev/null |
         tr '\r' '\n' | awk '/requests per second/ { for (i = 1; i <= NF; i++) if ($i == "requests") print $(i - 1) }' | tail -n 1
+}
+
+fill() { # fill PORT: a list, a sorted set and a hash of 100 elements, for those that read them
+    for number in $(seq 100); do
+        echo "RPUSH list element:$number"
+        echo "ZADD zset $number member:$number"
+        echo "HSET hash field:$number value:$number"
+    done | redis-cli -p "$1" --pipe >/dev/null
 }
 
 median() { sort -g | awk '{ v[NR] = $1 } END { print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
@@ -66,6 +82,7 @@ for shape in '50 1 100000' '50 16 400000' '1 1 15000'; do
     for test in ${tests//,/ }; do
         start_servers
         for port in "${ports[@]}"; do
+            fill "$port"
             # GET finds its keys, RPOP its elements; for the others this warms up.
             case $test in
                 get) rate "$port" set $((requests > 200000 ? requests : 200000)) 50 16 >/dev/null ;;
