@@ -5,7 +5,6 @@
 mod cli;
 mod contract;
 mod differential;
-mod differential_connections;
 mod dumps;
 mod hashes_model;
 mod heavy;

@@ -24,19 +24,19 @@ fn call(wire: &mut Wire, command: &[&[u8]]) -> Frame {
     wire.read().unwrap()
 }
 
-fn dump(wire: &mut Wire, name: &str) -> Vec<u8> {
+pub(crate) fn dump(wire: &mut Wire, name: &str) -> Vec<u8> {
     match call(wire, &[b"DUMP", name.as_bytes()]) {
         Frame::Blob(b'$', payload) => payload,
         other => panic!("DUMP {name} answered {other}"),
     }
 }
 
-fn restore(wire: &mut Wire, name: &str, payload: &[u8]) -> String {
+pub(crate) fn restore(wire: &mut Wire, name: &str, payload: &[u8]) -> String {
     call(wire, &[b"RESTORE", name.as_bytes(), b"0", payload, b"REPLACE"]).to_string()
 }
 
 /// All that stands under a name, as text; what has no order is put into one.
-fn content(wire: &mut Wire, name: &str) -> String {
+pub(crate) fn content(wire: &mut Wire, name: &str) -> String {
     let kind = call(wire, &[b"TYPE", name.as_bytes()]).to_string();
     let name = name.as_bytes();
     let found = match kind.as_str() {

@@ -37,7 +37,7 @@ fn key() -> impl Strategy<Value = &'static str> {
     prop::sample::select(&["a", "a", "b", "l", "l", "m", "z", "y", "h"][..])
 }
 
-fn command() -> impl Strategy<Value = Vec<String>> {
+pub(super) fn command() -> impl Strategy<Value = Vec<String>> {
     let fixed = prop::sample::select(
         &[
             "MULTI",
@@ -108,7 +108,9 @@ fn command() -> impl Strategy<Value = Vec<String>> {
         ][..],
     );
     let of_a_key = (
-        prop::sample::select(&["WATCH", "WATCH", "DEL", "DEL", "EXISTS", "TYPE", "PEXPIRETIME", "UNLINK", "TOUCH"][..]),
+        prop::sample::select(
+            &["WATCH", "WATCH", "DEL", "DEL", "EXISTS", "TYPE", "PEXPIRETIME", "EXPIRETIME", "UNLINK", "TOUCH"][..],
+        ),
         key(),
     )
         .prop_map(|(command, key)| vec![command.to_owned(), key.to_owned()]);
