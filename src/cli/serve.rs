@@ -52,6 +52,9 @@ pub(super) struct ServeArgs {
     /// Seconds between two heartbeats of a worker
     #[arg(long, env = "AGQ_HEARTBEAT", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     heartbeat: u64,
+    /// Seconds that a pending job waits to count as one priority higher; 0: never
+    #[arg(long, env = "AGQ_AGEING", value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(..=31_536_000))]
+    ageing: u64,
     /// Output kept of each stream of a job; of more, head and tail are kept
     #[arg(long, env = "AGQ_MAX_OUTPUT", value_name = "BYTES", default_value = "16MiB", value_parser = parse_size)]
     max_output: u64,
@@ -159,6 +162,7 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         ("sweep-interval", args.sweep_interval.to_string()),
         ("lease", args.lease.to_string()),
         ("heartbeat", args.heartbeat.to_string()),
+        ("ageing", args.ageing.to_string()),
         ("max-output", args.max_output.to_string()),
         ("list-claim-silence", args.list_claim_silence.to_string()),
     ];
@@ -179,6 +183,7 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         jobs: Settings {
             lease_ms: args.lease * 1000,
             heartbeat_ms: args.heartbeat * 1000,
+            ageing_ms: args.ageing * 1000,
             max_output: args.max_output,
             list_claim_silence_ms: args.list_claim_silence.saturating_mul(1000),
             ..Settings::default()

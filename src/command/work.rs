@@ -10,7 +10,7 @@ use crate::data::Touch;
 use crate::jobs::error::shown;
 use crate::jobs::queue_name;
 use crate::jobs::report::Failure;
-use crate::jobs::{Error, Id, Job, MAX_LEASE_MS, MIN_LEASE_MS, Stream};
+use crate::jobs::{Claim, Error, Id, Job, MAX_LEASE_MS, MIN_LEASE_MS, Stream, Takes};
 
 const WRITE: Flags = Flags::WRITE.and(Flags::AGQ);
 const ADD: Flags = WRITE.and(Flags::DENYOOM);
@@ -27,7 +27,7 @@ const MAX_DELAY_MS: u64 = 3_650 * 86_400_000;
 pub(super) const COMMANDS: &[Command] = &[
     work("JOB.CLAIM", -4, WRITE.and(Flags::BLOCKING), Run::Write(claim)).doc(
         "1.0.0",
-        "worker-id [COUNT count] [LEASE milliseconds] [BLOCK milliseconds] QUEUES queue [queue ...]",
+        "worker-id [COUNT count] [LEASE milliseconds] [BLOCK milliseconds] [PLANS] QUEUES queue [queue ...]",
         "Takes jobs off queues, the first queue first, each with a lease and an epoch, and answers them as JSON.",
     ),
     work("JOB.COMPLETE", 4, ADD, Run::Write(complete)).doc(
@@ -90,52 +90,49 @@ fn answer(job: &Job) -> Reply {
     if job.cancelling { Reply::bulk("{\"cancel\":true}") } else { Reply::ok() }
 }
 
-struct Claim {
-    count: usize,
-    lease_ms: u64,
-    block_ms: Option<u64>,
-    queues: Vec<Id>,
-}
-
-fn claim_options(request: &Request, lease_ms: u64) -> Result<Claim, Halt> {
+/// What JOB.CLAIM asks for, and how long it waits.
+fn claim_options(request: &Request, lease_ms: u64) -> Result<(Claim, Option<u64>), Halt> {
     let mut options = args::Options::new(request, 2);
-    let mut claim = Claim { count: 1, lease_ms, block_ms: None, queues: Vec::new() };
+    let mut claim = Claim { count: 1, lease_ms, takes: Takes::Everything, queues: Vec::new() };
+    let mut block_ms = None;
     while let Some(word) = options.word() {
         match word.to_ascii_uppercase().as_slice() {
             b"COUNT" => {
                 claim.count = usize::try_from(bounded("COUNT", options.value()?, 1..=MAX_CLAIM)?).unwrap_or(1);
             }
             b"LEASE" => claim.lease_ms = bounded("LEASE", options.value()?, MIN_LEASE_MS..=MAX_LEASE_MS)?,
-            b"BLOCK" => claim.block_ms = Some(bounded("BLOCK", options.value()?, 0..=MAX_BLOCK_MS)?),
+            b"BLOCK" => block_ms = Some(bounded("BLOCK", options.value()?, 0..=MAX_BLOCK_MS)?),
+            b"PLANS" => claim.takes = Takes::Plans,
             b"QUEUES" => {
                 while let Some(queue) = options.word() {
                     claim.queues.push(queue_name("QUEUES", queue)?);
                 }
             }
-            _ => return Err(unknown_option(word, "COUNT, LEASE, BLOCK and, as the last, QUEUES")),
+            _ => return Err(unknown_option(word, "COUNT, LEASE, BLOCK, PLANS and, as the last, QUEUES")),
         }
     }
     match claim.queues.len() {
         0 => Err(Error::refused("JOB.CLAIM must name at least one queue after QUEUES").into()),
-        1..=MAX_QUEUES => Ok(claim),
+        1..=MAX_QUEUES => Ok((claim, block_ms)),
         count => Err(Error::refused(format!("QUEUES names {count} queues, at most {MAX_QUEUES} are taken")).into()),
     }
 }
 
 fn claim(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let worker = Id::parse("worker-id", request.arg(1))?;
-    let claim = claim_options(request, ctx.server.config.jobs.lease_ms)?;
+    let (claim, block_ms) = claim_options(request, ctx.server.config.jobs.lease_ms)?;
     let mut jobs = ctx.jobs();
-    let claimed = jobs.claim(&worker, &claim.queues, claim.count, claim.lease_ms)?;
+    let claimed = jobs.claim(&worker, &claim)?;
     let view = jobs.view();
     let replies = claimed.iter().map(|job| Ok(Reply::bulk(view.claimed_json(job)?)));
     let replies = replies.collect::<Result<Vec<_>, Halt>>()?;
-    match claim.block_ms {
+    let drained = view.are_drained(&claim.queues)?;
+    match block_ms {
         Some(ms) if replies.is_empty() => Err(Halt::KeepAndBlock(Wait {
             on: claim.queues.iter().map(|queue| Touch::Queue(Bytes::copy_from_slice(queue.as_bytes()))).collect(),
             deadline: (ms > 0).then(|| ctx.now.plus(ms)),
             timeout_reply: Reply::array([]),
-            drained: true,
+            drained,
             yields: false,
         })),
         _ => Ok(Reply::array(replies)),

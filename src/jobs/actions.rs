@@ -11,7 +11,8 @@ use crate::jobs::error::{Error, Result};
 use crate::jobs::job::{Digest, Status, Work};
 use crate::jobs::json::Object;
 use crate::jobs::rows::{action_prefix, id_of};
-use crate::jobs::submit::{PlanChoice, Terms, check_inputs, empty_object, refuse_unsupported, take_plan};
+use crate::jobs::submit::{PlanChoice, check_inputs, empty_object, refuse_unsupported, take_plan};
+use crate::jobs::terms::Terms;
 use crate::jobs::{Counts, Id, Jobs, JobsView};
 use crate::storage::{self, Table, tables};
 

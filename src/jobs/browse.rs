@@ -6,9 +6,8 @@ use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::jobs::body::Part;
-use crate::jobs::claim::pending_id;
 use crate::jobs::error::Result;
-use crate::jobs::rows::{Timer, pending_prefix, split_timer_key, timer_key};
+use crate::jobs::rows::{Timer, pending_prefix, split_pending_value, split_timer_key, timer_key};
 use crate::jobs::{Id, Job, JobsView};
 use crate::storage::{self, Table, tables};
 
@@ -21,7 +20,8 @@ type ReadRow<'a> = dyn Fn(&[u8], &[u8]) -> storage::Result<(Millis, Bytes)> + 'a
 /// A list of jobs that readers may walk.
 #[derive(Debug, Clone, Copy)]
 pub enum Lane<'a> {
-    /// The pending jobs of a queue, the next to be claimed first.
+    /// The pending jobs of a queue by priority, those first that every worker can run; of these the next to be claimed
+    /// is the first, as long as no keys and no ageing come in between.
     Pending(&'a Id),
     /// The running jobs in the order of their claims, the oldest first.
     Running,
@@ -55,7 +55,10 @@ impl JobsView<'_> {
             Lane::Pending(queue) => {
                 let prefix = pending_prefix(queue);
                 let end = tables::prefix_end(&prefix);
-                let row = |_: &[u8], value: &[u8]| Ok((Millis(0), pending_id(value)?));
+                let row = |_: &[u8], value: &[u8]| {
+                    let (since, id) = split_pending_value(value)?;
+                    Ok((since, Bytes::copy_from_slice(id.as_bytes())))
+                };
                 self.visit(Table::Pending, (&prefix, end.as_deref()), reverse, &row, visit)
             }
             Lane::Scheduled(from, to) => {

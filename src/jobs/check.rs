@@ -10,8 +10,11 @@ use bytes::Bytes;
 use crate::clock::Millis;
 use crate::jobs::events::Event;
 use crate::jobs::job::{Job, Status};
+use crate::jobs::lanes::Lanes;
 use crate::jobs::plan_store::{self, Usage};
+use crate::jobs::rows::{Timer, tenant_key, timer_key, turn_key};
 use crate::jobs::state::{index_rows, may_follow};
+use crate::jobs::tenants::{Share, Tenant};
 use crate::jobs::{Counts, Id, JobsView};
 use crate::storage::{Result, Rows, Table, tables};
 
@@ -56,6 +59,7 @@ fn check_indexes(rows: &dyn Rows, jobs: &BTreeMap<Bytes, Job>, wrong: &mut Vec<S
     for (id, worker) in (JobsView { rows, now: Millis(0) }).workers()? {
         expected.insert((Table::Timers, worker.timer_key()), Bytes::copy_from_slice(id.as_bytes()));
     }
+    expect_tenants(rows, jobs, &mut expected, wrong)?;
     for table in [Table::Pending, Table::Timers, Table::JobIndex] {
         for (key, value) in all(rows, table)? {
             match expected.remove(&(table, key.to_vec())) {
@@ -72,6 +76,46 @@ fn check_indexes(rows: &dyn Rows, jobs: &BTreeMap<Bytes, Job>, wrong: &mut Vec<S
     Ok(())
 }
 
+/// What keys have in queues, their turns, and the timers of rates.
+fn expect_tenants(
+    rows: &dyn Rows,
+    jobs: &BTreeMap<Bytes, Job>,
+    expected: &mut BTreeMap<(Table, Vec<u8>), Bytes>,
+    wrong: &mut Vec<String>,
+) -> crate::jobs::Result<()> {
+    let view = JobsView { rows, now: Millis(0) };
+    let mut tenants: BTreeMap<(Id, String), Tenant> = BTreeMap::new();
+    for job in jobs.values().filter(|job| matches!(job.status, Status::Pending | Status::Running)) {
+        if let Some(key) = &job.key {
+            tenants.entry((job.queue.clone(), key.clone())).or_default().shift(job, 1)?;
+        }
+    }
+    for ((queue, key), counted) in tenants {
+        let found = view.tenant(&queue, &key)?;
+        let bare = |tenant: &Tenant| {
+            let shares = tenant.shares.iter().map(|share| Share { turn: 0, ..*share }).collect();
+            Tenant { running: tenant.running, shares }
+        };
+        let limit = view.queue(queue.as_bytes())?.and_then(|queue| queue.limits.key_concurrency);
+        let stands_aside = limit.is_some_and(|limit| counted.running >= limit);
+        if bare(&found) != counted || found.shares.iter().any(|share| (share.turn == 0) != stands_aside) {
+            wrong.push(format!("key '{key}' of queue {queue} is {found:?}, its jobs make it {counted:?}"));
+        }
+        for share in found.shares.iter().filter(|share| share.turn != 0) {
+            let turn = (Table::JobIndex, turn_key(&queue, share.lane, share.turn));
+            expected.insert(turn, Bytes::copy_from_slice(key.as_bytes()));
+        }
+        expected.insert((Table::JobIndex, tenant_key(&queue, &key)), found.encode());
+    }
+    for (name, queue) in view.queues()? {
+        if let Some((at, number)) = queue.bucket.timer {
+            expected
+                .insert((Table::Timers, timer_key(Timer::Rate, at, number)), Bytes::copy_from_slice(name.as_bytes()));
+        }
+    }
+    Ok(())
+}
+
 /// Every counter is the size of what it counts.
 fn check_counters(
     view: &JobsView<'_>,
@@ -79,15 +123,16 @@ fn check_counters(
     wrong: &mut Vec<String>,
 ) -> crate::jobs::Result<()> {
     let mut queues: HashMap<Id, Counts> = HashMap::new();
-    let mut plain: HashMap<Id, u64> = HashMap::new();
+    let mut lanes: HashMap<Id, Lanes> = HashMap::new();
     let mut plans: BTreeMap<Id, Usage> = BTreeMap::new();
     let mut actions: HashMap<Id, Counts> = HashMap::new();
     let mut totals = Counts::default();
     for job in jobs.values() {
         totals.shift(None, Some(job.status))?;
         queues.entry(job.queue.clone()).or_default().shift(None, Some(job.status))?;
-        let is_plain_and_pending = job.is_plain && job.status == Status::Pending;
-        *plain.entry(job.queue.clone()).or_default() += u64::from(is_plain_and_pending);
+        if job.status == Status::Pending {
+            lanes.entry(job.queue.clone()).or_default().shift(job, 1)?;
+        }
         if let Some((action, _)) = &job.action {
             actions.entry(action.clone()).or_default().shift(None, Some(job.status))?;
         }
@@ -102,11 +147,9 @@ fn check_counters(
     }
     for (name, queue) in view.queues()? {
         let counted = queues.remove(&name).unwrap_or_default();
-        let plain = plain.remove(&name).unwrap_or_default();
-        if queue.counts != counted || queue.plain != plain {
-            wrong.push(format!(
-                "queue {name} counts {queue:?}, there are {counted:?}, {plain} of them plain and pending"
-            ));
+        let lanes = lanes.remove(&name).unwrap_or_default();
+        if queue.counts != counted || queue.lanes != lanes {
+            wrong.push(format!("queue {name} counts {queue:?}, there are {counted:?} in {lanes:?}"));
         }
     }
     wrong.extend(queues.keys().map(|name| format!("queue {name} has jobs and no row")));

@@ -157,8 +157,6 @@ impl Jobs<'_, '_> {
         job.queue = to.clone();
         job.place = self.next_number()?;
         self.write(Some(&old), &job)?;
-        self.count(from, &job, Some(Status::Pending), None)?;
-        self.count(to, &job, None, Some(Status::Pending))?;
         self.touched.add(|| Touch::Queue(Bytes::copy_from_slice(to.as_bytes())));
         Ok(Some(job.id))
     }

@@ -368,6 +368,12 @@ impl Job {
         Some(self.started_at?.plus(self.timeout_ms?))
     }
 
+    /// Since when it waits to be claimed, while it is pending.
+    #[must_use]
+    pub fn pending_since(&self) -> Millis {
+        self.run_at.map_or(self.created_at, |due| due.max(self.created_at))
+    }
+
     /// The plan it runs.
     #[must_use]
     pub fn plan(&self) -> Option<&Id> {

@@ -90,7 +90,9 @@ fn encode_optional(job: &Job, out: &mut Writer) {
     for number in moments.into_iter().chain(numbers).flatten() {
         out.number(number);
     }
-    encode_backoff(&job.backoff, out);
+    if job.backoff != Backoff::Default {
+        job.backoff.write(out);
+    }
     if let Some(lease) = &job.lease {
         for number in [lease.deadline.0, lease.length_ms, lease.claim, lease.list_connection] {
             out.number(number);
@@ -129,19 +131,6 @@ fn encode_optional(job: &Job, out: &mut Writer) {
     for byte in job.submission.iter().flatten() {
         out.byte(*byte);
     }
-}
-
-fn encode_backoff(backoff: &Backoff, out: &mut Writer) {
-    let (kind, numbers) = match backoff {
-        Backoff::Default => return,
-        Backoff::Exponential { base_ms, max_ms } => (1, vec![*base_ms, *max_ms]),
-        Backoff::Fixed(ms) => (2, vec![*ms]),
-        Backoff::Linear { step_ms, max_ms } => (3, vec![*step_ms, *max_ms]),
-        Backoff::List(list) => (4, list.clone()),
-    };
-    out.byte(kind);
-    out.number(numbers.len() as u64);
-    numbers.into_iter().for_each(|number| out.number(number));
 }
 
 /// Reads the row of job `id`.

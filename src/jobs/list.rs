@@ -4,10 +4,9 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
-use crate::jobs::claim::pending_id;
 use crate::jobs::error::{Error, Result, shown};
 use crate::jobs::job::{Job, Status, Work};
-use crate::jobs::rows::{Timer, action_prefix, id_of, pending_prefix};
+use crate::jobs::rows::{Timer, action_prefix, id_of, pending_prefix, split_pending_value};
 use crate::jobs::{Id, JobsView};
 use crate::storage::{self, Table, tables};
 
@@ -83,7 +82,7 @@ impl Filter {
 /// The id in a row of an index.
 fn indexed_id(table: Table, value: &[u8]) -> storage::Result<Bytes> {
     match table {
-        Table::Pending => pending_id(value),
+        Table::Pending => Ok(Bytes::copy_from_slice(split_pending_value(value)?.1.as_bytes())),
         _ => Ok(Bytes::copy_from_slice(id_of(table, value)?.as_bytes())),
     }
 }

@@ -19,6 +19,8 @@ mod ids;
 pub mod job;
 mod job_row;
 pub mod json;
+mod lanes;
+pub mod limits;
 mod list;
 pub mod names;
 pub mod output;
@@ -33,6 +35,8 @@ mod stamps;
 mod state;
 pub mod submit;
 pub mod template;
+mod tenants;
+pub mod terms;
 #[cfg(test)]
 mod tests;
 pub mod time;
@@ -43,10 +47,13 @@ use crate::clock::Millis;
 use crate::data::{Keyspace, Touched};
 use crate::storage::{Batch, Rows};
 
+pub use claim::Claim;
 pub use connection::{Connection, Reported};
 pub use error::{Error, Result};
 pub use ids::Id;
 pub use job::{Job, Status, Work};
+pub use lanes::Takes;
+pub use limits::{Limits, Rate};
 pub use list::{Filter, Page};
 pub use output::Stream;
 pub use queue::{Counts, PRIVATE_PREFIX, Queue, queue_name};
@@ -63,6 +70,8 @@ pub struct Settings {
     pub max_output: u64,
     /// How long a connection of the list contract may be silent and yet keep the lease of its claim.
     pub list_claim_silence_ms: u64,
+    /// A pending job counts as one priority higher for each time that it has waited so long; 0: never.
+    pub ageing_ms: u64,
     /// Until this moment no lease runs out: one full lease after a start, so that live workers can reconnect.
     pub grace_until: Millis,
     /// That holds for the leases of claims up to this number, those that were there at the start.
@@ -76,6 +85,7 @@ impl Default for Settings {
             heartbeat_ms: 10_000,
             max_output: 16 << 20,
             list_claim_silence_ms: 600_000,
+            ageing_ms: 300_000,
             grace_until: Millis(0),
             grace_claims: 0,
         }

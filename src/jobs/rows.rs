@@ -1,20 +1,21 @@
 //! The keys of the job system's rows, and its sequences.
 //!
-//! - `pending`: (queue, 9 − priority, place) → job id
+//! - `pending`: (queue, [`Lane`], 0, place) → since when, and job id; (queue, lane, 1, key, place) → the same
 //! - `timers`: ([`Timer`], moment, number) → job or worker id
 //! - `job_index`: (`n`, number) → job id, every job in the order of creation; (`a`, action, place) → job id;
-//!   (`w`, worker, claim) → job id, what a worker runs; (`h`, number) → job id, what waits
+//!   (`w`, worker, claim) → job id, what a worker runs; (`h`, number) → job id, what waits;
+//!   (`k`, …) and (`t`, …): see [`super::tenants`]
 //! - `job_data`: (job, part …) → large bodies and output
 
 use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::data::keys::meta_number;
+use crate::jobs::lanes::Lane;
 use crate::jobs::{Id, Jobs, Settings};
 use crate::storage::{self, Rows, Table, tables};
 
-/// What a row of `timers` is for; the numbers are part of the row format. Every kind but the last three bears the
-/// status whose jobs it lists.
+/// What a row of `timers` is for; the numbers are part of the row format. Those of a status list its jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub(super) enum Timer {
@@ -32,10 +33,12 @@ pub(super) enum Timer {
     Expire = 6,
     /// A worker that is not heard any more is forgotten.
     Worker = 7,
+    /// A queue whose rate is used up may give out work again.
+    Rate = 8,
 }
 
 impl Timer {
-    pub(super) const ALL: [Timer; 7] = [
+    pub(super) const ALL: [Timer; 8] = [
         Timer::Due,
         Timer::Lease,
         Timer::RemoveCompleted,
@@ -43,6 +46,7 @@ impl Timer {
         Timer::RemoveCancelled,
         Timer::Expire,
         Timer::Worker,
+        Timer::Rate,
     ];
 }
 
@@ -76,11 +80,59 @@ pub(super) fn pending_prefix(queue: &Id) -> Vec<u8> {
     named(None, queue, &[])
 }
 
-/// The row of a pending job.
-pub(super) fn pending_key(queue: &Id, priority: u8, place: u64) -> Vec<u8> {
-    let mut key = named(None, queue, &[9 - priority.min(9)]);
-    key.extend_from_slice(&place.to_be_bytes());
+/// What every pending row of a lane begins with.
+pub(super) fn lane_prefix(queue: &Id, lane: Lane) -> Vec<u8> {
+    let mut key = pending_prefix(queue);
+    lane.put(&mut key);
     key
+}
+
+/// What every row of a lane's jobs without a key (`None`), or with one, begins with.
+pub(super) fn share_prefix(queue: &Id, lane: Lane, key: Option<&str>) -> Vec<u8> {
+    let mut row = lane_prefix(queue, lane);
+    row.push(u8::from(key.is_some()));
+    if let Some(key) = key {
+        tables::put_name(&mut row, key.as_bytes());
+    }
+    row
+}
+
+/// The row of a pending job.
+pub(super) fn pending_key(queue: &Id, lane: Lane, key: Option<&str>, place: u64) -> Vec<u8> {
+    let mut row = share_prefix(queue, lane, key);
+    row.extend_from_slice(&place.to_be_bytes());
+    row
+}
+
+/// What a pending row holds: since when the job waits, and its id.
+pub(super) fn pending_value(since: Millis, id: &Id) -> Bytes {
+    [&since.0.to_be_bytes()[..], id.as_bytes()].concat().into()
+}
+
+/// Since when the job of a pending row waits, and its id.
+pub(super) fn split_pending_value(value: &[u8]) -> storage::Result<(Millis, Id)> {
+    let corrupt = || storage::Error::corrupt(Table::Pending, format!("'{}' names no job", value.escape_ascii()));
+    let (since, id) = value.split_first_chunk::<8>().ok_or_else(corrupt)?;
+    Ok((Millis(u64::from_be_bytes(*since)), id_of(Table::Pending, id)?))
+}
+
+/// The row of what a key has in a queue.
+pub(super) fn tenant_key(queue: &Id, key: &str) -> Vec<u8> {
+    named(Some(b'k'), queue, key.as_bytes())
+}
+
+/// What every row of the turns of a lane begins with.
+pub(super) fn turns_prefix(queue: &Id, lane: Lane) -> Vec<u8> {
+    let mut row = named(Some(b't'), queue, &[]);
+    lane.put(&mut row);
+    row
+}
+
+/// The row of a key's turn in a lane.
+pub(super) fn turn_key(queue: &Id, lane: Lane, turn: u64) -> Vec<u8> {
+    let mut row = turns_prefix(queue, lane);
+    row.extend_from_slice(&turn.to_be_bytes());
+    row
 }
 
 /// The row of a job in the order of creation.

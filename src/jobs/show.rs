@@ -126,9 +126,7 @@ impl JobsView<'_> {
         if let Some(worker) = &job.worker {
             out.text("worker_id", worker);
         }
-        if !job.labels.is_empty() {
-            out.texts("labels", &job.labels);
-        }
+        put_terms(&mut out, job);
         self.put_body(&mut out, "meta", job, Part::Meta, job.meta.as_ref(), detail)?;
         self.put_body(&mut out, "result", job, Part::Result, job.result.as_ref(), detail)?;
         self.put_body(&mut out, "error", job, Part::Error, job.error.as_ref(), detail)?;
@@ -250,6 +248,20 @@ fn put_counters(out: &mut Json, job: &Job) {
     out.number("epoch", job.epoch);
     if let Some(timeout_ms) = job.timeout_ms {
         out.number("timeout_ms", timeout_ms);
+    }
+}
+
+fn put_terms(out: &mut Json, job: &Job) {
+    if let Some(key) = &job.key {
+        out.text("key", key);
+    }
+    for (name, words) in [("labels", &job.labels), ("requires", &job.requires)] {
+        if !words.is_empty() {
+            out.texts(name, words);
+        }
+    }
+    if let Some(backoff) = job.backoff.json() {
+        out.raw("backoff", &backoff);
     }
 }
 

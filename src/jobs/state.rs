@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::data::Touch;
 use crate::jobs::error::{Error, Result};
 use crate::jobs::job::{Job, Status};
+use crate::jobs::lanes::Lane;
 use crate::jobs::rows::{self, Timer};
 use crate::jobs::{Id, Jobs, JobsView, job_row, plan_store};
 use crate::storage::{self, Table};
@@ -51,7 +52,10 @@ fn status_row(job: &Job) -> storage::Result<(Table, Vec<u8>)> {
             let due = job.run_at.ok_or_else(|| lacks("a time"))?;
             Ok((Table::Timers, rows::timer_key(Timer::Due, due, job.place)))
         }
-        Status::Pending => Ok((Table::Pending, rows::pending_key(&job.queue, job.priority, job.place))),
+        Status::Pending => {
+            let key = job.key.as_deref();
+            Ok((Table::Pending, rows::pending_key(&job.queue, Lane::of(job), key, job.place)))
+        }
         Status::Running => {
             let lease = job.lease.as_ref().ok_or_else(|| lacks("a lease"))?;
             Ok((Table::Timers, rows::timer_key(Timer::Lease, lease.deadline, lease.claim)))
@@ -66,8 +70,10 @@ fn status_row(job: &Job) -> storage::Result<(Table, Vec<u8>)> {
 pub(super) fn index_rows(job: &Job) -> storage::Result<Vec<IndexRow>> {
     let id = Bytes::copy_from_slice(job.id.as_bytes());
     let (table, key) = status_row(job)?;
-    // A claim through a list sees in the row whether it may take the job.
-    let value = if table == Table::Pending { [&[u8::from(job.is_plain)], &id[..]].concat().into() } else { id.clone() };
+    let value = match table {
+        Table::Pending => rows::pending_value(job.pending_since(), &job.id),
+        _ => id.clone(),
+    };
     let mut index = vec![(table, key, value), (Table::JobIndex, rows::number_key(job.number), id.clone())];
     if let (Status::Running, Some(lease), Some(worker)) = (job.status, &job.lease, &job.worker) {
         index.push((Table::JobIndex, rows::worker_key(worker, lease.claim), id.clone()));
@@ -116,6 +122,9 @@ impl Jobs<'_, '_> {
         debug_assert!(old.is_none_or(|old| old.epoch <= new.epoch && old.losses <= new.losses));
         self.replace_index(old, Some(new))?;
         self.batch.put(Table::Jobs, Bytes::copy_from_slice(new.id.as_bytes()), job_row::encode(new))?;
+        if from != Some(new.status) || old.is_some_and(|old| old.queue != new.queue) {
+            self.count(old, Some(new))?;
+        }
         if from != Some(new.status) {
             self.changed_status(from, new)?;
         }
@@ -130,7 +139,7 @@ impl Jobs<'_, '_> {
         debug_assert!(job.status.is_terminal(), "{job:?}");
         self.replace_index(Some(job), None)?;
         self.batch.remove(Table::Jobs, Bytes::copy_from_slice(job.id.as_bytes()))?;
-        self.count(&job.queue, job, Some(job.status), None)?;
+        self.count(Some(job), None)?;
         if let Some(plan) = job.plan() {
             plan_store::count(self.batch, plan, 0, -1)?;
         }
@@ -153,9 +162,8 @@ impl Jobs<'_, '_> {
         Ok(())
     }
 
-    /// Counters, totals, the event, and those who wait.
+    /// Totals, the event, and those who wait.
     fn changed_status(&mut self, from: Option<Status>, job: &Job) -> Result<()> {
-        self.count(&job.queue, job, from, Some(job.status))?;
         if let Some(plan) = job.plan() {
             let open = |status: Status| i64::from(!status.is_terminal());
             let change = open(job.status) - from.map_or(0, open);

@@ -1,34 +1,20 @@
 //! Submitting jobs: what a client may ask for, checked whole before anything is written.
 
-use std::ops::RangeInclusive;
-
 use serde_json::value::RawValue;
 
-use crate::clock::Millis;
 use crate::data::View;
 use crate::jobs::body::{Part, check_length};
 use crate::jobs::codec::Writer;
 use crate::jobs::error::{Error, Result, shown};
-use crate::jobs::job::{Digest, Job, Reason, Status, Work};
+use crate::jobs::job::{Digest, Job, Work};
 use crate::jobs::json::{self, Object};
 use crate::jobs::plan::Plan;
-use crate::jobs::queue::queue_name;
 use crate::jobs::template::{Input, Needs};
-use crate::jobs::{Id, Jobs, names, plan_store, time};
-
-/// The queue of a job that names none.
-pub const DEFAULT_QUEUE: &str = "ready";
-/// The farthest a job may be put off: ten years.
-const MAX_DELAY_MS: u64 = 3_650 * 86_400_000;
-/// The longest bound of an attempt.
-const MAX_TIMEOUT_MS: u64 = 30 * 86_400_000;
-/// The most labels of a job, and bytes of a label or a kind.
-const MAX_LABELS: usize = 32;
-const MAX_WORD_BYTES: usize = 128;
+use crate::jobs::terms::{DEFAULT_QUEUE, Terms, check_word};
+use crate::jobs::{Id, Jobs, names, plan_store};
 
 /// Fields of the model that this version does not honour: refused, never ignored.
-const NOT_YET: [&str; 8] =
-    ["key", "backoff", "unique_key", "on_conflict", "idempotency_key", "requires", "after", "after_policy"];
+const NOT_YET: [&str; 5] = ["unique_key", "on_conflict", "idempotency_key", "after", "after_policy"];
 
 /// A plan that a job or an action runs.
 #[derive(Debug, Clone)]
@@ -37,22 +23,6 @@ pub(super) enum PlanChoice {
     Stored(Id),
     /// One that came along.
     Inline(Box<Plan>),
-}
-
-/// What jobs and actions are submitted with alike.
-#[derive(Debug, Clone)]
-pub(super) struct Terms<'a> {
-    queue: Id,
-    priority: Option<u8>,
-    labels: Vec<String>,
-    meta: Option<&'a RawValue>,
-    delay_ms: Option<u64>,
-    run_at: Option<Millis>,
-    attempts: Option<u32>,
-    max_losses: Option<u32>,
-    timeout_ms: Option<u64>,
-    expires_at: Option<Millis>,
-    retention_ms: Option<u64>,
 }
 
 /// A job that a client wants, checked.
@@ -67,101 +37,6 @@ pub struct Submit<'a> {
 enum What<'a> {
     Plan(PlanChoice, Option<&'a RawValue>),
     Kind(String, Option<&'a RawValue>),
-}
-
-impl<'a> Terms<'a> {
-    /// Takes the fields that jobs and actions share.
-    pub(super) fn take(from: &mut Object<'a>) -> Result<Terms<'a>> {
-        for field in NOT_YET {
-            refuse_unsupported(from, field)?;
-        }
-        let queue = from.string("queue")?;
-        let queue = queue_name(&from.path("queue"), queue.as_deref().unwrap_or(DEFAULT_QUEUE).as_bytes())?;
-        let run_at = from.take("run_at").map(|raw| time::read(raw, &from.path("run_at"))).transpose()?;
-        let expires_at = from.take("expires_at").map(|raw| time::read(raw, &from.path("expires_at"))).transpose()?;
-        let meta = from.take_raw("meta");
-        if let Some(meta) = meta {
-            check_length(&from.path("meta"), meta.get().len())?;
-        }
-        let terms = Terms {
-            queue,
-            priority: small(from, "priority", 0..=9)?.and_then(|value| u8::try_from(value).ok()),
-            labels: labels(from)?,
-            meta,
-            delay_ms: from.integer("delay_ms", 0..=MAX_DELAY_MS)?,
-            run_at,
-            attempts: small(from, "attempts", 1..=1_000_000)?,
-            max_losses: small(from, "max_losses", 1..=1_000_000)?,
-            timeout_ms: from.integer("timeout_ms", 1..=MAX_TIMEOUT_MS)?,
-            expires_at,
-            retention_ms: from.integer("retention_ms", 0..=MAX_DELAY_MS)?,
-        };
-        if terms.delay_ms.is_some() && terms.run_at.is_some() {
-            let (delay, at) = (from.path("delay_ms"), from.path("run_at"));
-            return Err(Error::refused(format!("{delay} and {at} say the same thing: give one of them")));
-        }
-        Ok(terms)
-    }
-
-    /// The queue.
-    pub(super) fn queue(&self) -> &Id {
-        &self.queue
-    }
-
-    /// Adds every term to what a digest is made of.
-    pub(super) fn write(&self, out: &mut Writer) {
-        out.bytes(self.queue.as_bytes());
-        out.strings(&self.labels);
-        out.strings(self.meta.map(RawValue::get).as_slice());
-        let small = [self.priority.map(u64::from), self.attempts.map(u64::from), self.max_losses.map(u64::from)];
-        let times = [self.run_at.map(|at| at.0), self.expires_at.map(|at| at.0)];
-        let lengths = [self.delay_ms, self.timeout_ms, self.retention_ms];
-        for number in small.into_iter().chain(times).chain(lengths) {
-            out.byte(u8::from(number.is_some()));
-            out.number(number.unwrap_or_default());
-        }
-    }
-
-    fn apply(&self, job: &mut Job, now: Millis) {
-        job.priority = self.priority.unwrap_or(job.priority);
-        job.labels.clone_from(&self.labels);
-        job.attempts = self.attempts.unwrap_or(job.attempts);
-        job.max_losses = self.max_losses.unwrap_or(job.max_losses);
-        job.timeout_ms = self.timeout_ms;
-        job.expires_at = self.expires_at;
-        job.retention_ms = self.retention_ms;
-        job.run_at = self.delay_ms.map(|delay| now.plus(delay)).or(self.run_at);
-        if job.run_at.is_some_and(|at| at > now) {
-            job.status = Status::Scheduled;
-            job.reason = Reason::Delay;
-        }
-    }
-}
-
-fn small(from: &mut Object<'_>, field: &str, range: RangeInclusive<u64>) -> Result<Option<u32>> {
-    Ok(from.integer(field, range)?.and_then(|value| u32::try_from(value).ok()))
-}
-
-fn labels(from: &mut Object<'_>) -> Result<Vec<String>> {
-    let path = from.path("labels");
-    let labels = from.strings("labels")?.unwrap_or_default();
-    if labels.len() > MAX_LABELS {
-        return Err(Error::refused(format!("{path} has {} labels, at most {MAX_LABELS} are taken", labels.len())));
-    }
-    for (place, label) in labels.iter().enumerate() {
-        check_word(&format!("{path}[{place}]"), label)?;
-    }
-    Ok(labels)
-}
-
-fn check_word(field: &str, word: &str) -> Result<()> {
-    if !word.is_empty() && word.len() <= MAX_WORD_BYTES && !word.chars().any(char::is_control) {
-        return Ok(());
-    }
-    let found = shown(word.as_bytes());
-    Err(Error::refused(format!(
-        "{field} must be 1 to {MAX_WORD_BYTES} bytes without control characters, not '{found}'"
-    )))
 }
 
 /// Refuses a field that the model has and this version does not honour.
@@ -197,6 +72,9 @@ impl<'a> Submit<'a> {
     pub fn parse(text: &'a [u8]) -> Result<Submit<'a>> {
         let mut from = Object::parse(text, "job")?;
         let id = from.string("job_id")?.map(|id| Id::parse("job.job_id", id.as_bytes())).transpose()?;
+        for field in NOT_YET {
+            refuse_unsupported(&mut from, field)?;
+        }
         let terms = Terms::take(&mut from)?;
         let plan = take_plan(&mut from)?;
         let kind = from.string("kind")?;

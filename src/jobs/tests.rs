@@ -37,6 +37,10 @@ fn id(text: &str) -> Id {
     Id::parse("id", text.as_bytes()).unwrap()
 }
 
+fn claim_of(count: usize, lease_ms: u64) -> Claim {
+    Claim { queues: vec![id("ready")], count, lease_ms, takes: Takes::Everything }
+}
+
 const OK: &[u8] = b"{\"ok\":true}";
 const BAD: &[u8] = b"{\"error\":\"no\"}";
 
@@ -86,7 +90,7 @@ impl<'a> Bench<'a> {
     }
 
     fn claim(&mut self, worker: &str) -> Option<Job> {
-        self.command(|jobs| jobs.claim(&id(worker), &[id("ready")], 1, 30_000)).unwrap().pop()
+        self.command(|jobs| jobs.claim(&id(worker), &claim_of(1, 30_000))).unwrap().pop()
     }
 
     fn job(&mut self, id: &Id) -> Job {
@@ -340,7 +344,7 @@ fn leases_that_were_there_at_the_start_have_grace_and_later_ones_do_not() {
         bench.pass(25_000);
         bench.settings = bench.settings.started(&bench.batch, bench.now).unwrap();
         let young = bench.submit(r#"{"kind":"b"}"#);
-        bench.command(|jobs| jobs.claim(&id("v"), &[id("ready")], 1, 1_000)).unwrap();
+        bench.command(|jobs| jobs.claim(&id("v"), &claim_of(1, 1_000))).unwrap();
         bench.pass(5_000);
         assert_eq!((bench.job(&old).losses, bench.job(&young).losses), (0, 1));
         bench.pass(25_000);
@@ -493,4 +497,5 @@ fn a_row_that_is_lost_is_found() {
 }
 
 mod clients;
+mod queues;
 mod random;

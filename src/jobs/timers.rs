@@ -90,6 +90,10 @@ impl Jobs<'_, '_> {
             self.forget_worker_if_silent(id)?;
             return Ok(1);
         }
+        if kind == Timer::Rate {
+            self.ring_rate(id)?;
+            return Ok(1);
+        }
         let job = self.view().job(id)?.ok_or_else(|| {
             storage::Error::corrupt(Table::Timers, format!("{kind:?} names job {}", id.escape_ascii()))
         })?;
@@ -100,7 +104,7 @@ impl Jobs<'_, '_> {
             Timer::RemoveCompleted | Timer::RemoveFailed | Timer::RemoveCancelled => {
                 return self.remove_job(&job, limit);
             }
-            Timer::Worker => {}
+            Timer::Worker | Timer::Rate => {}
         }
         Ok(1)
     }

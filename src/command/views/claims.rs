@@ -10,7 +10,7 @@ use crate::command::views::refuse;
 use crate::command::{CommandError, Context, Halt, Outcome, Session, Wait, args};
 use crate::data::Touch;
 use crate::data::lists::End;
-use crate::jobs::{Error, Id, Status};
+use crate::jobs::{Error, Id};
 
 /// While the store refuses writes, a pop gives nil after so long at most, so that the worker asks again.
 const REFUSED_WAIT_MS: u64 = 5_000;
@@ -84,7 +84,7 @@ pub(super) fn brpop(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
             return Ok(Reply::array([key, Reply::bulk(Bytes::copy_from_slice(job.as_bytes()))]));
         }
     }
-    let drained = queues.len() == 1 && is_drained(ctx, &queues)?;
+    let drained = queues.len() == 1 && ctx.jobs().view().are_drained(&queues)?;
     Err(Halt::KeepAndBlock(park(ctx, &queues, deadline, drained, false)))
 }
 
@@ -125,7 +125,7 @@ pub(super) fn transfer(ctx: &mut Context<'_, '_>, command: &str, request: &Reque
         (None, None) => Ok(Reply::Null),
         (None, Some(deadline)) => {
             let queues = [queue];
-            let drained = is_drained(ctx, &queues)?;
+            let drained = ctx.jobs().view().are_drained(&queues)?;
             Err(Halt::KeepAndBlock(park(ctx, &queues, deadline, drained, multiplexes)))
         }
     }
@@ -199,17 +199,6 @@ fn abandon(ctx: &mut Context<'_, '_>) -> Result<(), Halt> {
         ctx.session.jobs.let_go(&job);
     }
     Ok(())
-}
-
-/// True when nobody else who waits for these queues would get anything either.
-fn is_drained(ctx: &mut Context<'_, '_>, queues: &[Id]) -> Result<bool, Halt> {
-    for queue in queues {
-        let found = ctx.jobs().view().queue(queue.as_bytes())?;
-        if found.is_some_and(|queue| !queue.paused && queue.counts.of(Status::Pending) > 0) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 fn park(ctx: &Context<'_, '_>, queues: &[Id], deadline: Option<Millis>, drained: bool, yields: bool) -> Wait {

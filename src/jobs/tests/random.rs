@@ -1,6 +1,8 @@
 //! Random verbs, jumps of the clock, dying workers and restarts: after each step all invariants hold.
+//! `AGQ_JOBS_CASES` gives how many sequences are tried, `AGQ_JOBS_SEED` where they begin.
 
 use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
 
@@ -20,17 +22,23 @@ enum Step {
     Cancel(usize),
     Heartbeat(u8),
     Unregister(u8),
+    Pause(bool),
+    Limit { concurrency: u64, of_key: u64, rate: u64 },
     Disconnect,
     Pass(u64),
     Restart,
 }
 
-const JOBS: [&str; 6] = [
+const JOBS: [&str; 10] = [
     r#"{"kind":"a"}"#,
     r#"{"kind":"a","priority":9,"attempts":2,"max_losses":1,"retention_ms":0}"#,
     r#"{"kind":"a","delay_ms":40000,"timeout_ms":20000}"#,
     r#"{"plan_id":"p","input":{"x":1},"retention_ms":50000}"#,
     r#"{"plan":{"tasks":[{"task_number":1,"command":"true","args":[]}]},"attempts":3}"#,
+    r#"{"kind":"a","key":"x","backoff":{"type":"list","ms":[0,5000]}}"#,
+    r#"{"kind":"a","key":"y","priority":3,"requires":["gpu"]}"#,
+    r#"{"kind":"a","key":"x","requires":["gpu"],"delay_ms":2000}"#,
+    r#"{"plan_id":"p","input":{"x":1},"key":"z","priority":6}"#,
     r#"{"kind":"b","expires_at":1800000090000,"payload":[1,2,3]}"#,
 ];
 
@@ -51,6 +59,9 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => any_job().prop_map(Step::Cancel),
         1 => (0..3_u8).prop_map(Step::Heartbeat),
         1 => (0..3_u8).prop_map(Step::Unregister),
+        1 => any::<bool>().prop_map(Step::Pause),
+        1 => (0..4_u64, 0..3_u64, 0..3_u64)
+            .prop_map(|(concurrency, of_key, rate)| Step::Limit { concurrency, of_key, rate }),
         1 => Just(Step::Disconnect),
         4 => prop_oneof![Just(1_u64), 500..40_000_u64, Just(8 * 86_400_000)].prop_map(Step::Pass),
         1 => Just(Step::Restart),
@@ -89,8 +100,10 @@ impl Bench<'_> {
                 known.extend(submitted.jobs.into_iter().map(|job| (job, 0)));
             }
             Step::Claim { worker: n, count, lease_ms } => {
-                let queues = [id("ready"), id("other")];
-                let jobs = self.command(|jobs| jobs.claim(&worker(*n), &queues, *count, *lease_ms)).unwrap();
+                let queues = vec![id("ready"), id("other")];
+                let takes = if *n == 2 { Takes::Plans } else { Takes::Everything };
+                let claim = Claim { queues, count: *count, lease_ms: *lease_ms, takes };
+                let jobs = self.command(|jobs| jobs.claim(&worker(*n), &claim)).unwrap();
                 jobs.iter().for_each(|job| self.learn(known, job));
             }
             Step::ClaimList(n) => {
@@ -103,6 +116,13 @@ impl Bench<'_> {
                 self.pass(*ms);
                 let next = self.next();
                 assert!(next.is_none_or(|next| next > self.now), "due at {next:?} and not done at {:?}", self.now);
+            }
+            Step::Pause(paused) => drop(self.command(|jobs| jobs.pause_queue(&id("ready"), *paused)).unwrap()),
+            Step::Limit { concurrency, of_key, rate } => {
+                let bound = |number: u64| (number > 0).then_some(number);
+                let rate = bound(*rate).map(|jobs| Rate { jobs, per_ms: 10_000, burst: 2 });
+                let limits = Limits { concurrency: bound(*concurrency), key_concurrency: bound(*of_key), rate };
+                self.command(|jobs| jobs.limit_queue(&id("ready"), limits)).unwrap();
             }
             Step::Disconnect => self.connections.clear(),
             Step::Restart => {
@@ -147,15 +167,18 @@ impl Bench<'_> {
 #[test]
 fn all_invariants_hold_after_every_step() {
     with_store(|db| {
-        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
-            cases: 250,
-            failure_persistence: None,
-            ..ProptestConfig::default()
-        });
+        let given = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
+        let cases = u32::try_from(given("AGQ_JOBS_CASES").unwrap_or(1000)).unwrap();
+        let seed = given("AGQ_JOBS_SEED").unwrap_or_else(|| std::process::id().into());
+        let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+        let random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_le_bytes(); 4].concat());
+        let mut runner = TestRunner::new_with_rng(config, random);
         let result = runner.run(&proptest::collection::vec(steps(), 1..60), |steps| {
             let mut bench = Bench::new(db);
             let plan = br#"{"plan_id":"p","tasks":[{"task_number":1,"command":"echo","args":["{{input.x}}"]}]}"#;
             plan_store::submit(&mut bench.batch, &plan::Plan::parse(plan).unwrap(), false, START).unwrap();
+            let able = Profile::parse(br#"{"worker_id":"w0","tools":["gpu"]}"#).unwrap();
+            bench.command(|jobs| jobs.register(&able)).unwrap();
             let mut known = Known::new();
             for step in &steps {
                 bench.step(step, &mut known);
@@ -164,6 +187,6 @@ fn all_invariants_hold_after_every_step() {
             }
             Ok(())
         });
-        result.unwrap_or_else(|error| panic!("{error}"));
+        result.unwrap_or_else(|error| panic!("with AGQ_JOBS_SEED={seed}: {error}"));
     });
 }
