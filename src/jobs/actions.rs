@@ -22,7 +22,8 @@ pub const MAX_INPUTS: usize = 10_000;
 /// How many job ids ACTION.GET shows.
 pub const SHOWN_JOBS: usize = 100;
 
-const NOT_YET: [&str; 5] = ["max_parallel", "max_failures", "on_complete", "on_success", "on_failure"];
+const NOT_YET: [&str; 6] =
+    ["idempotency_key", "max_parallel", "max_failures", "on_complete", "on_success", "on_failure"];
 
 /// An action.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,8 +207,11 @@ impl Jobs<'_, '_> {
         let is_plain = ready.plan.is_plain();
         let mut jobs = Vec::with_capacity(submit.inputs.len());
         for (place, input) in (0..).zip(&submit.inputs) {
-            let (work, place) = (Work::Plan(ready.id.clone()), Some((id.clone(), place)));
-            jobs.push(self.create(None, work, is_plain, Some(input.get()), &submit.terms, place)?.id);
+            let work = Work::Plan(ready.id.clone());
+            let mut job = self.draft(None, work, is_plain, Some(input.get()), &submit.terms)?;
+            job.action = Some((id.clone(), place));
+            self.write(None, &job)?;
+            jobs.push(job.id);
         }
         Ok(Submitted { id, plan: ready.id, plan_description, jobs })
     }

@@ -20,6 +20,7 @@ pub(super) enum Part {
     Meta = 2,
     Result = 3,
     Error = 4,
+    After = 5,
 }
 
 fn slot(job: &mut Job, part: Part) -> &mut Option<Body> {
@@ -28,6 +29,7 @@ fn slot(job: &mut Job, part: Part) -> &mut Option<Body> {
         Part::Meta => &mut job.meta,
         Part::Result => &mut job.result,
         Part::Error => &mut job.error,
+        Part::After => &mut job.after,
     }
 }
 

@@ -9,10 +9,11 @@ use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::jobs::events::Event;
-use crate::jobs::job::{Job, Status};
+use crate::jobs::job::{Job, Reason, Status};
 use crate::jobs::lanes::Lanes;
 use crate::jobs::plan_store::{self, Usage};
-use crate::jobs::rows::{Timer, tenant_key, timer_key, turn_key};
+use crate::jobs::repeats::Repeat;
+use crate::jobs::rows::{Timer, dependent_key, tenant_key, timer_key, turn_key};
 use crate::jobs::state::{index_rows, may_follow};
 use crate::jobs::tenants::{Share, Tenant};
 use crate::jobs::{Counts, Id, JobsView};
@@ -60,6 +61,8 @@ fn check_indexes(rows: &dyn Rows, jobs: &BTreeMap<Bytes, Job>, wrong: &mut Vec<S
         expected.insert((Table::Timers, worker.timer_key()), Bytes::copy_from_slice(id.as_bytes()));
     }
     expect_tenants(rows, jobs, &mut expected, wrong)?;
+    expect_repeats(rows, &mut expected)?;
+    expect_dependents(rows, jobs, &mut expected, wrong)?;
     for table in [Table::Pending, Table::Timers, Table::JobIndex] {
         for (key, value) in all(rows, table)? {
             match expected.remove(&(table, key.to_vec())) {
@@ -111,6 +114,60 @@ fn expect_tenants(
         if let Some((at, number)) = queue.bucket.timer {
             expected
                 .insert((Table::Timers, timer_key(Timer::Rate, at, number)), Bytes::copy_from_slice(name.as_bytes()));
+        }
+    }
+    Ok(())
+}
+
+/// The timers of idempotency keys.
+fn expect_repeats(rows: &dyn Rows, expected: &mut BTreeMap<(Table, Vec<u8>), Bytes>) -> crate::jobs::Result<()> {
+    for (key, value) in all(rows, Table::JobIndex)?.into_iter().filter(|(key, _)| key.starts_with(b"i")) {
+        let repeat = Repeat::decode(&value)?;
+        expected.insert((Table::Timers, timer_key(Timer::Repeat, repeat.until, repeat.number)), key.clone());
+        expected.insert((Table::JobIndex, key.to_vec()), value);
+    }
+    Ok(())
+}
+
+/// A job waits for those that have not ended, or whose end it has still to be told; these know that they are awaited.
+fn expect_dependents(
+    rows: &dyn Rows,
+    jobs: &BTreeMap<Bytes, Job>,
+    expected: &mut BTreeMap<(Table, Vec<u8>), Bytes>,
+    wrong: &mut Vec<String>,
+) -> crate::jobs::Result<()> {
+    let view = JobsView { rows, now: Millis(0) };
+    let mut timers: HashMap<Bytes, Vec<u8>> = HashMap::new();
+    for (key, id) in all(rows, Table::Timers)? {
+        if key.first() == Some(&(Timer::Dependents as u8)) && timers.insert(id.clone(), key.to_vec()).is_some() {
+            wrong.push(format!("the end of job {} is told twice", id.escape_ascii()));
+        }
+    }
+    for job in jobs.values() {
+        let timer = timers.remove(job.id.as_bytes());
+        if timer.is_some() != (job.has_dependents && job.status.is_terminal()) {
+            wrong.push(format!("job {} is told about, or not, while it is {job:?}", job.id));
+        }
+        if let Some(timer) = timer {
+            expected.insert((Table::Timers, timer), Bytes::copy_from_slice(job.id.as_bytes()));
+        }
+        if job.status != Status::Waiting {
+            continue;
+        }
+        let mut left = 0;
+        for awaited in view.after(job)? {
+            let row = dependent_key(&awaited, job.number);
+            if rows.get(Table::JobIndex, &row)?.is_none() {
+                continue;
+            }
+            left += 1;
+            if !jobs.get(awaited.as_bytes()).is_some_and(|awaited| awaited.has_dependents) {
+                wrong.push(format!("job {} waits for {awaited}, which does not know it", job.id));
+            }
+            expected.insert((Table::JobIndex, row), Bytes::copy_from_slice(job.id.as_bytes()));
+        }
+        if left != job.after_left || (left == 0) == (job.reason == Reason::After) {
+            wrong.push(format!("job {} waits for {left} jobs and says {}", job.id, job.after_left));
         }
     }
     Ok(())

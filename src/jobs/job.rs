@@ -231,6 +231,8 @@ pub struct Job {
     pub has_output: bool,
     /// Workers that know nothing but commands and arguments can run it: list claims may take it.
     pub is_plain: bool,
+    /// Other jobs wait for its end.
+    pub has_dependents: bool,
     /// The order of creation, never reused.
     pub number: u64,
     /// Its place in the queue.
@@ -291,8 +293,10 @@ pub struct Job {
     pub labels: Vec<String>,
     /// Capabilities it needs of a worker.
     pub requires: Vec<String>,
-    /// Jobs it comes after.
-    pub after: Vec<Id>,
+    /// The ids of the jobs that it comes after, as JSON.
+    pub after: Option<Body>,
+    /// How many of them have not ended yet.
+    pub after_left: u32,
     /// What their bad end means.
     pub after_policy: AfterPolicy,
     /// The input of a Plan job, the payload of another.
@@ -321,6 +325,7 @@ impl Job {
             cancelling: false,
             has_output: false,
             is_plain: false,
+            has_dependents: false,
             number,
             place: number,
             queue,
@@ -351,7 +356,8 @@ impl Job {
             unique_key: None,
             labels: Vec::new(),
             requires: Vec::new(),
-            after: Vec::new(),
+            after: None,
+            after_left: 0,
             after_policy: AfterPolicy::Cancel,
             input: None,
             submission: None,

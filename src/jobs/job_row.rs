@@ -8,16 +8,17 @@ use crate::jobs::codec::{Reader, Writer};
 use crate::jobs::job::{AfterPolicy, Backoff, Body, Job, Lease, Reason, Status, Work};
 use crate::storage::{Result, Table};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 const CANCELLING: u8 = 1;
 const HAS_OUTPUT: u8 = 2;
 const IS_PLAN: u8 = 4;
 const IS_PLAIN: u8 = 8;
-const FLAGS: u8 = 15;
+const HAS_DEPENDENTS: u8 = 16;
+const FLAGS: u8 = 31;
 
-/// How many optional fields there are: bits 0 to 22 say which stand in the row, in this order.
-const OPTIONAL: u32 = 23;
+/// How many optional fields there are: bits 0 to 23 say which stand in the row, in this order.
+const OPTIONAL: u32 = 24;
 
 /// The row of a job.
 pub(super) fn encode(job: &Job) -> Bytes {
@@ -31,7 +32,8 @@ pub(super) fn encode(job: &Job) -> Bytes {
     let cancelling = if job.cancelling { CANCELLING } else { 0 };
     let has_output = if job.has_output { HAS_OUTPUT } else { 0 };
     let is_plain = if job.is_plain { IS_PLAIN } else { 0 };
-    out.byte(is_plan | cancelling | has_output | is_plain);
+    let has_dependents = if job.has_dependents { HAS_DEPENDENTS } else { 0 };
+    out.byte(is_plan | cancelling | has_output | is_plain | has_dependents);
     out.number(u64::from(present(job)));
     for number in [job.number, job.place] {
         out.number(number);
@@ -66,13 +68,14 @@ fn present(job: &Job) -> u32 {
         job.key.is_some(),
         job.unique_key.is_some(),
         !job.labels.is_empty(),
-        !job.requires.is_empty() || !job.after.is_empty() || job.after_policy != AfterPolicy::Cancel,
+        !job.requires.is_empty(),
         job.input.is_some(),
         job.meta.is_some(),
         job.result.is_some(),
         job.error.is_some(),
         job.progress.is_some(),
         job.submission.is_some(),
+        job.after.is_some(),
     ];
     fields.iter().enumerate().map(|(bit, present)| u32::from(*present) << bit).sum()
 }
@@ -111,25 +114,32 @@ fn encode_optional(job: &Job, out: &mut Writer) {
     if !job.labels.is_empty() {
         out.strings(&job.labels);
     }
-    if !job.requires.is_empty() || !job.after.is_empty() || job.after_policy != AfterPolicy::Cancel {
+    if !job.requires.is_empty() {
         out.strings(&job.requires);
-        out.strings(&job.after);
-        out.byte(job.after_policy as u8);
     }
     for body in [&job.input, &job.meta, &job.result, &job.error, &job.progress].into_iter().flatten() {
-        match body {
-            Body::Inline(bytes) => {
-                out.byte(0);
-                out.bytes(bytes);
-            }
-            Body::Stored(length) => {
-                out.byte(1);
-                out.number(*length);
-            }
-        }
+        encode_body(body, out);
     }
     for byte in job.submission.iter().flatten() {
         out.byte(*byte);
+    }
+    if let Some(after) = &job.after {
+        encode_body(after, out);
+        out.number(u64::from(job.after_left));
+        out.byte(job.after_policy as u8);
+    }
+}
+
+fn encode_body(body: &Body, out: &mut Writer) {
+    match body {
+        Body::Inline(bytes) => {
+            out.byte(0);
+            out.bytes(bytes);
+        }
+        Body::Stored(length) => {
+            out.byte(1);
+            out.number(*length);
+        }
     }
 }
 
@@ -153,7 +163,7 @@ pub(super) fn decode(id: Id, row: &Bytes) -> Result<Job> {
     let mut job = Job::new(id, number, queue, work, Millis(0));
     (job.status, job.reason, job.place) = (status, reason, place);
     (job.cancelling, job.has_output) = (flags & CANCELLING != 0, flags & HAS_OUTPUT != 0);
-    job.is_plain = flags & IS_PLAIN != 0;
+    (job.is_plain, job.has_dependents) = (flags & IS_PLAIN != 0, flags & HAS_DEPENDENTS != 0);
     job.priority = from.byte()?;
     if job.priority > 9 {
         return Err(from.corrupt("a priority over 9"));
@@ -203,21 +213,22 @@ fn decode_optional(job: &mut Job, from: &mut Reader<'_>, present: u32) -> Result
         job.labels = from.strings()?;
     }
     if has(16) {
-        decode_conditions(job, from)?;
+        job.requires = from.strings()?;
     }
     let bodies = [&mut job.input, &mut job.meta, &mut job.result, &mut job.error, &mut job.progress];
     for (bit, body) in (17..).zip(bodies) {
         *body = if has(bit) { Some(decode_body(from)?) } else { None };
     }
     job.submission = if has(22) { Some(from.digest()?) } else { None };
+    if has(23) {
+        decode_after(job, from)?;
+    }
     Ok(())
 }
 
-fn decode_conditions(job: &mut Job, from: &mut Reader<'_>) -> Result<()> {
-    job.requires = from.strings()?;
-    for id in from.strings()? {
-        job.after.push(Id::stored(Table::Jobs, id.as_bytes())?);
-    }
+fn decode_after(job: &mut Job, from: &mut Reader<'_>) -> Result<()> {
+    job.after = Some(decode_body(from)?);
+    job.after_left = from.small()?;
     job.after_policy = match from.byte()? {
         0 => AfterPolicy::Cancel,
         1 => AfterPolicy::Continue,
@@ -275,7 +286,8 @@ mod tests {
         job.lease = Some(Lease { deadline: Millis(9), length_ms: 30_000, claim: 11, list_connection: 12 });
         (job.worker, job.action) = (Some(id("w")), Some((id("action_1"), 3)));
         (job.key, job.unique_key) = (Some("tenant".into()), Some("once".into()));
-        (job.labels, job.requires, job.after) = (vec!["a".into()], vec!["gpu".into()], vec![id("job_0")]);
+        (job.labels, job.requires, job.has_dependents) = (vec!["a".into()], vec!["gpu".into()], true);
+        (job.after, job.after_left) = (Some(Body::Inline(Bytes::from_static(b"[\"job_0\"]"))), 1);
         job.after_policy = AfterPolicy::Fail;
         job.input = Some(Body::Inline(Bytes::from_static(b"{}")));
         job.meta = Some(Body::Stored(1 << 20));
@@ -312,7 +324,7 @@ mod tests {
 
     #[test]
     fn unknown_bits_are_corrupt() {
-        for (place, byte) in [(0, 3), (1, 9), (2, 14), (3, 16)] {
+        for (place, byte) in [(0, 9), (1, 9), (2, 14), (3, 64)] {
             let mut row = encode(&full()).to_vec();
             row[place] = byte;
             assert!(decode(id("job_1"), &row.into()).is_err(), "byte {place} = {byte}");

@@ -5,6 +5,7 @@
 //! and which rows follow from its state, is decided in one place: [`state`].
 
 pub mod actions;
+mod after;
 mod backoff;
 mod body;
 pub mod browse;
@@ -27,6 +28,7 @@ pub mod output;
 pub mod plan;
 pub mod plan_store;
 mod queue;
+mod repeats;
 pub mod report;
 mod retention;
 mod rows;

@@ -4,7 +4,8 @@
 //! - `timers`: ([`Timer`], moment, number) → job or worker id
 //! - `job_index`: (`n`, number) → job id, every job in the order of creation; (`a`, action, place) → job id;
 //!   (`w`, worker, claim) → job id, what a worker runs; (`h`, number) → job id, what waits;
-//!   (`k`, …) and (`t`, …): see [`super::tenants`]
+//!   (`k`, …) and (`t`, …): see [`super::tenants`]; (`u`, unique key) → the job that holds it;
+//!   (`d`, job, number) → the job of that number, which waits for the other's end; (`i`, …): see [`super::repeats`]
 //! - `job_data`: (job, part …) → large bodies and output
 
 use bytes::Bytes;
@@ -35,10 +36,16 @@ pub(super) enum Timer {
     Worker = 7,
     /// A queue whose rate is used up may give out work again.
     Rate = 8,
+    /// Those that wait for a job learn of its end.
+    Dependents = 9,
+    /// An idempotency key is forgotten.
+    Repeat = 10,
 }
 
 impl Timer {
-    pub(super) const ALL: [Timer; 8] = [
+    pub(super) const ALL: [Timer; 10] = [
+        // Before a job is removed, those who wait for it learn of its end.
+        Timer::Dependents,
         Timer::Due,
         Timer::Lease,
         Timer::RemoveCompleted,
@@ -47,6 +54,7 @@ impl Timer {
         Timer::Expire,
         Timer::Worker,
         Timer::Rate,
+        Timer::Repeat,
     ];
 }
 
@@ -163,6 +171,21 @@ pub(super) fn worker_prefix(worker: &Id) -> Vec<u8> {
 /// The row of a worker's running job.
 pub(super) fn worker_key(worker: &Id, claim: u64) -> Vec<u8> {
     named(Some(b'w'), worker, &claim.to_be_bytes())
+}
+
+/// The row of a unique key.
+pub(super) fn unique_key(key: &str) -> Vec<u8> {
+    [b"u", key.as_bytes()].concat()
+}
+
+/// What every row of those that wait for a job's end begins with.
+pub(super) fn dependents_prefix(job: &Id) -> Vec<u8> {
+    named(Some(b'd'), job, &[])
+}
+
+/// The row of one that waits for a job's end.
+pub(super) fn dependent_key(job: &Id, dependent: u64) -> Vec<u8> {
+    named(Some(b'd'), job, &dependent.to_be_bytes())
 }
 
 /// What every row beside a job's record begins with.

@@ -127,6 +127,7 @@ impl JobsView<'_> {
             out.text("worker_id", worker);
         }
         put_terms(&mut out, job);
+        self.put_body(&mut out, "after", job, Part::After, job.after.as_ref(), detail)?;
         self.put_body(&mut out, "meta", job, Part::Meta, job.meta.as_ref(), detail)?;
         self.put_body(&mut out, "result", job, Part::Result, job.result.as_ref(), detail)?;
         self.put_body(&mut out, "error", job, Part::Error, job.error.as_ref(), detail)?;
@@ -252,8 +253,10 @@ fn put_counters(out: &mut Json, job: &Job) {
 }
 
 fn put_terms(out: &mut Json, job: &Job) {
-    if let Some(key) = &job.key {
-        out.text("key", key);
+    for (name, key) in [("key", &job.key), ("unique_key", &job.unique_key)] {
+        if let Some(key) = key {
+            out.text(name, key);
+        }
     }
     for (name, words) in [("labels", &job.labels), ("requires", &job.requires)] {
         if !words.is_empty() {

@@ -31,7 +31,8 @@ pub(super) fn may_follow(from: Option<Status>, to: Status) -> bool {
         | (Some(Pending), Running)
         | (Some(Running), Completed | Scheduled | Pending)
         | (Some(Waiting | Scheduled | Pending | Running), Failed | Cancelled) => true,
-        (from, to) => from == Some(to) && !to.is_terminal(),
+        // A record may change in its status; one that has ended only in who waits for it.
+        (from, to) => from == Some(to),
     }
 }
 
@@ -81,6 +82,9 @@ pub(super) fn index_rows(job: &Job) -> storage::Result<Vec<IndexRow>> {
     if let (Status::Waiting | Status::Scheduled | Status::Pending, Some(at)) = (job.status, job.expires_at) {
         index.push((Table::Timers, rows::timer_key(Timer::Expire, at, job.number), id.clone()));
     }
+    if let Some(key) = job.unique_key.as_ref().filter(|_| !job.status.is_terminal()) {
+        index.push((Table::JobIndex, rows::unique_key(key), id.clone()));
+    }
     if let Some((action, place)) = &job.action {
         index.push((Table::JobIndex, rows::action_key(action, *place), id));
     }
@@ -126,6 +130,12 @@ impl Jobs<'_, '_> {
             self.count(old, Some(new))?;
         }
         if from != Some(new.status) {
+            if let Some(old) = old.filter(|old| old.status == Status::Waiting && new.after_left > 0) {
+                self.forget_after(old)?;
+            }
+            if new.status.is_terminal() && new.has_dependents {
+                self.tell_dependents(new)?;
+            }
             self.changed_status(from, new)?;
         }
         if new.cancelling && !old.is_some_and(|old| old.cancelling) {
@@ -227,7 +237,7 @@ mod tests {
         ];
         for (from, allowed) in table {
             for to in Status::ALL {
-                let stays = from == Some(to) && !to.is_terminal();
+                let stays = from == Some(to);
                 assert_eq!(may_follow(from, to), allowed.contains(&to) || stays, "{from:?} to {to:?}");
             }
         }

@@ -3,18 +3,18 @@
 use serde_json::value::RawValue;
 
 use crate::data::View;
+use crate::jobs::after::After;
 use crate::jobs::body::{Part, check_length};
 use crate::jobs::codec::Writer;
 use crate::jobs::error::{Error, Result, shown};
-use crate::jobs::job::{Digest, Job, Work};
+use crate::jobs::job::{Digest, Job, Reason, Status, Work};
 use crate::jobs::json::{self, Object};
 use crate::jobs::plan::Plan;
+use crate::jobs::rows::unique_key;
 use crate::jobs::template::{Input, Needs};
-use crate::jobs::terms::{DEFAULT_QUEUE, Terms, check_word};
-use crate::jobs::{Id, Jobs, names, plan_store};
-
-/// Fields of the model that this version does not honour: refused, never ignored.
-const NOT_YET: [&str; 5] = ["unique_key", "on_conflict", "idempotency_key", "after", "after_policy"];
+use crate::jobs::terms::{DEFAULT_QUEUE, Terms, check_word, word};
+use crate::jobs::{Id, Jobs, JobsView, names, plan_store};
+use crate::storage::Table;
 
 /// A plan that a job or an action runs.
 #[derive(Debug, Clone)]
@@ -31,6 +31,44 @@ pub struct Submit<'a> {
     id: Option<Id>,
     what: What<'a>,
     terms: Terms<'a>,
+    once: Once,
+    after: After,
+}
+
+/// What a submission must not be twice, and what happens when it is.
+#[derive(Debug, Clone, Default)]
+struct Once {
+    unique_key: Option<String>,
+    on_conflict: OnConflict,
+    idempotency_key: Option<String>,
+}
+
+/// What happens when another job holds the unique key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum OnConflict {
+    #[default]
+    Reject,
+    Return,
+    Replace,
+}
+
+impl Once {
+    fn take(from: &mut Object<'_>) -> Result<Once> {
+        let (unique_key, path) = (word(from, "unique_key")?, from.path("on_conflict"));
+        let on_conflict = match from.string("on_conflict")?.as_deref() {
+            Some(_) if unique_key.is_none() => {
+                return Err(Error::refused(format!("{path} says what happens to a unique_key: give one")));
+            }
+            None | Some("reject") => OnConflict::Reject,
+            Some("return") => OnConflict::Return,
+            Some("replace") => OnConflict::Replace,
+            Some(other) => {
+                let other = shown(other.as_bytes());
+                return Err(Error::refused(format!("{path} must be reject, return or replace, not '{other}'")));
+            }
+        };
+        Ok(Once { unique_key, on_conflict, idempotency_key: word(from, "idempotency_key")? })
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -72,10 +110,9 @@ impl<'a> Submit<'a> {
     pub fn parse(text: &'a [u8]) -> Result<Submit<'a>> {
         let mut from = Object::parse(text, "job")?;
         let id = from.string("job_id")?.map(|id| Id::parse("job.job_id", id.as_bytes())).transpose()?;
-        for field in NOT_YET {
-            refuse_unsupported(&mut from, field)?;
-        }
         let terms = Terms::take(&mut from)?;
+        let once = Once::take(&mut from)?;
+        let after = After::take(&mut from)?;
         let plan = take_plan(&mut from)?;
         let kind = from.string("kind")?;
         let (input, payload) = (from.take_raw("input"), from.take_raw("payload"));
@@ -98,7 +135,7 @@ impl<'a> Submit<'a> {
                 What::Kind(kind, payload)
             }
         };
-        Ok(Submit { id, what, terms })
+        Ok(Submit { id, what, terms, once, after })
     }
 }
 
@@ -109,12 +146,35 @@ pub(super) struct ReadyPlan {
     pub(super) needs: Needs,
 }
 
+/// What a submission answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// The job's id.
+    pub id: Id,
+    /// The job; `None` when it was made earlier with the idempotency key, and may be gone.
+    pub job: Option<Job>,
+}
+
+impl From<Job> for Submitted {
+    fn from(job: Job) -> Submitted {
+        Submitted { id: job.id.clone(), job: Some(job) }
+    }
+}
+
+impl JobsView<'_> {
+    /// The job that holds a unique key.
+    pub(super) fn holder(&self, key: &str) -> Result<Option<Job>> {
+        let id = self.rows.get(Table::JobIndex, &unique_key(key))?;
+        id.map(|id| self.indexed_job(&id)).transpose()
+    }
+}
+
 impl Jobs<'_, '_> {
-    /// Submits a job. One that was submitted with the same id and content before is the same job. Returns it.
+    /// Submits a job. One that was submitted with the same id, or idempotency key, and content before is the same job.
     ///
     /// # Errors
     /// When the plan is not there, the input lacks something, or the id is taken.
-    pub fn submit(&mut self, submit: &Submit<'_>) -> Result<Job> {
+    pub fn submit(&mut self, submit: &Submit<'_>) -> Result<Submitted> {
         let (work, is_plain, body) = match &submit.what {
             What::Plan(choice, input) => {
                 let ready = self.ready_plan(choice)?;
@@ -124,11 +184,16 @@ impl Jobs<'_, '_> {
             }
             What::Kind(kind, payload) => (Work::Kind(kind.clone()), false, payload.map(RawValue::get)),
         };
-        let named = submit.id.clone().map(|id| (id, submission(&work, body, &submit.terms)));
-        if let Some((id, submission)) = &named {
+        let digest = submission(&work, body, submit);
+        if let Some(key) = &submit.once.idempotency_key
+            && let Some(made) = self.view().repeat(key, digest)?
+        {
+            return Ok(Submitted { id: made, job: None });
+        }
+        if let Some(id) = &submit.id {
             match self.view().job(id.as_bytes())? {
                 None => names::check_free(&self.database_0(), &names::of_job(id))?,
-                Some(known) if known.submission == Some(*submission) => return Ok(known),
+                Some(known) if known.submission == Some(digest) => return Ok(known.into()),
                 Some(_) => {
                     let hint = "choose another job_id";
                     return Err(Error::refused(format!("Job {id} exists with other content: {hint}")));
@@ -136,7 +201,41 @@ impl Jobs<'_, '_> {
             }
         }
         self.check_queue_name(&submit.terms.queue)?;
-        self.create(named, work, is_plain, body, &submit.terms, None)
+        if let Some(holder) = self.resolve_conflict(&submit.once)? {
+            return Ok(holder.into());
+        }
+        let named = submit.id.clone().map(|id| (id, digest));
+        let mut job = self.draft(named, work, is_plain, body, &submit.terms)?;
+        job.unique_key.clone_from(&submit.once.unique_key);
+        let bad = self.begin_after(&mut job, &submit.after)?;
+        if job.after_left > 0 || bad.is_some() {
+            (job.status, job.reason) = (Status::Waiting, Reason::After);
+        }
+        self.write(None, &job)?;
+        if let Some(key) = &submit.once.idempotency_key {
+            self.remember(key, digest, &job.id)?;
+        }
+        Ok(if bad.is_some() { self.end_after(&job, job.clone())? } else { job }.into())
+    }
+
+    /// Makes way for a job with a unique key. Returns the job that holds the key where that is the answer.
+    fn resolve_conflict(&mut self, once: &Once) -> Result<Option<Job>> {
+        let Some(key) = &once.unique_key else { return Ok(None) };
+        let Some(holder) = self.view().holder(key)? else { return Ok(None) };
+        let (id, status) = (&holder.id, holder.status.name());
+        match once.on_conflict {
+            OnConflict::Return => Ok(Some(holder)),
+            OnConflict::Reject => Err(Error::refused(format!(
+                "unique_key '{key}' is held by job {id}, which is {status}: wait for its end, or say on_conflict"
+            ))),
+            OnConflict::Replace if holder.status == Status::Running => Err(Error::refused(format!(
+                "unique_key '{key}' is held by job {id}, which is running and cannot be replaced: cancel it first"
+            ))),
+            OnConflict::Replace => {
+                self.cancel(holder.id.as_bytes())?;
+                Ok(None)
+            }
+        }
     }
 
     fn database_0(&self) -> View<'_> {
@@ -173,15 +272,15 @@ impl Jobs<'_, '_> {
         Ok(ReadyPlan { id, plan, needs })
     }
 
-    /// Makes a job; everything was checked. `named` is the id that its submitter chose, with the submission's digest.
-    pub(super) fn create(
+    /// Makes a job; everything was checked. `named` is the id that its submitter chose, with the submission's digest. It
+    /// is still to be written.
+    pub(super) fn draft(
         &mut self,
         named: Option<(Id, Digest)>,
         work: Work,
         is_plain: bool,
         body: Option<&str>,
         terms: &Terms<'_>,
-        action: Option<(Id, u64)>,
     ) -> Result<Job> {
         let number = self.next_number()?;
         let (id, submission) = match named {
@@ -192,16 +291,14 @@ impl Jobs<'_, '_> {
         job.submission = submission;
         terms.apply(&mut job, self.now);
         job.is_plain = is_plain;
-        job.action = action;
         self.set_body(&mut job, Part::Input, body.map(str::as_bytes))?;
         self.set_body(&mut job, Part::Meta, terms.meta.map(|meta| meta.get().as_bytes()))?;
-        self.write(None, &job)?;
         Ok(job)
     }
 }
 
 /// The digest of all that a job is submitted with but its id.
-fn submission(work: &Work, body: Option<&str>, terms: &Terms<'_>) -> Digest {
+fn submission(work: &Work, body: Option<&str>, submit: &Submit<'_>) -> Digest {
     let mut out = Writer::default();
     let (is_plan, name) = match work {
         Work::Plan(id) => (1, &**id),
@@ -210,7 +307,12 @@ fn submission(work: &Work, body: Option<&str>, terms: &Terms<'_>) -> Digest {
     out.byte(is_plan);
     out.bytes(name.as_bytes());
     out.strings(body.as_slice());
-    terms.write(&mut out);
+    submit.terms.write(&mut out);
+    out.strings(submit.once.unique_key.as_slice());
+    out.byte(submit.once.on_conflict as u8);
+    out.strings(submit.once.idempotency_key.as_slice());
+    out.strings(&submit.after.jobs);
+    out.byte(submit.after.policy as u8);
     out.digest()
 }
 

@@ -137,7 +137,8 @@ fn words(from: &mut Object<'_>, field: &str, most: usize) -> Result<Vec<String>>
     Ok(words)
 }
 
-fn word(from: &mut Object<'_>, field: &str) -> Result<Option<String>> {
+/// A word that stands for something else: a key.
+pub(super) fn word(from: &mut Object<'_>, field: &str) -> Result<Option<String>> {
     let (path, word) = (from.path(field), from.string(field)?);
     word.iter().try_for_each(|word| check_word(&path, word))?;
     Ok(word)

@@ -409,9 +409,19 @@ fn of_too_much_output_head_and_tail_are_kept() {
 fn what_cannot_be_honoured_is_refused_by_name() {
     with_bench(|bench| {
         let cases = [
+            (r#"{"kind":"a","after":["x"]}"#, "ERR job.after[0]: Job not found: x"),
+            (r#"{"kind":"a","after":["x","x"]}"#, "ERR job.after[1] names job x again: once is enough"),
             (
-                r#"{"kind":"a","after":["x"]}"#,
-                "ERR job.after is not supported by this version yet, but is [\"x\"]: leave it out",
+                r#"{"kind":"a","after_policy":"hope"}"#,
+                "ERR job.after_policy must be cancel, continue or fail, not 'hope'",
+            ),
+            (
+                r#"{"kind":"a","on_conflict":"return"}"#,
+                "ERR job.on_conflict says what happens to a unique_key: give one",
+            ),
+            (
+                r#"{"kind":"a","unique_key":"x","on_conflict":"win"}"#,
+                "ERR job.on_conflict must be reject, return or replace, not 'win'",
             ),
             (r#"{"kind":"a","color":1}"#, "ERR job.color is not a known field: remove it, or check its spelling"),
             (r#"{"kind":"a","priority":10}"#, "ERR job.priority must be an integer from 0 to 9, not 10"),
@@ -497,5 +507,6 @@ fn a_row_that_is_lost_is_found() {
 }
 
 mod clients;
+mod conditions;
 mod queues;
 mod random;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::clock::Millis;
 use crate::jobs::error::Result;
 use crate::jobs::job::{Job, Reason, Status};
-use crate::jobs::rows::{Timer, split_timer_key};
+use crate::jobs::rows::{Timer, split_timer_key, timer_key};
 use crate::jobs::{Jobs, JobsView, Settings};
 use crate::storage::{self, Table};
 
@@ -64,8 +64,8 @@ impl Jobs<'_, '_> {
     pub fn run_timers(&mut self, limit: usize, holds: &Holds<'_>) -> Result<()> {
         let mut left = limit;
         for kind in Timer::ALL {
-            for (_, _, id) in self.due(kind, left)? {
-                left = left.saturating_sub(self.run_timer(kind, &id, left, holds)?);
+            for (at, number, id) in self.due(kind, left)? {
+                left = left.saturating_sub(self.run_timer((kind, at, number), &id, left, holds)?);
                 if left == 0 {
                     return Ok(());
                 }
@@ -85,14 +85,18 @@ impl Jobs<'_, '_> {
     }
 
     /// Does one thing; returns about how many rows it took.
-    fn run_timer(&mut self, kind: Timer, id: &[u8], limit: usize, holds: &Holds<'_>) -> Result<usize> {
-        if kind == Timer::Worker {
-            self.forget_worker_if_silent(id)?;
-            return Ok(1);
-        }
-        if kind == Timer::Rate {
-            self.ring_rate(id)?;
-            return Ok(1);
+    fn run_timer(
+        &mut self,
+        (kind, at, number): (Timer, Millis, u64),
+        id: &[u8],
+        limit: usize,
+        holds: &Holds<'_>,
+    ) -> Result<usize> {
+        match kind {
+            Timer::Worker => return self.forget_worker_if_silent(id).map(|()| 1),
+            Timer::Rate => return self.ring_rate(id).map(|()| 1),
+            Timer::Repeat => return self.forget_repeat(timer_key(kind, at, number), id).map(|()| 1),
+            _ => {}
         }
         let job = self.view().job(id)?.ok_or_else(|| {
             storage::Error::corrupt(Table::Timers, format!("{kind:?} names job {}", id.escape_ascii()))
@@ -101,10 +105,13 @@ impl Jobs<'_, '_> {
             Timer::Due => drop(self.become_due(&job)?),
             Timer::Lease => self.end_lease(job, holds)?,
             Timer::Expire => drop(self.expire(job)?),
+            // Those who wait for it have still to learn of its end.
+            Timer::RemoveCompleted | Timer::RemoveFailed | Timer::RemoveCancelled if job.has_dependents => {}
             Timer::RemoveCompleted | Timer::RemoveFailed | Timer::RemoveCancelled => {
                 return self.remove_job(&job, limit);
             }
-            Timer::Worker | Timer::Rate => {}
+            Timer::Dependents => return self.run_dependents(timer_key(kind, at, number), &job, limit),
+            Timer::Worker | Timer::Rate | Timer::Repeat => {}
         }
         Ok(1)
     }

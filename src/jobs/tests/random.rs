@@ -5,11 +5,13 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
+use crate::jobs::submit::Submitted;
 
 /// What happens next; the numbers choose among the jobs, workers and queues that there are.
 #[derive(Debug, Clone)]
 enum Step {
     Submit { json: usize, queue: bool },
+    SubmitAfter { first: usize, second: usize, policy: usize },
     SubmitAction(usize),
     Claim { worker: u8, count: usize, lease_ms: u64 },
     ClaimList(u8),
@@ -29,7 +31,7 @@ enum Step {
     Restart,
 }
 
-const JOBS: [&str; 10] = [
+const JOBS: [&str; 13] = [
     r#"{"kind":"a"}"#,
     r#"{"kind":"a","priority":9,"attempts":2,"max_losses":1,"retention_ms":0}"#,
     r#"{"kind":"a","delay_ms":40000,"timeout_ms":20000}"#,
@@ -39,6 +41,9 @@ const JOBS: [&str; 10] = [
     r#"{"kind":"a","key":"y","priority":3,"requires":["gpu"]}"#,
     r#"{"kind":"a","key":"x","requires":["gpu"],"delay_ms":2000}"#,
     r#"{"plan_id":"p","input":{"x":1},"key":"z","priority":6}"#,
+    r#"{"kind":"a","unique_key":"u","on_conflict":"replace"}"#,
+    r#"{"kind":"a","unique_key":"u","delay_ms":3000}"#,
+    r#"{"kind":"a","idempotency_key":"i"}"#,
     r#"{"kind":"b","expires_at":1800000090000,"payload":[1,2,3]}"#,
 ];
 
@@ -46,6 +51,8 @@ fn steps() -> impl Strategy<Value = Step> {
     let any_job = || 0..40_usize;
     prop_oneof![
         4 => (0..JOBS.len(), any::<bool>()).prop_map(|(json, queue)| Step::Submit { json, queue }),
+        2 => (any_job(), any_job(), 0..3_usize)
+            .prop_map(|(first, second, policy)| Step::SubmitAfter { first, second, policy }),
         1 => (1..4_usize).prop_map(Step::SubmitAction),
         5 => (0..3_u8, 1..4_usize, prop_oneof![Just(1_000_u64), Just(30_000)])
             .prop_map(|(worker, count, lease_ms)| Step::Claim { worker, count, lease_ms }),
@@ -89,8 +96,20 @@ impl Bench<'_> {
                 let queue = if *queue { "other" } else { "ready" };
                 let json = JOBS[*json].replacen('{', &format!("{{\"queue\":\"{queue}\","), 1);
                 let submit = Submit::parse(json.as_bytes()).unwrap();
-                let job = self.command(|jobs| jobs.submit(&submit)).unwrap();
-                self.learn(known, &job);
+                let submitted = self.command(|jobs| jobs.submit(&submit));
+                if let Ok(Submitted { job: Some(job), .. }) = submitted {
+                    self.learn(known, &job);
+                }
+            }
+            Step::SubmitAfter { first, second, policy } => {
+                let policy = ["cancel", "continue", "fail"][*policy];
+                let (first, second) = (chosen(*first).0, chosen(*second).0);
+                let json = format!(r#"{{"kind":"c","after":["{first}","{second}"],"after_policy":"{policy}"}}"#);
+                let submitted =
+                    Submit::parse(json.as_bytes()).and_then(|submit| self.command(|jobs| jobs.submit(&submit)));
+                if let Ok(Submitted { job: Some(job), .. }) = submitted {
+                    self.learn(known, &job);
+                }
             }
             Step::SubmitAction(inputs) => {
                 let inputs = vec!["{\"x\":2}"; *inputs].join(",");
@@ -114,6 +133,12 @@ impl Bench<'_> {
             }
             Step::Pass(ms) => {
                 self.pass(*ms);
+                // What an end brings about may bring about more.
+                for _ in 0..50 {
+                    if self.next().is_some_and(|next| next <= self.now) {
+                        self.pass(0);
+                    }
+                }
                 let next = self.next();
                 assert!(next.is_none_or(|next| next > self.now), "due at {next:?} and not done at {:?}", self.now);
             }

@@ -1,0 +1,82 @@
+//! Idempotency keys: what was submitted with one is answered alike for a day, whatever becomes of it.
+//!
+//! `job_index` (`i`, `j`, key) → until when, the digest of the submission, and what it made.
+
+use bytes::Bytes;
+
+use crate::clock::Millis;
+use crate::jobs::codec::{Reader, Writer};
+use crate::jobs::error::{Error, Result};
+use crate::jobs::job::Digest;
+use crate::jobs::rows::{Timer, timer_key};
+use crate::jobs::{Id, Jobs, JobsView};
+use crate::storage::{self, Table};
+
+const VERSION: u8 = 1;
+/// How long a key is known.
+const KEPT_MS: u64 = 86_400_000;
+
+/// What is known of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Repeat {
+    /// The timer's moment and number.
+    pub(super) until: Millis,
+    pub(super) number: u64,
+    pub(super) submission: Digest,
+    pub(super) made: Id,
+}
+
+fn row_key(key: &str) -> Vec<u8> {
+    [b"ij", key.as_bytes()].concat()
+}
+
+impl Repeat {
+    fn encode(&self) -> Bytes {
+        let mut out = Writer::new(VERSION);
+        out.number(self.until.0);
+        out.number(self.number);
+        self.submission.iter().for_each(|byte| out.byte(*byte));
+        out.bytes(self.made.as_bytes());
+        out.finish()
+    }
+
+    pub(super) fn decode(row: &Bytes) -> storage::Result<Repeat> {
+        let mut from = Reader::new(Table::JobIndex, row, VERSION)?;
+        let (until, number, submission) = (Millis(from.number()?), from.number()?, from.digest()?);
+        let made = Id::stored(Table::JobIndex, &from.bytes()?)?;
+        from.finish()?;
+        Ok(Repeat { until, number, submission, made })
+    }
+}
+
+impl JobsView<'_> {
+    /// What was made with a key; an error when that was submitted with other content.
+    pub(super) fn repeat(&self, key: &str, submission: Digest) -> Result<Option<Id>> {
+        let row = self.rows.get(Table::JobIndex, &row_key(key))?;
+        let Some(repeat) = row.as_ref().map(Repeat::decode).transpose()? else { return Ok(None) };
+        if repeat.submission == submission {
+            return Ok(Some(repeat.made));
+        }
+        let made = repeat.made;
+        Err(Error::refused(format!(
+            "idempotency_key '{key}' was used for {made} with other content: choose another key"
+        )))
+    }
+}
+
+impl Jobs<'_, '_> {
+    /// Remembers what was made with a key.
+    pub(super) fn remember(&mut self, key: &str, submission: Digest, made: &Id) -> Result<()> {
+        let (until, number) = (self.now.plus(KEPT_MS), self.next_number()?);
+        let row = row_key(key);
+        self.batch.put(Table::Timers, timer_key(Timer::Repeat, until, number), row.clone())?;
+        let repeat = Repeat { until, number, submission, made: made.clone() };
+        Ok(self.batch.put(Table::JobIndex, row, repeat.encode())?)
+    }
+
+    /// A key's day is over.
+    pub(super) fn forget_repeat(&mut self, timer: Vec<u8>, row: &[u8]) -> Result<()> {
+        self.batch.remove(Table::Timers, timer)?;
+        Ok(self.batch.remove(Table::JobIndex, Bytes::copy_from_slice(row))?)
+    }
+}
