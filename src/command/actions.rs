@@ -2,12 +2,17 @@
 
 use agq_resp::{Reply, Request};
 
-use crate::command::{Command, Context, Flags, Group, Outcome, ReadContext, Run};
+use crate::command::work::{bounded, unknown_option};
+use crate::command::{Command, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
 use crate::jobs::actions::SubmitAction;
 use crate::jobs::{Id, show};
 
 const ADD: Flags = Flags::WRITE.and(Flags::AGQ).and(Flags::DENYOOM);
 const READ: Flags = Flags::READONLY.and(Flags::AGQ);
+
+/// Actions that one page shows unless told, and at most.
+const LIST_LIMIT: u64 = 100;
+const MAX_LIST_LIMIT: u64 = 1_000;
 
 /// The rows of this file.
 pub(super) const COMMANDS: &[Command] = &[
@@ -27,6 +32,11 @@ pub(super) const COMMANDS: &[Command] = &[
         "action-id",
         "The same as ACTION.GET.",
     ),
+    Command::new("ACTION.LIST", -1, Group::Action, READ, Run::Read(list)).doc(
+        "1.0.0",
+        "[CURSOR cursor] [LIMIT count]",
+        "The actions in the order of their ids, in pages: the next cursor, 0 at the end, and actions as JSON.",
+    ),
 ];
 
 fn submit(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
@@ -40,4 +50,23 @@ fn get(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     let action = view.need_action(request.arg(1))?;
     let id = Id::parse("action-id", request.arg(1))?;
     Ok(Reply::bulk(view.action_json(&id, &action)?))
+}
+
+fn list(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    let mut options = args::Options::new(request, 1);
+    let (mut after, mut limit) = (None, LIST_LIMIT);
+    while let Some(word) = options.word() {
+        match word.to_ascii_uppercase().as_slice() {
+            b"CURSOR" => after = Some(options.value()?).filter(|cursor| *cursor != b"0"),
+            b"LIMIT" => limit = bounded("LIMIT", options.value()?, 1..=MAX_LIST_LIMIT)?,
+            _ => return Err(unknown_option(word, "CURSOR and LIMIT")),
+        }
+    }
+    let after = after.map(|cursor| Id::parse("CURSOR", cursor)).transpose()?;
+    let view = ctx.jobs();
+    let actions = view.actions(after.as_ref(), usize::try_from(limit).unwrap_or(usize::MAX))?;
+    let next = actions.last().filter(|_| actions.len() as u64 == limit);
+    let next = next.map_or_else(|| "0".to_owned(), |(id, _)| id.to_string());
+    let actions = actions.iter().map(|(id, action)| Ok(Reply::bulk(view.action_json(id, action)?)));
+    Ok(Reply::array([Reply::bulk(next), Reply::array(actions.collect::<Result<Vec<_>, Halt>>()?)]))
 }

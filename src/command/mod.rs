@@ -16,6 +16,7 @@ mod clients;
 mod config;
 mod connection;
 mod context;
+mod control;
 pub mod cursors;
 mod databases;
 mod debug;

@@ -1,14 +1,21 @@
 //! Commands on queues.
 
+use std::ops::ControlFlow;
+
 use agq_resp::{Reply, Request};
+use bytes::Bytes;
 
 use crate::command::work::{bounded, unknown_option};
 use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
+use crate::jobs::browse::Lane;
+use crate::jobs::show::Detail;
 use crate::jobs::{Counts, Error, Id, Limits, Rate, Status, queue_name};
 
 const READ: Flags = Flags::READONLY.and(Flags::AGQ);
 const WRITE: Flags = Flags::WRITE.and(Flags::AGQ);
 
+/// The most jobs that one look shows.
+const MAX_PEEK: u64 = 1_000;
 /// The highest bound of a queue, and the longest time of a rate: a day.
 const MAX_BOUND: u64 = 1_000_000_000;
 const MAX_PER_MS: u64 = 86_400_000;
@@ -24,6 +31,11 @@ pub(super) const COMMANDS: &[Command] = &[
         "1.0.0",
         "",
         "Every queue as JSON, with how many of its jobs have which status.",
+    ),
+    Command::new("QUEUE.PEEK", -2, Group::Queue, READ, Run::Read(peek)).doc(
+        "1.0.0",
+        "queue [count]",
+        "The first pending jobs of a queue as JSON, 10 unless told: by priority, those first that every worker can run.",
     ),
     Command::new("QUEUE.PAUSE", 2, Group::Queue, WRITE, Run::Write(pause)).doc(
         "1.0.0",
@@ -78,6 +90,22 @@ fn list(ctx: &ReadContext<'_>, _: &Request) -> Outcome {
         Reply::bulk(format!("{{\"queue\":\"{name}\",\"paused\":{paused},{limits}{counts}}}"))
     });
     Ok(Reply::array(rows))
+}
+
+fn peek(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
+    let queue = queue_name("queue", request.arg(1))?;
+    let count = match request.len() {
+        2 => 10,
+        3 => bounded("count", request.arg(2), 1..=MAX_PEEK)?,
+        _ => return Err(CommandError::arity("queue.peek").into()),
+    };
+    let (view, mut ids) = (ctx.jobs(), Vec::new());
+    view.walk(Lane::Pending(&queue), false, &mut |_, id| {
+        ids.push(Bytes::copy_from_slice(id));
+        if ids.len() as u64 >= count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    let job = |id: &Bytes| Ok(Reply::bulk(view.job_json(&view.need_job(id)?, Detail::Row)?));
+    Ok(Reply::array(ids.iter().map(job).collect::<Result<Vec<_>, Halt>>()?))
 }
 
 fn limits_json(limits: &Limits) -> String {

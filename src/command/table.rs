@@ -396,6 +396,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::set_algebra::COMMANDS,
         super::plans::COMMANDS,
         super::jobs::COMMANDS,
+        super::control::COMMANDS,
         super::work::COMMANDS,
         super::actions::COMMANDS,
         super::workers::COMMANDS,

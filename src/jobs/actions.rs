@@ -152,6 +152,21 @@ impl JobsView<'_> {
         self.action(id)?.ok_or_else(|| Error::not_found("Action", id))
     }
 
+    /// Up to `limit` actions behind an id, in the order of ids.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn actions(&self, after: Option<&Id>, limit: usize) -> Result<Vec<(Id, Action)>> {
+        let from = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_bytes()));
+        let mut actions = Vec::new();
+        self.rows.scan(Table::Actions, from, Bound::Unbounded, false, &mut |id, row| {
+            let action = Action::decode(&Bytes::copy_from_slice(row));
+            actions.push(id_of(Table::Actions, id).and_then(|id| Ok((id, action?))));
+            if actions.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(actions.into_iter().collect::<storage::Result<_>>()?)
+    }
+
     /// The first jobs of an action, in the order of its inputs.
     ///
     /// # Errors

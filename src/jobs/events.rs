@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::data::Touch;
+use crate::data::keys::meta_number;
 use crate::jobs::codec::{Reader, Writer};
+use crate::jobs::error::Result;
 use crate::jobs::job::{Job, Reason, Status};
 use crate::jobs::rows::EVENTS;
 use crate::jobs::{Id, Jobs, JobsView};
@@ -72,6 +74,28 @@ impl Event {
 }
 
 impl JobsView<'_> {
+    /// The number that the next event gets.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn next_event(&self) -> Result<u64> {
+        Ok(meta_number(self.rows, EVENTS)? + 1)
+    }
+
+    /// Up to `limit` events from a number on, each with its number. Older ones than are kept are passed over.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn events(&self, from: u64, limit: usize) -> Result<Vec<(u64, Event)>> {
+        let (mut found, from) = (Vec::new(), from.to_be_bytes());
+        self.rows.scan(Table::Events, Bound::Included(&from), Bound::Unbounded, false, &mut |key, row| {
+            let number = key.first_chunk().map_or(0, |number| u64::from_be_bytes(*number));
+            found.push(Event::decode(&Bytes::copy_from_slice(row)).map(|event| (number, event)));
+            if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(found.into_iter().collect::<storage::Result<_>>()?)
+    }
+
     /// When the oldest event may go.
     pub(super) fn next_event_removal(&self) -> storage::Result<Option<Millis>> {
         let first = self.rows.first(Table::Events, Bound::Unbounded, Bound::Unbounded, false)?;

@@ -8,6 +8,7 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
+use crate::data::Touch;
 use crate::jobs::codec::{Reader, Writer};
 use crate::jobs::error::Result;
 use crate::jobs::job::Job;
@@ -53,7 +54,7 @@ pub struct Totals {
     /// The next chunk's number.
     next: u32,
     /// Chunks below this are the head, which stays.
-    head_end: u32,
+    pub(super) head_end: u32,
     /// The first chunk of the tail.
     tail: u32,
 }
@@ -85,13 +86,13 @@ impl Totals {
     }
 }
 
-fn chunk_key(id: &Id, stream: Stream, n: u32) -> Vec<u8> {
+pub(super) fn chunk_key(id: &Id, stream: Stream, n: u32) -> Vec<u8> {
     let mut part = vec![stream as u8];
     part.extend_from_slice(&n.to_be_bytes());
     data_key(id, &part)
 }
 
-fn split_chunk(chunk: &[u8]) -> storage::Result<(u32, &[u8])> {
+pub(super) fn split_chunk(chunk: &[u8]) -> storage::Result<(u32, &[u8])> {
     let (task, bytes) = chunk
         .split_first_chunk()
         .ok_or_else(|| storage::Error::corrupt(Table::JobData, format!("a chunk of {} bytes", chunk.len())))?;
@@ -146,6 +147,7 @@ impl Jobs<'_, '_> {
             self.append_piece(&job.id, stream, task, piece, &mut totals)?;
         }
         self.batch.put(Table::JobData, data_key(&job.id, &[stream as u8]), totals.encode())?;
+        self.touched.add(|| Touch::Job(Bytes::copy_from_slice(job.id.as_bytes())));
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use crate::clock::Millis;
 use crate::jobs::actions::{Action, SHOWN_JOBS, Submitted};
 use crate::jobs::body::Part;
 use crate::jobs::error::Result;
+use crate::jobs::events::Event;
 use crate::jobs::job::{Body, Job, Status, Work};
 use crate::jobs::workers::{Tidings, Worker};
 use crate::jobs::{Id, JobsView, Settings, Stream, plan_store, time};
@@ -319,5 +320,24 @@ pub fn cancelled_json(job: &Job) -> String {
     out.text("job_id", &job.id);
     out.text("status", job.status.name());
     out.raw("cancelling", if job.cancelling { "true" } else { "false" });
+    out.finish()
+}
+
+/// An event as EVENTS.READ answers it.
+#[must_use]
+pub fn event_json(number: u64, event: &Event) -> String {
+    let mut out = Json::new();
+    out.number("seq", number);
+    out.time("at", Some(event.at));
+    out.text("job_id", &event.job);
+    out.text("queue", &event.queue);
+    if let Some(from) = event.from {
+        out.text("from", from.name());
+    }
+    out.text("to", event.to.name());
+    if let Some(reason) = event.reason.name() {
+        out.text("reason", reason);
+    }
+    out.number("epoch", event.epoch);
     out.finish()
 }

@@ -102,7 +102,7 @@ impl Jobs<'_, '_> {
             storage::Error::corrupt(Table::Timers, format!("{kind:?} names job {}", id.escape_ascii()))
         })?;
         match kind {
-            Timer::Due => drop(self.become_due(&job)?),
+            Timer::Due => drop(self.become_due(&job, &job)?),
             Timer::Lease => self.end_lease(job, holds)?,
             Timer::Expire => drop(self.expire(job)?),
             // Those who wait for it have still to learn of its end.
@@ -116,9 +116,9 @@ impl Jobs<'_, '_> {
         Ok(1)
     }
 
-    /// A scheduled job becomes pending, at the end of its queue.
-    fn become_due(&mut self, old: &Job) -> Result<Job> {
-        let mut job = old.clone();
+    /// A scheduled job, `old` as it is stored, becomes pending at the end of its queue.
+    pub(super) fn become_due(&mut self, job: &Job, old: &Job) -> Result<Job> {
+        let mut job = job.clone();
         job.status = Status::Pending;
         job.reason = Reason::None;
         job.place = self.next_number()?;
