@@ -7,7 +7,8 @@ use crate::command::{Command, Context, Flags, Group, Halt, Outcome, ReadContext,
 use crate::jobs::actions::SubmitAction;
 use crate::jobs::{Id, show};
 
-const ADD: Flags = Flags::WRITE.and(Flags::AGQ).and(Flags::DENYOOM);
+const WRITE: Flags = Flags::WRITE.and(Flags::AGQ);
+const ADD: Flags = WRITE.and(Flags::DENYOOM);
 const READ: Flags = Flags::READONLY.and(Flags::AGQ);
 
 /// Actions that one page shows unless told, and at most.
@@ -31,6 +32,18 @@ pub(super) const COMMANDS: &[Command] = &[
         "1.0.0",
         "action-id",
         "The same as ACTION.GET.",
+    ),
+    Command::new("ACTION.CANCEL", 2, Group::Action, WRITE, Run::Write(cancel)).doc(
+        "1.0.0",
+        "action-id",
+        "Cancels all jobs of an action that have not ended. Answers how many at once, and whether that was all; none of the \
+         others starts meanwhile.",
+    ),
+    Command::new("ACTION.RETRY", -2, Group::Action, ADD, Run::Write(retry)).doc(
+        "1.0.0",
+        "action-id [CANCELLED]",
+        "Runs the jobs of an action again that have failed, or were cancelled too. Answers how many at once, and whether \
+         that was all.",
     ),
     Command::new("ACTION.LIST", -1, Group::Action, READ, Run::Read(list)).doc(
         "1.0.0",
@@ -69,4 +82,19 @@ fn list(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     let next = next.map_or_else(|| "0".to_owned(), |(id, _)| id.to_string());
     let actions = actions.iter().map(|(id, action)| Ok(Reply::bulk(view.action_json(id, action)?)));
     Ok(Reply::array([Reply::bulk(next), Reply::array(actions.collect::<Result<Vec<_>, Halt>>()?)]))
+}
+
+fn cancel(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let id = Id::parse("action-id", request.arg(1))?;
+    Ok(Reply::bulk(show::progress_json(&ctx.jobs().cancel_action(&id)?)))
+}
+
+fn retry(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let id = Id::parse("action-id", request.arg(1))?;
+    let cancelled = match request.len() {
+        2 => false,
+        3 if args::is(request.arg(2), "CANCELLED") => true,
+        _ => return Err(unknown_option(request.arg(2), "CANCELLED")),
+    };
+    Ok(Reply::bulk(show::progress_json(&ctx.jobs().retry_action(&id, cancelled)?)))
 }

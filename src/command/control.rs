@@ -3,10 +3,11 @@
 use agq_resp::{Reply, Request};
 use bytes::Bytes;
 
+use crate::command::jobs::{CONDITIONS, condition};
 use crate::command::work::{MAX_BLOCK_MS, bounded, unknown_option};
 use crate::command::{Command, Context, Flags, Group, Halt, Outcome, Run, Wait, args};
 use crate::data::Touch;
-use crate::jobs::{Error, LogCursor, Stream, show};
+use crate::jobs::{Error, Filter, LogCursor, Stream, show};
 
 const WRITE: Flags = Flags::WRITE.and(Flags::AGQ);
 const WAIT: Flags = WRITE.and(Flags::BLOCKING);
@@ -17,10 +18,12 @@ const EVENTS: u64 = 100;
 
 /// The rows of this file.
 pub(super) const COMMANDS: &[Command] = &[
-    job("JOB.RETRY", 2, WRITE.and(Flags::DENYOOM), Run::Write(retry)).doc(
+    job("JOB.RETRY", -2, WRITE.and(Flags::DENYOOM), Run::Write(retry)).doc(
         "1.0.0",
-        "job-id",
-        "Runs a job again that has failed or was cancelled, its attempts and losses counted anew.",
+        "<job-id | WHERE [STATUS <failed | cancelled>] [QUEUE queue] [ACTION id] [PLAN id] [KIND kind] [KEY key] [LABEL \
+         label] [SINCE time] [UNTIL time] [DRY-RUN]>",
+        "Runs a job again that has failed or was cancelled, its attempts and losses counted anew, or all that meet \
+         every condition: those that have failed, unless STATUS says otherwise. DRY-RUN only says which.",
     ),
     job("JOB.PROMOTE", 2, WRITE, Run::Write(promote)).doc("1.0.0", "job-id", "Lets a scheduled job run now."),
     job("JOB.DELETE", 2, WRITE, Run::Write(delete)).doc(
@@ -47,8 +50,25 @@ const fn job(name: &'static str, arity: i32, flags: Flags, run: Run) -> Command 
 }
 
 fn retry(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
-    ctx.jobs().retry(request.arg(1))?;
-    Ok(Reply::ok())
+    if request.len() == 2 {
+        ctx.jobs().retry(request.arg(1))?;
+        return Ok(Reply::ok());
+    }
+    if !args::is(request.arg(1), "WHERE") {
+        return Err(Error::refused("JOB.RETRY takes one job's id, or WHERE and conditions").into());
+    }
+    let mut options = args::Options::new(request, 2);
+    let (mut filter, mut dry_run) = (Filter::default(), false);
+    while let Some(word) = options.word() {
+        dry_run |= args::is(word, "DRY-RUN");
+        if !args::is(word, "DRY-RUN") && !condition(&mut filter, word, options.value()?)? {
+            return Err(unknown_option(word, &format!("{CONDITIONS} and DRY-RUN")));
+        }
+    }
+    Ok(Reply::bulk(match dry_run {
+        true => show::preview_json(&ctx.jobs().view().preview_retry(&filter)?),
+        false => show::progress_json(&ctx.jobs().retry_all(&filter)?),
+    }))
 }
 
 fn promote(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {

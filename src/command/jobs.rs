@@ -7,7 +7,7 @@ use crate::command::work::{bounded, unknown_option};
 use crate::command::{Command, Context, Flags, Group, Halt, Outcome, ReadContext, Run, Wait, args};
 use crate::data::Touch;
 use crate::jobs::show::{self, Detail};
-use crate::jobs::{Error, Filter, Id, Status, Submit};
+use crate::jobs::{Error, Filter, Id, Status, Submit, time};
 
 const WRITE: Flags = Flags::WRITE.and(Flags::AGQ);
 const ADD: Flags = WRITE.and(Flags::DENYOOM);
@@ -37,8 +37,8 @@ pub(super) const COMMANDS: &[Command] = &[
     job("JOB.STATUS", 2, READ, Run::Read(get)).doc("1.0.0", "job-id", "The same as JOB.GET."),
     job("JOB.LIST", -1, READ, Run::Read(list)).heavy(has_many_jobs).doc(
         "1.0.0",
-        "[ACTION id] [STATUS status] [QUEUE queue] [PLAN id] [KIND kind] [KEY key] [LABEL label] [CURSOR cursor] \
-         [LIMIT count]",
+        "[ACTION id] [STATUS status] [QUEUE queue] [PLAN id] [KIND kind] [KEY key] [LABEL label] [SINCE time] [UNTIL time] \
+         [CURSOR cursor] [LIMIT count]",
         "The jobs that meet every condition, in pages: the next cursor, 0 at the end, and jobs as JSON.",
     ),
     job("JOBS.LIST", -1, READ, Run::Read(newest)).heavy(newest_is_heavy).doc(
@@ -101,19 +101,15 @@ fn list(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     let mut options = args::Options::new(request, 1);
     let (mut filter, mut cursor, mut limit) = (Filter::default(), &b"0"[..], LIST_LIMIT);
     while let Some(word) = options.word() {
-        let text = |value: &[u8]| Some(String::from_utf8_lossy(value).into_owned());
         let value = options.value()?;
         match word.to_ascii_uppercase().as_slice() {
-            b"ACTION" => filter.action = Some(Id::parse("ACTION", value)?),
-            b"QUEUE" => filter.queue = Some(Id::parse("QUEUE", value)?),
-            b"PLAN" => filter.plan = Some(Id::parse("PLAN", value)?),
-            b"KIND" => filter.kind = text(value),
-            b"KEY" => filter.key = text(value),
-            b"LABEL" => filter.label = text(value),
-            b"STATUS" => filter.status = Some(status(value)?),
             b"CURSOR" => cursor = value,
             b"LIMIT" => limit = bounded("LIMIT", value, 1..=MAX_LIST_LIMIT)?,
-            _ => return Err(unknown_option(word, "ACTION, STATUS, QUEUE, PLAN, KIND, KEY, LABEL, CURSOR or LIMIT")),
+            _ if condition(&mut filter, word, value)? => {}
+            _ => {
+                let known = format!("{CONDITIONS}, CURSOR and LIMIT");
+                return Err(unknown_option(word, &known));
+            }
         }
     }
     let view = ctx.jobs();
@@ -121,6 +117,27 @@ fn list(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     let jobs = page.jobs.iter().map(|job| Ok(Reply::bulk(view.job_json(job, Detail::Row)?)));
     let jobs = jobs.collect::<Result<Vec<_>, Halt>>()?;
     Ok(Reply::array([Reply::bulk(page.next.unwrap_or_else(|| "0".to_owned())), Reply::array(jobs)]))
+}
+
+/// The words of conditions, for errors.
+pub(super) const CONDITIONS: &str = "ACTION, STATUS, QUEUE, PLAN, KIND, KEY, LABEL, SINCE, UNTIL";
+
+/// Takes a condition into a filter; false when the word is none.
+pub(super) fn condition(filter: &mut Filter, word: &[u8], value: &[u8]) -> Result<bool, Halt> {
+    let text = |value: &[u8]| Some(String::from_utf8_lossy(value).into_owned());
+    match word.to_ascii_uppercase().as_slice() {
+        b"ACTION" => filter.action = Some(Id::parse("ACTION", value)?),
+        b"QUEUE" => filter.queue = Some(Id::parse("QUEUE", value)?),
+        b"PLAN" => filter.plan = Some(Id::parse("PLAN", value)?),
+        b"KIND" => filter.kind = text(value),
+        b"KEY" => filter.key = text(value),
+        b"LABEL" => filter.label = text(value),
+        b"STATUS" => filter.status = Some(status(value)?),
+        b"SINCE" => filter.since = Some(time::parse("SINCE", value)?),
+        b"UNTIL" => filter.until = Some(time::parse("UNTIL", value)?),
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 fn has_many_jobs(ctx: &ReadContext<'_>, _: &Request) -> Result<bool, Halt> {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::command::work::{bounded, unknown_option};
 use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
 use crate::jobs::browse::Lane;
-use crate::jobs::show::Detail;
+use crate::jobs::show::{self, Detail};
 use crate::jobs::{Counts, Error, Id, Limits, Rate, Status, queue_name};
 
 const READ: Flags = Flags::READONLY.and(Flags::AGQ);
@@ -46,6 +46,18 @@ pub(super) const COMMANDS: &[Command] = &[
         "1.0.0",
         "queue",
         "Lets claims from a queue go on.",
+    ),
+    Command::new("QUEUE.PURGE", 2, Group::Queue, WRITE, Run::Write(purge)).doc(
+        "1.0.0",
+        "queue",
+        "Cancels all jobs of a queue that have not started. Answers how many at once, and whether that was all; none of \
+         the others starts meanwhile.",
+    ),
+    Command::new("QUEUE.DELETE", 2, Group::Queue, WRITE, Run::Write(delete)).doc(
+        "1.0.0",
+        "queue",
+        "Removes a queue, its bounds and its jobs, which must have ended. Answers how many at once, and whether that was \
+         all.",
     ),
     Command::new("QUEUE.LIMIT", -2, Group::Queue, WRITE, Run::Write(limit)).doc(
         "1.0.0",
@@ -126,6 +138,16 @@ fn pause(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 fn resume(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     ctx.jobs().pause_queue(&queue_name("queue", request.arg(1))?, false)?;
     Ok(Reply::ok())
+}
+
+fn purge(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let name = queue_name("queue", request.arg(1))?;
+    Ok(Reply::bulk(show::progress_json(&ctx.jobs().purge_queue(&name)?)))
+}
+
+fn delete(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let name = queue_name("queue", request.arg(1))?;
+    Ok(Reply::bulk(show::progress_json(&ctx.jobs().delete_queue(&name)?)))
 }
 
 fn limit(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {

@@ -16,7 +16,7 @@ use crate::jobs::terms::Terms;
 use crate::jobs::{Counts, Id, Jobs, JobsView};
 use crate::storage::{self, Table, tables};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// The most inputs of an action.
 pub const MAX_INPUTS: usize = 10_000;
 /// How many job ids ACTION.GET shows.
@@ -38,6 +38,8 @@ pub struct Action {
     pub jobs_kept: u64,
     /// What it was submitted with: the same id again is the same action only with it.
     pub submission: Digest,
+    /// It is being cancelled: its jobs are cancelled instead of started.
+    pub cancelling: bool,
     /// How many jobs have which status; those that were removed count where they ended.
     pub counts: Counts,
 }
@@ -50,6 +52,7 @@ impl Action {
             out.number(number);
         }
         self.submission.iter().for_each(|byte| out.byte(*byte));
+        out.byte(u8::from(self.cancelling));
         self.counts.write(&mut out);
         out.finish()
     }
@@ -59,9 +62,10 @@ impl Action {
         let plan = Id::stored(Table::Actions, &from.bytes()?)?;
         let (created_at, jobs_total, jobs_kept) = (Millis(from.number()?), from.number()?, from.number()?);
         let submission = from.digest()?;
+        let cancelling = from.byte()? != 0;
         let counts = Counts::read(&mut from)?;
         from.finish()?;
-        Ok(Action { plan, created_at, jobs_total, jobs_kept, submission, counts })
+        Ok(Action { plan, created_at, jobs_total, jobs_kept, submission, cancelling, counts })
     }
 
     /// `running` until all jobs have ended, then `failed` if any failed, else `cancelled` if any, else `completed`.
@@ -216,6 +220,7 @@ impl Jobs<'_, '_> {
             jobs_total,
             jobs_kept: jobs_total,
             submission,
+            cancelling: false,
             counts: Counts::default(),
         };
         self.put_action(&id, &action)?;
@@ -233,6 +238,12 @@ impl Jobs<'_, '_> {
 
     fn put_action(&mut self, id: &Id, action: &Action) -> Result<()> {
         Ok(self.batch.put(Table::Actions, Bytes::copy_from_slice(id.as_bytes()), action.encode())?)
+    }
+
+    /// Marks that an action is being cancelled, or that this is done.
+    pub(super) fn mark_cancelling(&mut self, id: &Id, cancelling: bool) -> Result<()> {
+        let Some(action) = self.view().action(id.as_bytes())? else { return Ok(()) };
+        self.put_action(id, &Action { cancelling, ..action })
     }
 
     fn counted_action(&self, id: &Id) -> Result<Action> {

@@ -8,6 +8,7 @@ use std::ops::{Bound, ControlFlow};
 use bytes::Bytes;
 
 use crate::clock::Millis;
+use crate::jobs::bulk::Bulk;
 use crate::jobs::events::Event;
 use crate::jobs::job::{Job, Reason, Status};
 use crate::jobs::lanes::Lanes;
@@ -62,6 +63,7 @@ fn check_indexes(rows: &dyn Rows, jobs: &BTreeMap<Bytes, Job>, wrong: &mut Vec<S
     }
     expect_tenants(rows, jobs, &mut expected, wrong)?;
     expect_repeats(rows, &mut expected)?;
+    expect_bulks(rows, &mut expected)?;
     expect_dependents(rows, jobs, &mut expected, wrong)?;
     for table in [Table::Pending, Table::Timers, Table::JobIndex] {
         for (key, value) in all(rows, table)? {
@@ -124,6 +126,16 @@ fn expect_repeats(rows: &dyn Rows, expected: &mut BTreeMap<(Table, Vec<u8>), Byt
     for (key, value) in all(rows, Table::JobIndex)?.into_iter().filter(|(key, _)| key.starts_with(b"i")) {
         let repeat = Repeat::decode(&value)?;
         expected.insert((Table::Timers, timer_key(Timer::Repeat, repeat.until, repeat.number)), key.clone());
+        expected.insert((Table::JobIndex, key.to_vec()), value);
+    }
+    Ok(())
+}
+
+/// What is done to many jobs has a timer.
+fn expect_bulks(rows: &dyn Rows, expected: &mut BTreeMap<(Table, Vec<u8>), Bytes>) -> crate::jobs::Result<()> {
+    for (key, value) in all(rows, Table::JobIndex)?.into_iter().filter(|(key, _)| key.starts_with(b"b")) {
+        let bulk = Bulk::decode(&value)?;
+        expected.insert((Table::Timers, timer_key(Timer::Bulk, bulk.at, bulk.number)), key.clone());
         expected.insert((Table::JobIndex, key.to_vec()), value);
     }
     Ok(())

@@ -180,11 +180,15 @@ impl Jobs<'_, '_> {
     }
 
     /// Starts an attempt: leave the queue, take the lease, raise the epoch. `None` when the job's time to start is
-    /// over; it has failed then.
+    /// over, or it was called off; it has ended then.
     fn start(&mut self, old: Job, worker: &Id, lease_ms: u64, list_connection: u64) -> Result<Option<Job>> {
         if old.expires_at.is_some_and(|at| at <= self.now) {
             self.expire(old)?;
             return Ok(None);
+        }
+        if self.is_called_off(&old)? {
+            let job = Job { reason: Reason::None, ..old.clone() };
+            return self.end(&old, job, Status::Cancelled).map(|_| None);
         }
         let mut job = old.clone();
         job.status = Status::Running;
@@ -206,6 +210,16 @@ impl Jobs<'_, '_> {
         job.lease = Some(self.lease(&job, lease_ms, claim, list_connection));
         self.write(Some(&old), &job)?;
         Ok(Some(job))
+    }
+
+    /// True when the job's queue is being purged, or its action cancelled, and it is only still to be told.
+    fn is_called_off(&self, job: &Job) -> Result<bool> {
+        let view = self.view();
+        if view.queue(job.queue.as_bytes())?.is_some_and(|queue| job.place <= queue.purged) {
+            return Ok(true);
+        }
+        let Some((action, _)) = &job.action else { return Ok(false) };
+        Ok(view.action(action.as_bytes())?.is_some_and(|action| action.cancelling))
     }
 
     /// A lease from now on that does not outlive the attempt.

@@ -9,6 +9,7 @@ mod after;
 mod backoff;
 mod body;
 pub mod browse;
+pub mod bulk;
 mod cancel;
 pub mod check;
 mod claim;

@@ -83,6 +83,8 @@ pub struct Queue {
     pub limits: Limits,
     /// How many starts its rate has left.
     pub(super) bucket: Bucket,
+    /// It is purged: jobs whose places are not above this one are cancelled instead of started.
+    pub(super) purged: u64,
     /// The turn of the jobs without a key among the keys.
     pub(super) keyless_turn: u64,
     /// Its lanes with pending jobs.
@@ -95,6 +97,7 @@ impl Queue {
         out.byte(if self.paused { PAUSED } else { 0 });
         self.counts.write(&mut out);
         self.limits.write(self.bucket, &mut out);
+        out.number(self.purged);
         out.number(self.keyless_turn);
         self.lanes.write(&mut out);
         out.finish()
@@ -108,9 +111,10 @@ impl Queue {
         }
         let counts = Counts::read(&mut from)?;
         let (limits, bucket) = Limits::read(&mut from)?;
-        let (keyless_turn, lanes) = (from.number()?, Lanes::read(&mut from)?);
+        let (purged, keyless_turn) = (from.number()?, from.number()?);
+        let lanes = Lanes::read(&mut from)?;
         from.finish()?;
-        Ok(Queue { paused: flags & PAUSED != 0, counts, limits, bucket, keyless_turn, lanes })
+        Ok(Queue { paused: flags & PAUSED != 0, counts, limits, bucket, purged, keyless_turn, lanes })
     }
 
     /// How many of its jobs may start now, were there any number of them.
@@ -126,7 +130,7 @@ impl Queue {
 
     /// True when nothing but jobs makes its row: without them it need not be kept.
     fn is_untouched(&self) -> bool {
-        !self.paused && self.limits == Limits::default()
+        !self.paused && self.limits == Limits::default() && self.purged == 0
     }
 }
 
@@ -291,6 +295,23 @@ impl Jobs<'_, '_> {
         }
         self.touched.add(|| Touch::Queue(Bytes::copy_from_slice(name.as_bytes())));
         Ok(queue)
+    }
+
+    /// Marks how far a queue is purged, 0 when that is done.
+    pub(super) fn mark_purged(&mut self, name: &Id, upto: u64) -> Result<()> {
+        let mut queue = self.view().queue(name.as_bytes())?.unwrap_or_default();
+        queue.purged = upto;
+        self.put_queue(name.as_bytes(), &queue)
+    }
+
+    /// Forgets a queue's pause and limits, and the queue when it has no jobs.
+    pub(super) fn forget_queue(&mut self, name: &Id) -> Result<()> {
+        let Some(mut queue) = self.view().queue(name.as_bytes())? else { return Ok(()) };
+        if queue.counts.total() > 0 {
+            return Ok(());
+        }
+        self.stop_rate_timer(&mut queue)?;
+        Ok(self.batch.remove(Table::Queues, Bytes::copy_from_slice(name.as_bytes()))?)
     }
 
     fn put_queue(&mut self, name: &[u8], queue: &Queue) -> Result<()> {

@@ -2,10 +2,12 @@
 //!
 //! - `pending`: (queue, [`Lane`], 0, place) → since when, and job id; (queue, lane, 1, key, place) → the same
 //! - `timers`: ([`Timer`], moment, number) → job or worker id
-//! - `job_index`: (`n`, number) → job id, every job in the order of creation; (`a`, action, place) → job id;
+//! - `job_index`: (`n`, number) → job id, every job in the order of creation; (`q`, queue, number), (`p`, plan, number),
+//!   (`c`, kind, number), (`y`, key, number) and (`l`, label, number) → the same of those that have these; (`a`, action, place) → job id;
 //!   (`w`, worker, claim) → job id, what a worker runs; (`h`, number) → job id, what waits;
 //!   (`k`, …) and (`t`, …): see [`super::tenants`]; (`u`, unique key) → the job that holds it;
-//!   (`d`, job, number) → the job of that number, which waits for the other's end; (`i`, …): see [`super::repeats`]
+//!   (`d`, job, number) → the job of that number, which waits for the other's end; (`i`, …): see [`super::repeats`];
+//!   (`b`, number): see [`super::bulk`]
 //! - `job_data`: (job, part …) → large bodies and output
 
 use bytes::Bytes;
@@ -40,10 +42,12 @@ pub(super) enum Timer {
     Dependents = 9,
     /// An idempotency key is forgotten.
     Repeat = 10,
+    /// Something is done to many jobs.
+    Bulk = 11,
 }
 
 impl Timer {
-    pub(super) const ALL: [Timer; 10] = [
+    pub(super) const ALL: [Timer; 11] = [
         // Before a job is removed, those who wait for it learn of its end.
         Timer::Dependents,
         Timer::Due,
@@ -55,6 +59,7 @@ impl Timer {
         Timer::Worker,
         Timer::Rate,
         Timer::Repeat,
+        Timer::Bulk,
     ];
 }
 
@@ -148,6 +153,16 @@ pub(super) fn number_key(number: u64) -> Vec<u8> {
     [&b"n"[..], &number.to_be_bytes()].concat()
 }
 
+/// What every row of the jobs that have something alike, a queue or a label, begins with.
+pub(super) fn alike_prefix(tag: u8, word: &str) -> Vec<u8> {
+    named(Some(tag), word, &[])
+}
+
+/// The row of a job among those that have something alike.
+pub(super) fn alike_key(tag: u8, word: &str, number: u64) -> Vec<u8> {
+    named(Some(tag), word, &number.to_be_bytes())
+}
+
 /// The row of a waiting job.
 pub(super) fn waiting_key(number: u64) -> Vec<u8> {
     [&b"h"[..], &number.to_be_bytes()].concat()
@@ -204,7 +219,7 @@ pub(super) fn id_of(table: Table, value: &[u8]) -> storage::Result<Id> {
 }
 
 /// A job's, place's or claim's number: one sequence for all, so that each is used once.
-const NUMBERS: &[u8] = b"job_number";
+pub(super) const NUMBERS: &[u8] = b"job_number";
 /// The last event's number.
 pub(super) const EVENTS: &[u8] = b"event_number";
 

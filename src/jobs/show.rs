@@ -3,6 +3,7 @@
 use crate::clock::Millis;
 use crate::jobs::actions::{Action, SHOWN_JOBS, Submitted};
 use crate::jobs::body::Part;
+use crate::jobs::bulk::{Preview, Progress};
 use crate::jobs::error::Result;
 use crate::jobs::events::Event;
 use crate::jobs::job::{Body, Job, Status, Work};
@@ -339,5 +340,21 @@ pub fn event_json(number: u64, event: &Event) -> String {
         out.text("reason", reason);
     }
     out.number("epoch", event.epoch);
+    out.finish()
+}
+
+/// How far a change of many jobs has come.
+#[must_use]
+pub fn progress_json(progress: &Progress) -> String {
+    format!("{{\"changed\":{},\"finished\":{}}}", progress.changed, progress.finished)
+}
+
+/// What a change of many jobs would change.
+#[must_use]
+pub fn preview_json(preview: &Preview) -> String {
+    let mut out = Json::new();
+    out.number("matched", preview.matched as u64);
+    out.raw("more", if preview.more { "true" } else { "false" });
+    out.texts("job_ids", &preview.first);
     out.finish()
 }

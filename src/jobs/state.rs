@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::data::Touch;
 use crate::jobs::error::{Error, Result};
-use crate::jobs::job::{Job, Status};
+use crate::jobs::job::{Job, Status, Work};
 use crate::jobs::lanes::Lane;
 use crate::jobs::rows::{self, Timer};
 use crate::jobs::{Id, Jobs, JobsView, job_row, plan_store};
@@ -69,13 +69,38 @@ fn status_row(job: &Job) -> storage::Result<(Table, Vec<u8>)> {
 
 /// Every row that a job has in the indexes.
 pub(super) fn index_rows(job: &Job) -> storage::Result<Vec<IndexRow>> {
+    let mut index = changing_rows(job)?;
+    index.extend(lasting_rows(job));
+    Ok(index)
+}
+
+/// The rows by which a job is found as long as it is there and in its queue.
+fn lasting_rows(job: &Job) -> Vec<IndexRow> {
+    let id = Bytes::copy_from_slice(job.id.as_bytes());
+    let row = |key| (Table::JobIndex, key, id.clone());
+    let alike = |tag, word: &str| row(rows::alike_key(tag, word, job.number));
+    let work = match &job.work {
+        Work::Plan(plan) => alike(b'p', plan),
+        Work::Kind(kind) => alike(b'c', kind),
+    };
+    let mut index = vec![row(rows::number_key(job.number)), alike(b'q', &job.queue), work];
+    index.extend(job.key.iter().map(|key| alike(b'y', key)));
+    // A label that was given twice is one.
+    let labels = job.labels.iter().enumerate().filter(|(place, label)| !job.labels[..*place].contains(label));
+    index.extend(labels.map(|(_, label)| alike(b'l', label)));
+    index.extend(job.action.iter().map(|(action, place)| row(rows::action_key(action, *place))));
+    index
+}
+
+/// The rows that follow from where a job stands in its life.
+fn changing_rows(job: &Job) -> storage::Result<Vec<IndexRow>> {
     let id = Bytes::copy_from_slice(job.id.as_bytes());
     let (table, key) = status_row(job)?;
     let value = match table {
         Table::Pending => rows::pending_value(job.pending_since(), &job.id),
         _ => id.clone(),
     };
-    let mut index = vec![(table, key, value), (Table::JobIndex, rows::number_key(job.number), id.clone())];
+    let mut index = vec![(table, key, value)];
     if let (Status::Running, Some(lease), Some(worker)) = (job.status, &job.lease, &job.worker) {
         index.push((Table::JobIndex, rows::worker_key(worker, lease.claim), id.clone()));
     }
@@ -83,10 +108,7 @@ pub(super) fn index_rows(job: &Job) -> storage::Result<Vec<IndexRow>> {
         index.push((Table::Timers, rows::timer_key(Timer::Expire, at, job.number), id.clone()));
     }
     if let Some(key) = job.unique_key.as_ref().filter(|_| !job.status.is_terminal()) {
-        index.push((Table::JobIndex, rows::unique_key(key), id.clone()));
-    }
-    if let Some((action, place)) = &job.action {
-        index.push((Table::JobIndex, rows::action_key(action, *place), id));
+        index.push((Table::JobIndex, rows::unique_key(key), id));
     }
     Ok(index)
 }
@@ -161,8 +183,12 @@ impl Jobs<'_, '_> {
 
     /// Puts the rows that a job has and takes away those it had.
     fn replace_index(&mut self, old: Option<&Job>, new: Option<&Job>) -> Result<()> {
-        let before = old.map(index_rows).transpose()?.unwrap_or_default();
-        let after = new.map(index_rows).transpose()?.unwrap_or_default();
+        let rows_of = match (old, new) {
+            (Some(old), Some(new)) if old.queue == new.queue => changing_rows,
+            _ => index_rows,
+        };
+        let before = old.map(rows_of).transpose()?.unwrap_or_default();
+        let after = new.map(rows_of).transpose()?.unwrap_or_default();
         for (table, key, _) in before.iter().filter(|row| !after.contains(row)) {
             self.batch.remove(*table, key.clone())?;
         }

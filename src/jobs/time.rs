@@ -23,11 +23,28 @@ pub fn read(raw: &RawValue, path: &str) -> Result<Millis> {
     if let Ok(ms) = text.parse() {
         return Ok(Millis(ms));
     }
-    let parsed = json::string(raw, path).ok().and_then(|text| text.parse::<jiff::Timestamp>().ok());
-    parsed.and_then(|timestamp| u64::try_from(timestamp.as_millisecond()).ok()).map(Millis).ok_or_else(|| {
-        let found = shown(text.as_bytes());
-        Error::refused(format!("{path} must be an RFC 3339 time or Unix milliseconds from 1970 on, not {found}"))
-    })
+    let parsed = json::string(raw, path).ok().and_then(|text| from_rfc3339(&text));
+    parsed.ok_or_else(|| wrong(path, text.as_bytes()))
+}
+
+/// The same for a word of a command.
+///
+/// # Errors
+/// When it is neither.
+pub fn parse(name: &str, word: &[u8]) -> Result<Millis> {
+    let text = std::str::from_utf8(word).ok();
+    let parsed = text.and_then(|text| text.parse().ok().map(Millis).or_else(|| from_rfc3339(text)));
+    parsed.ok_or_else(|| wrong(name, word))
+}
+
+fn from_rfc3339(text: &str) -> Option<Millis> {
+    let timestamp = text.parse::<jiff::Timestamp>().ok()?;
+    u64::try_from(timestamp.as_millisecond()).ok().map(Millis)
+}
+
+fn wrong(name: &str, found: &[u8]) -> Error {
+    let found = shown(found);
+    Error::refused(format!("{name} must be an RFC 3339 time or Unix milliseconds from 1970 on, not {found}"))
 }
 
 #[cfg(test)]

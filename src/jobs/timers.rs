@@ -96,6 +96,7 @@ impl Jobs<'_, '_> {
             Timer::Worker => return self.forget_worker_if_silent(id).map(|()| 1),
             Timer::Rate => return self.ring_rate(id).map(|()| 1),
             Timer::Repeat => return self.forget_repeat(timer_key(kind, at, number), id).map(|()| 1),
+            Timer::Bulk => return self.run_bulk(timer_key(kind, at, number), id, limit),
             _ => {}
         }
         let job = self.view().job(id)?.ok_or_else(|| {
@@ -111,7 +112,7 @@ impl Jobs<'_, '_> {
                 return self.remove_job(&job, limit);
             }
             Timer::Dependents => return self.run_dependents(timer_key(kind, at, number), &job, limit),
-            Timer::Worker | Timer::Rate | Timer::Repeat => {}
+            Timer::Worker | Timer::Rate | Timer::Repeat | Timer::Bulk => {}
         }
         Ok(1)
     }

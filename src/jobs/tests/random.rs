@@ -23,6 +23,11 @@ enum Step {
     Append(usize),
     Cancel(usize),
     Retry(usize),
+    RetryAll(bool),
+    CancelAction,
+    RetryAction(bool),
+    Purge(bool),
+    DeleteQueue,
     Promote(usize),
     Delete(usize),
     Heartbeat(u8),
@@ -68,6 +73,9 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => any_job().prop_map(Step::Append),
         2 => any_job().prop_map(Step::Cancel),
         2 => any_job().prop_map(Step::Retry),
+        1 => any::<bool>().prop_map(Step::RetryAll),
+        1 => prop_oneof![Just(Step::CancelAction), any::<bool>().prop_map(Step::RetryAction)],
+        1 => prop_oneof![any::<bool>().prop_map(Step::Purge), Just(Step::DeleteQueue)],
         1 => any_job().prop_map(Step::Promote),
         1 => any_job().prop_map(Step::Delete),
         1 => (0..3_u8).prop_map(Step::Heartbeat),
@@ -165,6 +173,22 @@ impl Bench<'_> {
             Step::Abandon(n) => drop(self.command(|jobs| jobs.abandon_list_claim(&chosen(*n).0, chosen(*n).1))),
             Step::Cancel(n) => drop(self.command(|jobs| jobs.cancel(chosen(*n).0.as_bytes()))),
             Step::Retry(n) => drop(self.command(|jobs| jobs.retry(chosen(*n).0.as_bytes()))),
+            Step::RetryAll(cancelled) => {
+                let status = Some(if *cancelled { Status::Cancelled } else { Status::Failed });
+                let filter = Filter { status, queue: Some(id("ready")), ..Filter::default() };
+                self.command(|jobs| jobs.retry_all(&filter)).unwrap();
+            }
+            Step::CancelAction | Step::RetryAction(_) => {
+                let Some((action, _)) = self.jobs().view().actions(None, 1).unwrap().pop() else { return };
+                drop(self.command(|jobs| match step {
+                    Step::RetryAction(cancelled) => jobs.retry_action(&action, *cancelled),
+                    _ => jobs.cancel_action(&action),
+                }));
+            }
+            Step::Purge(ready) => {
+                drop(self.command(|jobs| jobs.purge_queue(&id(if *ready { "ready" } else { "other" }))));
+            }
+            Step::DeleteQueue => drop(self.command(|jobs| jobs.delete_queue(&id("other")))),
             Step::Promote(n) => drop(self.command(|jobs| jobs.promote(chosen(*n).0.as_bytes()))),
             Step::Delete(n) => drop(self.command(|jobs| jobs.delete(chosen(*n).0.as_bytes()))),
             Step::Complete(n) => self.report(&chosen(*n), |jobs, job, epoch| jobs.complete(job, epoch, OK)),
