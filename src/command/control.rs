@@ -93,7 +93,7 @@ fn log(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     }
     let jobs = ctx.jobs();
     let view = jobs.view();
-    let job = view.need_job(request.arg(1))?;
+    let job = view.shown_job(request.arg(1))?;
     let log = view.log(&job, from)?;
     let answer = |pieces: Vec<Reply>| {
         Reply::array([Reply::bulk(log.next.to_string()), Reply::bulk(job.status.name()), Reply::array(pieces)])

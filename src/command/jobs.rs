@@ -87,13 +87,13 @@ fn msubmit(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 
 fn get(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     let view = ctx.jobs();
-    let job = view.need_job(request.arg(1))?;
+    let job = view.shown_job(request.arg(1))?;
     Ok(Reply::bulk(view.job_json(&job, Detail::Whole)?))
 }
 
 fn result(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     let view = ctx.jobs();
-    let job = view.need_job(request.arg(1))?;
+    let job = view.shown_job(request.arg(1))?;
     Ok(Reply::bulk(view.result_json(&job)?))
 }
 
@@ -184,7 +184,7 @@ fn wait(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let ms = bounded("milliseconds", request.arg(2), 0..=MAX_WAIT_MS)?;
     let jobs = ctx.jobs();
     let view = jobs.view();
-    let job = view.need_job(request.arg(1))?;
+    let job = view.shown_job(request.arg(1))?;
     if job.status.is_terminal() {
         return Ok(Reply::bulk(view.job_json(&job, Detail::Whole)?));
     }

@@ -6,24 +6,59 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::clock::Millis;
+use crate::jobs::body::check_length;
 use crate::jobs::codec::{Reader, Writer};
 use crate::jobs::error::{Error, Result};
-use crate::jobs::job::{Digest, Status, Work};
+use crate::jobs::job::{Digest, Status};
 use crate::jobs::json::Object;
-use crate::jobs::rows::{action_prefix, id_of};
-use crate::jobs::submit::{PlanChoice, check_inputs, empty_object, refuse_unsupported, take_plan};
-use crate::jobs::terms::Terms;
-use crate::jobs::{Counts, Id, Jobs, JobsView};
-use crate::storage::{self, Table, tables};
+use crate::jobs::rows::id_of;
+use crate::jobs::submit::{PlanChoice, empty_object, take_plan};
+use crate::jobs::terms::{Terms, word};
+use crate::jobs::{Counts, Id, JobsView};
+use crate::storage::{self, Table};
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// The most inputs of an action.
-pub const MAX_INPUTS: usize = 10_000;
+pub const MAX_INPUTS: usize = 100_000;
 /// How many job ids ACTION.GET shows.
 pub const SHOWN_JOBS: usize = 100;
 
-const NOT_YET: [&str; 6] =
-    ["idempotency_key", "max_parallel", "max_failures", "on_complete", "on_success", "on_failure"];
+/// The highest bound of parallel or failed jobs.
+const MAX_BOUND: u64 = 1_000_000;
+
+/// When a callback's job is submitted; the numbers are part of the row format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Occasion {
+    /// Whenever the action ends.
+    Complete = 1,
+    /// When all its jobs have completed.
+    Success = 2,
+    /// When some have failed.
+    Failure = 3,
+}
+
+/// A plan that is submitted when an action ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Callback {
+    pub(super) occasion: Occasion,
+    pub(super) plan: Id,
+    /// An object, as it came; `None` is an empty one.
+    pub(super) input: Option<String>,
+}
+
+/// How far a cancel has come; the numbers are part of the row format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub(super) enum Cancelling {
+    /// There is none.
+    #[default]
+    No = 0,
+    /// Its jobs are being cancelled.
+    Jobs = 1,
+    /// Those that are there are; the others are as they are made.
+    Rest = 2,
+}
 
 /// An action.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,45 +69,139 @@ pub struct Action {
     pub created_at: Millis,
     /// How many jobs it was submitted with; never changes.
     pub jobs_total: u64,
-    /// How many of them are still kept.
+    /// How many of them are still kept, or to be made.
     pub jobs_kept: u64,
     /// What it was submitted with: the same id again is the same action only with it.
     pub submission: Digest,
-    /// It is being cancelled: its jobs are cancelled instead of started.
-    pub cancelling: bool,
+    /// How many of its jobs are made; the others follow in slices.
+    pub expanded: u64,
     /// How many jobs have which status; those that were removed count where they ended.
     pub counts: Counts,
+    /// Its jobs that may be under way at once.
+    pub max_parallel: Option<u64>,
+    /// With more failed jobs than this the rest is cancelled.
+    pub max_failures: Option<u64>,
+    /// Its own number; those of its jobs follow.
+    pub(super) number: u64,
+    /// What the ids of its jobs are drawn from.
+    pub(super) seed: u64,
+    pub(super) cancelling: Cancelling,
+    /// The queue of its jobs, and of its callbacks.
+    pub(super) queue: Id,
+    pub(super) callbacks: Vec<Callback>,
 }
 
 impl Action {
-    fn encode(&self) -> Bytes {
+    pub(super) fn encode(&self) -> Bytes {
         let mut out = Writer::new(VERSION);
         out.bytes(self.plan.as_bytes());
-        for number in [self.created_at.0, self.jobs_total, self.jobs_kept] {
+        out.bytes(self.queue.as_bytes());
+        for number in [self.created_at.0, self.jobs_total, self.jobs_kept, self.expanded, self.number, self.seed] {
             out.number(number);
         }
+        for bound in [self.max_parallel, self.max_failures] {
+            out.number(bound.map_or(0, |bound| bound + 1));
+        }
         self.submission.iter().for_each(|byte| out.byte(*byte));
-        out.byte(u8::from(self.cancelling));
+        out.byte(self.cancelling as u8);
         self.counts.write(&mut out);
+        out.number(self.callbacks.len() as u64);
+        for callback in &self.callbacks {
+            out.byte(callback.occasion as u8);
+            out.bytes(callback.plan.as_bytes());
+            out.strings(callback.input.as_slice());
+        }
         out.finish()
     }
 
-    fn decode(row: &Bytes) -> storage::Result<Action> {
+    pub(super) fn decode(row: &Bytes) -> storage::Result<Action> {
         let mut from = Reader::new(Table::Actions, row, VERSION)?;
         let plan = Id::stored(Table::Actions, &from.bytes()?)?;
+        let queue = Id::stored(Table::Actions, &from.bytes()?)?;
         let (created_at, jobs_total, jobs_kept) = (Millis(from.number()?), from.number()?, from.number()?);
+        let (expanded, number, seed) = (from.number()?, from.number()?, from.number()?);
+        let (max_parallel, max_failures) = (from.number()?.checked_sub(1), from.number()?.checked_sub(1));
         let submission = from.digest()?;
-        let cancelling = from.byte()? != 0;
-        let counts = Counts::read(&mut from)?;
+        let cancelling = match from.byte()? {
+            0 => Cancelling::No,
+            1 => Cancelling::Jobs,
+            2 => Cancelling::Rest,
+            _ => return Err(from.corrupt("an unknown mark")),
+        };
+        let (counts, mut callbacks) = (Counts::read(&mut from)?, Vec::new());
+        for _ in 0..from.number()? {
+            let occasion = match from.byte()? {
+                1 => Occasion::Complete,
+                2 => Occasion::Success,
+                3 => Occasion::Failure,
+                _ => return Err(from.corrupt("an unknown occasion")),
+            };
+            let plan = Id::stored(Table::Actions, &from.bytes()?)?;
+            callbacks.push(Callback { occasion, plan, input: from.strings()?.pop() });
+        }
         from.finish()?;
-        Ok(Action { plan, created_at, jobs_total, jobs_kept, submission, cancelling, counts })
+        Ok(Action {
+            plan,
+            created_at,
+            jobs_total,
+            jobs_kept,
+            submission,
+            expanded,
+            counts,
+            max_parallel,
+            max_failures,
+            number,
+            seed,
+            cancelling,
+            queue,
+            callbacks,
+        })
+    }
+
+    /// Jobs that have not ended, those that are still to be made included.
+    #[must_use]
+    pub fn live(&self) -> u64 {
+        self.counts.live() + self.unmade()
+    }
+
+    /// Jobs that are still to be made.
+    #[must_use]
+    pub fn unmade(&self) -> u64 {
+        self.jobs_total.saturating_sub(self.expanded)
+    }
+
+    /// How many more of its jobs may be under way.
+    pub(super) fn room(&self) -> u64 {
+        let under_way = [Status::Pending, Status::Scheduled, Status::Running].map(|status| self.counts.of(status));
+        self.max_parallel.map_or(u64::MAX, |most| most.saturating_sub(under_way.iter().sum()))
+    }
+
+    /// The id of the job at a place, fixed from the submit on.
+    #[must_use]
+    pub fn job_id(&self, place: u64) -> Id {
+        let mut random = fastrand::Rng::with_seed(self.seed.wrapping_add(place.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        Id::generate("job_", self.created_at, place, &mut random)
+    }
+
+    /// The place of a job that is still to be made. An id shows its time and the lowest 12 bits of its place, so that few
+    /// places come into question.
+    pub(super) fn unmade_place(&self, id: &Id) -> Option<u64> {
+        let rest = id.strip_prefix("job_")?.strip_prefix(&format!("{:012x}", self.created_at.0))?;
+        let low = u64::from_str_radix(rest.get(1..4)?, 16).ok()?;
+        let first = self.expanded + (low.wrapping_sub(self.expanded) & 0xfff);
+        (first..self.jobs_total).step_by(0x1000).find(|place| self.job_id(*place) == *id)
+    }
+
+    /// The ids of its jobs, in the order of its inputs.
+    pub fn job_ids(&self) -> impl Iterator<Item = Id> {
+        (0..self.jobs_total).map(|place| self.job_id(place))
     }
 
     /// `running` until all jobs have ended, then `failed` if any failed, else `cancelled` if any, else `completed`.
     #[must_use]
     pub fn status(&self) -> Status {
         let any = |status| self.counts.of(status) > 0;
-        match self.counts.live() {
+        match self.live() {
             1.. => Status::Running,
             0 if any(Status::Failed) => Status::Failed,
             0 if any(Status::Cancelled) => Status::Cancelled,
@@ -84,10 +213,14 @@ impl Action {
 /// An action that a client wants, checked.
 #[derive(Debug, Clone)]
 pub struct SubmitAction<'a> {
-    id: Option<Id>,
-    plan: PlanChoice,
-    inputs: Vec<&'a RawValue>,
-    terms: Terms<'a>,
+    pub(super) id: Option<Id>,
+    pub(super) plan: PlanChoice,
+    pub(super) inputs: Vec<&'a RawValue>,
+    pub(super) terms: Terms<'a>,
+    pub(super) idempotency_key: Option<String>,
+    pub(super) max_parallel: Option<u64>,
+    pub(super) max_failures: Option<u64>,
+    pub(super) callbacks: Vec<Callback>,
 }
 
 impl<'a> SubmitAction<'a> {
@@ -99,8 +232,12 @@ impl<'a> SubmitAction<'a> {
         let mut from = Object::parse(text, "action")?;
         let id = from.string("action_id")?.map(|id| Id::parse("action.action_id", id.as_bytes())).transpose()?;
         let terms = Terms::take(&mut from)?;
-        for field in NOT_YET {
-            refuse_unsupported(&mut from, field)?;
+        let idempotency_key = word(&mut from, "idempotency_key")?;
+        let (max_parallel, max_failures) =
+            (from.integer("max_parallel", 1..=MAX_BOUND)?, from.integer("max_failures", 0..=MAX_BOUND)?);
+        let mut callbacks = Vec::new();
+        for (field, occasion) in OCCASIONS {
+            callbacks.extend(callback(&mut from, field, occasion)?);
         }
         let plan = take_plan(&mut from)?.ok_or_else(|| Error::refused("action must name one of plan_id or plan"))?;
         let mut inputs =
@@ -113,17 +250,51 @@ impl<'a> SubmitAction<'a> {
             let given = inputs.len();
             return Err(Error::refused(format!("action.inputs has {given} inputs, at most {MAX_INPUTS} are taken")));
         }
-        Ok(SubmitAction { id, plan, inputs, terms })
+        Ok(SubmitAction { id, plan, inputs, terms, idempotency_key, max_parallel, max_failures, callbacks })
     }
 
     /// The digest of all that it is submitted with but its id.
-    fn digest(&self, plan: &Id) -> Digest {
+    pub(super) fn digest(&self, plan: &Id) -> Digest {
         let mut out = Writer::default();
         out.bytes(plan.as_bytes());
         self.inputs.iter().for_each(|input| out.bytes(input.get().as_bytes()));
         self.terms.write(&mut out);
+        out.strings(self.idempotency_key.as_slice());
+        for bound in [self.max_parallel, self.max_failures] {
+            out.number(bound.map_or(0, |bound| bound + 1));
+        }
+        for callback in &self.callbacks {
+            out.byte(callback.occasion as u8);
+            out.bytes(callback.plan.as_bytes());
+            out.strings(callback.input.as_slice());
+        }
         out.digest()
     }
+}
+
+const OCCASIONS: [(&str, Occasion); 3] =
+    [("on_complete", Occasion::Complete), ("on_success", Occasion::Success), ("on_failure", Occasion::Failure)];
+
+/// What a callback's input gets besides what was given.
+pub(super) const TOTALS: [&str; 5] = ["action_id", "jobs_total", "jobs_completed", "jobs_failed", "jobs_cancelled"];
+
+/// Takes `{plan_id, input?}`.
+fn callback(from: &mut Object<'_>, field: &str, occasion: Occasion) -> Result<Option<Callback>> {
+    let path = from.path(field);
+    let Some(mut from) = from.object(field)? else { return Ok(None) };
+    let plan = from.string("plan_id")?.ok_or_else(|| Error::refused(format!("{path}.plan_id is missing")))?;
+    let plan = Id::parse(&format!("{path}.plan_id"), plan.as_bytes())?;
+    let input = from.take("input");
+    from.finish()?;
+    if let Some(input) = input {
+        let path = format!("{path}.input");
+        check_length(&path, input.get().len())?;
+        let mut fields = Object::of(input, &path)?;
+        if let Some(taken) = TOTALS.into_iter().find(|name| fields.take_raw(name).is_some()) {
+            return Err(Error::refused(format!("{path}.{taken} is what AGQ adds itself: leave it out")));
+        }
+    }
+    Ok(Some(Callback { occasion, plan, input: input.map(|input| input.get().to_owned()) }))
 }
 
 /// What a submitted action answers.
@@ -169,103 +340,5 @@ impl JobsView<'_> {
             if actions.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         Ok(actions.into_iter().collect::<storage::Result<_>>()?)
-    }
-
-    /// The first jobs of an action, in the order of its inputs.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn action_jobs(&self, id: &Id, limit: usize) -> Result<Vec<Id>> {
-        let prefix = action_prefix(id);
-        let end = tables::prefix_end(&prefix);
-        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut jobs = Vec::new();
-        self.rows.scan(Table::JobIndex, Bound::Included(&prefix), end, false, &mut |_, job| {
-            jobs.push(id_of(Table::JobIndex, job));
-            if jobs.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        Ok(jobs.into_iter().collect::<storage::Result<_>>()?)
-    }
-}
-
-impl Jobs<'_, '_> {
-    /// Submits an action and all its jobs. One that was submitted with the same id and content before is the same
-    /// action.
-    ///
-    /// # Errors
-    /// When the plan is not there, an input lacks something, or the id is taken.
-    pub fn submit_action(&mut self, submit: &SubmitAction<'_>) -> Result<Submitted> {
-        let ready = self.ready_plan(&submit.plan)?;
-        check_inputs(&submit.inputs, &ready.needs)?;
-        let plan_description = ready.plan.description.clone();
-        let submission = submit.digest(&ready.id);
-        if let Some(id) = &submit.id
-            && let Some(known) = self.view().action(id.as_bytes())?
-        {
-            if known.submission != submission {
-                let hint = "choose another action_id";
-                return Err(Error::refused(format!("Action {id} exists with other content: {hint}")));
-            }
-            let jobs = self.view().action_jobs(id, MAX_INPUTS)?;
-            return Ok(Submitted { id: id.clone(), plan: ready.id, plan_description, jobs });
-        }
-        self.check_queue_name(submit.terms.queue())?;
-        let number = self.next_number()?;
-        let id = submit.id.clone();
-        let id = id.unwrap_or_else(|| Id::generate("action_", self.now, number, self.random));
-        let jobs_total = submit.inputs.len() as u64;
-        let action = Action {
-            plan: ready.id.clone(),
-            created_at: self.now,
-            jobs_total,
-            jobs_kept: jobs_total,
-            submission,
-            cancelling: false,
-            counts: Counts::default(),
-        };
-        self.put_action(&id, &action)?;
-        let is_plain = ready.plan.is_plain();
-        let mut jobs = Vec::with_capacity(submit.inputs.len());
-        for (place, input) in (0..).zip(&submit.inputs) {
-            let work = Work::Plan(ready.id.clone());
-            let mut job = self.draft(None, work, is_plain, Some(input.get()), &submit.terms)?;
-            job.action = Some((id.clone(), place));
-            self.write(None, &job)?;
-            jobs.push(job.id);
-        }
-        Ok(Submitted { id, plan: ready.id, plan_description, jobs })
-    }
-
-    fn put_action(&mut self, id: &Id, action: &Action) -> Result<()> {
-        Ok(self.batch.put(Table::Actions, Bytes::copy_from_slice(id.as_bytes()), action.encode())?)
-    }
-
-    /// Marks that an action is being cancelled, or that this is done.
-    pub(super) fn mark_cancelling(&mut self, id: &Id, cancelling: bool) -> Result<()> {
-        let Some(action) = self.view().action(id.as_bytes())? else { return Ok(()) };
-        self.put_action(id, &Action { cancelling, ..action })
-    }
-
-    fn counted_action(&self, id: &Id) -> Result<Action> {
-        let missing = || storage::Error::corrupt(Table::Actions, format!("there is no action {id} for its jobs"));
-        Ok(self.view().action(id.as_bytes())?.ok_or_else(missing)?)
-    }
-
-    /// Counts a change of status of one of an action's jobs.
-    pub(super) fn count_action(&mut self, id: &Id, from: Option<Status>, to: Status) -> Result<()> {
-        let mut action = self.counted_action(id)?;
-        action.counts.shift(from, Some(to))?;
-        self.put_action(id, &action)
-    }
-
-    /// A job of an action was removed; the action goes with its last.
-    pub(super) fn forget_action_job(&mut self, id: &Id) -> Result<()> {
-        let mut action = self.counted_action(id)?;
-        action.jobs_kept = action.jobs_kept.saturating_sub(1);
-        if action.jobs_kept == 0 {
-            self.batch.remove(Table::Actions, Bytes::copy_from_slice(id.as_bytes()))?;
-            return Ok(());
-        }
-        self.put_action(id, &action)
     }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::data::keys::meta_number;
+use crate::jobs::actions::Cancelling;
 use crate::jobs::codec::{Reader, Writer};
 use crate::jobs::error::{Error, Result};
 use crate::jobs::job::{Job, Status};
@@ -153,7 +154,7 @@ impl Jobs<'_, '_> {
     /// When the filter is for jobs that do not run again.
     pub fn retry_all(&mut self, filter: &Filter) -> Result<Progress> {
         let filter = of_bad_ends(filter)?;
-        self.begin_bulk(Verb::Retry, filter, Vec::new())
+        self.begin_bulk(Verb::Retry, filter, Vec::new(), FIRST)
     }
 
     /// Cancels all jobs of an action that have not ended.
@@ -162,8 +163,16 @@ impl Jobs<'_, '_> {
     /// `Action not found`.
     pub fn cancel_action(&mut self, id: &Id) -> Result<Progress> {
         self.view().need_action(id.as_bytes())?;
-        self.mark_cancelling(id, true)?;
-        self.begin_bulk(Verb::Cancel, Filter { action: Some(id.clone()), ..Filter::default() }, Vec::new())
+        self.mark_cancelling(id)?;
+        let filter = Filter { action: Some(id.clone()), ..Filter::default() };
+        self.begin_bulk(Verb::Cancel, filter, Vec::new(), FIRST)
+    }
+
+    /// Too many jobs of an action have failed: the others are cancelled, in slices.
+    pub(super) fn cancel_rest(&mut self, id: &Id) -> Result<()> {
+        self.mark_cancelling(id)?;
+        let filter = Filter { action: Some(id.clone()), ..Filter::default() };
+        self.begin_bulk(Verb::Cancel, filter, Vec::new(), 0).map(drop)
     }
 
     /// Replays the jobs of an action that have failed, and where `cancelled` says so, those that were cancelled.
@@ -171,12 +180,12 @@ impl Jobs<'_, '_> {
     /// # Errors
     /// `Action not found`; when it is being cancelled.
     pub fn retry_action(&mut self, id: &Id, cancelled: bool) -> Result<Progress> {
-        if self.view().need_action(id.as_bytes())?.cancelling {
+        if self.view().need_action(id.as_bytes())?.cancelling != Cancelling::No {
             return Err(Error::refused(format!("Action {id} is being cancelled: wait until that is done")));
         }
         let filter = Filter { action: Some(id.clone()), status: Some(Status::Failed), ..Filter::default() };
         let phases = if cancelled { vec![Status::Cancelled] } else { Vec::new() };
-        self.begin_bulk(Verb::Retry, filter, phases)
+        self.begin_bulk(Verb::Retry, filter, phases, FIRST)
     }
 
     /// Cancels all jobs of a queue that have not started.
@@ -187,7 +196,7 @@ impl Jobs<'_, '_> {
         self.view().queue(name.as_bytes())?.ok_or_else(|| Error::not_found("Queue", name.as_bytes()))?;
         self.mark_purged(name, meta_number(self.batch, NUMBERS)?)?;
         let filter = Filter { queue: Some(name.clone()), status: Some(Status::Pending), ..Filter::default() };
-        self.begin_bulk(Verb::Cancel, filter, vec![Status::Scheduled, Status::Waiting])
+        self.begin_bulk(Verb::Cancel, filter, vec![Status::Scheduled, Status::Waiting], FIRST)
     }
 
     /// Removes a queue, its limits and all its jobs, which must have ended.
@@ -203,13 +212,13 @@ impl Jobs<'_, '_> {
             )));
         }
         let filter = Filter { queue: Some(name.clone()), ..Filter::default() };
-        self.begin_bulk(Verb::Delete, filter, Vec::new())
+        self.begin_bulk(Verb::Delete, filter, Vec::new(), FIRST)
     }
 
-    fn begin_bulk(&mut self, verb: Verb, filter: Filter, phases: Vec<Status>) -> Result<Progress> {
+    fn begin_bulk(&mut self, verb: Verb, filter: Filter, phases: Vec<Status>, first: usize) -> Result<Progress> {
         let number = self.next_number()?;
         let mut bulk = Bulk { at: self.now, number, verb, filter, phases, upto: number, cursor: "0".to_owned() };
-        let (changed, finished) = self.slice(&mut bulk, FIRST)?;
+        let (changed, finished) = self.slice(&mut bulk, first)?;
         if finished {
             self.end_bulk(&bulk)?;
         } else {
@@ -277,7 +286,7 @@ impl Jobs<'_, '_> {
 
     fn end_bulk(&mut self, bulk: &Bulk) -> Result<()> {
         match (bulk.verb, &bulk.filter) {
-            (Verb::Cancel, Filter { action: Some(action), .. }) => self.mark_cancelling(action, false),
+            (Verb::Cancel, Filter { action: Some(action), .. }) => self.end_cancelling(action),
             (Verb::Cancel, Filter { queue: Some(queue), .. }) => self.mark_purged(queue, 0),
             (Verb::Delete, Filter { queue: Some(queue), .. }) => self.forget_queue(queue),
             _ => Ok(()),

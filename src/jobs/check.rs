@@ -14,7 +14,7 @@ use crate::jobs::job::{Job, Reason, Status};
 use crate::jobs::lanes::Lanes;
 use crate::jobs::plan_store::{self, Usage};
 use crate::jobs::repeats::Repeat;
-use crate::jobs::rows::{Timer, dependent_key, tenant_key, timer_key, turn_key};
+use crate::jobs::rows::{EXPANSION, Timer, dependent_key, tenant_key, timer_key, turn_key};
 use crate::jobs::state::{index_rows, may_follow};
 use crate::jobs::tenants::{Share, Tenant};
 use crate::jobs::{Counts, Id, JobsView};
@@ -64,6 +64,12 @@ fn check_indexes(rows: &dyn Rows, jobs: &BTreeMap<Bytes, Job>, wrong: &mut Vec<S
     expect_tenants(rows, jobs, &mut expected, wrong)?;
     expect_repeats(rows, &mut expected)?;
     expect_bulks(rows, &mut expected)?;
+    for (id, action) in (JobsView { rows, now: Millis(0) }).actions(None, usize::MAX)? {
+        if action.unmade() > 0 {
+            let timer = timer_key(Timer::Expand, action.created_at, action.number);
+            expected.insert((Table::Timers, timer), Bytes::copy_from_slice(id.as_bytes()));
+        }
+    }
     expect_dependents(rows, jobs, &mut expected, wrong)?;
     for table in [Table::Pending, Table::Timers, Table::JobIndex] {
         for (key, value) in all(rows, table)? {
@@ -222,6 +228,14 @@ fn check_counters(
         }
     }
     wrong.extend(queues.keys().map(|name| format!("queue {name} has jobs and no row")));
+    for (id, _) in all(view.rows, Table::Actions)? {
+        let action = view.need_action(&id)?;
+        for callback in &action.callbacks {
+            let usage = plans.entry(callback.plan.clone()).or_default();
+            usage.jobs += 1;
+            usage.open += u64::from(action.live() > 0);
+        }
+    }
     for (id, counted) in plans {
         let usage = plan_store::usage(view.rows, &id)?;
         if usage != counted {
@@ -245,7 +259,8 @@ fn check_actions(
             true => action.counts.of(status) >= jobs.of(status),
             false => action.counts.of(status) == jobs.of(status),
         });
-        if !agrees || action.jobs_kept != jobs.total() || action.counts.total() != action.jobs_total {
+        let (unmade, made) = (action.unmade(), action.counts.total());
+        if !agrees || action.jobs_kept != jobs.total() + unmade || made != action.expanded {
             wrong.push(format!("action {id} is {action:?}, of its jobs there are {jobs:?}"));
         }
     }
@@ -308,13 +323,20 @@ fn check_job(job: &Job, wrong: &mut Vec<String>) {
 
 /// What stands beside the records belongs to a job, and every body that a record names is there.
 fn check_data(rows: &dyn Rows, jobs: &BTreeMap<Bytes, Job>, wrong: &mut Vec<String>) -> crate::jobs::Result<()> {
+    let view = JobsView { rows, now: Millis(0) };
     for (key, _) in all(rows, Table::JobData)? {
+        if let [EXPANSION, rest @ ..] = &key[..] {
+            let action = tables::take_name(rest).map(|(name, _)| view.action(&name)).transpose()?.flatten();
+            if action.is_none_or(|action| action.unmade() == 0) {
+                wrong.push(format!("job_data has {} for no action", key.escape_ascii()));
+            }
+            continue;
+        }
         let owner = tables::take_name(&key).map(|(name, _)| name);
         if !owner.is_some_and(|name| jobs.contains_key(&name[..])) {
             wrong.push(format!("job_data has {} for no job", key.escape_ascii()));
         }
     }
-    let view = JobsView { rows, now: Millis(0) };
     for job in jobs.values() {
         view.result_json(job)?;
         view.job_json(job, crate::jobs::show::Detail::Whole)?;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::data::keys::meta_number;
+use crate::jobs::actions::Cancelling;
 use crate::jobs::error::Result;
 use crate::jobs::job::{Job, Lease, Reason, Status};
 use crate::jobs::lanes::{Able, Lane, Takes, Waiting};
@@ -219,7 +220,7 @@ impl Jobs<'_, '_> {
             return Ok(true);
         }
         let Some((action, _)) = &job.action else { return Ok(false) };
-        Ok(view.action(action.as_bytes())?.is_some_and(|action| action.cancelling))
+        Ok(view.action(action.as_bytes())?.is_some_and(|action| action.cancelling != Cancelling::No))
     }
 
     /// A lease from now on that does not outlive the attempt.

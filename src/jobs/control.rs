@@ -37,14 +37,24 @@ impl Jobs<'_, '_> {
             self.batch.remove(Table::Timers, timer_key(Timer::Dependents, ended_at, old.number))?;
         }
         let mut job = old.clone();
-        job.status = Status::Pending;
-        job.reason = Reason::None;
+        (job.status, job.reason) = self.status_of_replay(&old)?;
         (job.failures_before, job.losses_before, job.abandons) = (job.failures, job.losses, 0);
         job.epoch = self.next_epoch(job.epoch)?;
         job.place = self.next_number()?;
         (job.run_at, job.ended_at, job.remove_at, job.expires_at) = (Some(self.now), None, None, None);
         self.write(Some(&old), &job)?;
         Ok(job)
+    }
+
+    /// Pending, unless as many of its action's jobs are under way as may be.
+    fn status_of_replay(&self, job: &Job) -> Result<(Status, Reason)> {
+        let Some((action, _)) = &job.action else { return Ok((Status::Pending, Reason::None)) };
+        let action = self.counted_action(action)?;
+        // They are submitted when it ends again.
+        for callback in &action.callbacks {
+            plan_store::need(self.batch, callback.plan.as_bytes())?;
+        }
+        Ok(if action.room() > 0 { (Status::Pending, Reason::None) } else { (Status::Waiting, Reason::MaxParallel) })
     }
 
     /// Lets a scheduled job run now.

@@ -1,6 +1,6 @@
 //! Idempotency keys: what was submitted with one is answered alike for a day, whatever becomes of it.
 //!
-//! `job_index` (`i`, `j`, key) → until when, the digest of the submission, and what it made.
+//! `job_index` (`i`, what, key) → until when, the digest of the submission, and what it made.
 
 use bytes::Bytes;
 
@@ -16,6 +16,16 @@ const VERSION: u8 = 1;
 /// How long a key is known.
 const KEPT_MS: u64 = 86_400_000;
 
+/// What a key belongs to; the numbers are part of the key format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Repeats {
+    /// A job.
+    Job = b'j',
+    /// An action.
+    Action = b'a',
+}
+
 /// What is known of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Repeat {
@@ -24,10 +34,12 @@ pub(super) struct Repeat {
     pub(super) number: u64,
     pub(super) submission: Digest,
     pub(super) made: Id,
+    /// What is needed besides to answer the same again.
+    pub(super) row: Bytes,
 }
 
-fn row_key(key: &str) -> Vec<u8> {
-    [b"ij", key.as_bytes()].concat()
+fn row_key(what: Repeats, key: &str) -> Vec<u8> {
+    [&[b'i', what as u8], key.as_bytes()].concat()
 }
 
 impl Repeat {
@@ -37,6 +49,7 @@ impl Repeat {
         out.number(self.number);
         self.submission.iter().for_each(|byte| out.byte(*byte));
         out.bytes(self.made.as_bytes());
+        out.bytes(&self.row);
         out.finish()
     }
 
@@ -44,18 +57,19 @@ impl Repeat {
         let mut from = Reader::new(Table::JobIndex, row, VERSION)?;
         let (until, number, submission) = (Millis(from.number()?), from.number()?, from.digest()?);
         let made = Id::stored(Table::JobIndex, &from.bytes()?)?;
+        let row = from.bytes()?;
         from.finish()?;
-        Ok(Repeat { until, number, submission, made })
+        Ok(Repeat { until, number, submission, made, row })
     }
 }
 
 impl JobsView<'_> {
     /// What was made with a key; an error when that was submitted with other content.
-    pub(super) fn repeat(&self, key: &str, submission: Digest) -> Result<Option<Id>> {
-        let row = self.rows.get(Table::JobIndex, &row_key(key))?;
+    pub(super) fn repeat(&self, what: Repeats, key: &str, submission: Digest) -> Result<Option<(Id, Bytes)>> {
+        let row = self.rows.get(Table::JobIndex, &row_key(what, key))?;
         let Some(repeat) = row.as_ref().map(Repeat::decode).transpose()? else { return Ok(None) };
         if repeat.submission == submission {
-            return Ok(Some(repeat.made));
+            return Ok(Some((repeat.made, repeat.row)));
         }
         let made = repeat.made;
         Err(Error::refused(format!(
@@ -66,11 +80,17 @@ impl JobsView<'_> {
 
 impl Jobs<'_, '_> {
     /// Remembers what was made with a key.
-    pub(super) fn remember(&mut self, key: &str, submission: Digest, made: &Id) -> Result<()> {
+    pub(super) fn remember(
+        &mut self,
+        what: Repeats,
+        key: &str,
+        submission: Digest,
+        (made, answer): (&Id, Bytes),
+    ) -> Result<()> {
         let (until, number) = (self.now.plus(KEPT_MS), self.next_number()?);
-        let row = row_key(key);
+        let row = row_key(what, key);
         self.batch.put(Table::Timers, timer_key(Timer::Repeat, until, number), row.clone())?;
-        let repeat = Repeat { until, number, submission, made: made.clone() };
+        let repeat = Repeat { until, number, submission, made: made.clone(), row: answer };
         Ok(self.batch.put(Table::JobIndex, row, repeat.encode())?)
     }
 

@@ -7,8 +7,9 @@
 //!   (`w`, worker, claim) → job id, what a worker runs; (`h`, number) → job id, what waits;
 //!   (`k`, …) and (`t`, …): see [`super::tenants`]; (`u`, unique key) → the job that holds it;
 //!   (`d`, job, number) → the job of that number, which waits for the other's end; (`i`, …): see [`super::repeats`];
-//!   (`b`, number): see [`super::bulk`]
-//! - `job_data`: (job, part …) → large bodies and output
+//!   (`b`, number): see [`super::bulk`];
+//!   (`m`, action, place) → job id, what waits for a place among its action's
+//! - `job_data`: (job, part …) → large bodies and output; (1, action, …): see [`super::expand`]
 
 use bytes::Bytes;
 
@@ -44,10 +45,12 @@ pub(super) enum Timer {
     Repeat = 10,
     /// Something is done to many jobs.
     Bulk = 11,
+    /// More jobs of an action are made.
+    Expand = 12,
 }
 
 impl Timer {
-    pub(super) const ALL: [Timer; 11] = [
+    pub(super) const ALL: [Timer; 12] = [
         // Before a job is removed, those who wait for it learn of its end.
         Timer::Dependents,
         Timer::Due,
@@ -60,6 +63,7 @@ impl Timer {
         Timer::Rate,
         Timer::Repeat,
         Timer::Bulk,
+        Timer::Expand,
     ];
 }
 
@@ -203,6 +207,26 @@ pub(super) fn dependent_key(job: &Id, dependent: u64) -> Vec<u8> {
     named(Some(b'd'), job, &dependent.to_be_bytes())
 }
 
+/// What every row of those of an action's jobs that wait for a place begins with.
+pub(super) fn parallel_prefix(action: &Id) -> Vec<u8> {
+    named(Some(b'm'), action, &[])
+}
+
+/// The row of one of an action's jobs that waits for a place.
+pub(super) fn parallel_key(action: &Id, place: u64) -> Vec<u8> {
+    named(Some(b'm'), action, &place.to_be_bytes())
+}
+
+/// Begins the rows of what is still to be made of an action's jobs; no id does.
+pub(super) const EXPANSION: u8 = 1;
+
+/// What all jobs of an action begin as (`None`), or a chunk of their inputs.
+pub(super) fn expansion_key(action: &Id, chunk: Option<u32>) -> Vec<u8> {
+    let mut key = named(Some(EXPANSION), action, &[u8::from(chunk.is_some())]);
+    key.extend(chunk.into_iter().flat_map(u32::to_be_bytes));
+    key
+}
+
 /// What every row beside a job's record begins with.
 pub(super) fn data_prefix(job: &Id) -> Vec<u8> {
     named(None, job, &[])
@@ -240,6 +264,13 @@ impl Jobs<'_, '_> {
         let number = meta_number(self.batch, sequence)? + 1;
         self.batch.put(Table::Meta, Bytes::from_static(sequence), number.to_be_bytes().to_vec())?;
         Ok(number)
+    }
+
+    /// Takes so many numbers of jobs, places and claims at once. Returns the first.
+    pub(super) fn reserve_numbers(&mut self, count: u64) -> storage::Result<u64> {
+        let last = meta_number(self.batch, NUMBERS)?;
+        self.batch.put(Table::Meta, Bytes::from_static(NUMBERS), (last + count).to_be_bytes().to_vec())?;
+        Ok(last + 1)
     }
 
     /// Takes the next number of jobs, places and claims.

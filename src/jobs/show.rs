@@ -197,8 +197,12 @@ impl JobsView<'_> {
         summary.number("jobs_total", action.jobs_total);
         for status in Status::ALL.into_iter().filter(|status| *status != Status::Scheduled) {
             // Existing readers know one word for what has not started.
-            let scheduled = if status == Status::Pending { action.counts.of(Status::Scheduled) } else { 0 };
-            summary.number(&format!("jobs_{}", status.name()), action.counts.of(status) + scheduled);
+            let more = match status {
+                Status::Pending => action.counts.of(Status::Scheduled),
+                Status::Waiting => action.unmade(),
+                _ => 0,
+            };
+            summary.number(&format!("jobs_{}", status.name()), action.counts.of(status) + more);
         }
         let mut out = Json::new();
         out.text("action_id", id);
@@ -206,7 +210,12 @@ impl JobsView<'_> {
         out.text("status", action.status().name());
         out.time("created_at", Some(action.created_at));
         out.raw("summary", &summary.finish());
-        out.texts("job_ids", &self.action_jobs(id, SHOWN_JOBS)?);
+        for (name, bound) in [("max_parallel", action.max_parallel), ("max_failures", action.max_failures)] {
+            if let Some(bound) = bound {
+                out.number(name, bound);
+            }
+        }
+        out.texts("job_ids", &action.job_ids().take(SHOWN_JOBS).collect::<Vec<_>>());
         Ok(out.finish())
     }
 

@@ -8,8 +8,8 @@
 use bytes::Bytes;
 
 use crate::data::Touch;
-use crate::jobs::error::{Error, Result};
-use crate::jobs::job::{Job, Status, Work};
+use crate::jobs::error::{Error, Result, shown};
+use crate::jobs::job::{Job, Reason, Status, Work};
 use crate::jobs::lanes::Lane;
 use crate::jobs::rows::{self, Timer};
 use crate::jobs::{Id, Jobs, JobsView, job_row, plan_store};
@@ -28,6 +28,7 @@ pub(super) fn may_follow(from: Option<Status>, to: Status) -> bool {
         (None, Waiting | Scheduled | Pending)
         | (Some(Waiting), Pending | Scheduled)
         | (Some(Scheduled | Failed | Cancelled), Pending)
+        | (Some(Failed | Cancelled), Waiting)
         | (Some(Pending), Running)
         | (Some(Running), Completed | Scheduled | Pending)
         | (Some(Waiting | Scheduled | Pending | Running), Failed | Cancelled) => true,
@@ -107,6 +108,9 @@ fn changing_rows(job: &Job) -> storage::Result<Vec<IndexRow>> {
     if let (Status::Waiting | Status::Scheduled | Status::Pending, Some(at)) = (job.status, job.expires_at) {
         index.push((Table::Timers, rows::timer_key(Timer::Expire, at, job.number), id.clone()));
     }
+    if let (Status::Waiting, Reason::MaxParallel, Some((action, place))) = (job.status, job.reason, &job.action) {
+        index.push((Table::JobIndex, rows::parallel_key(action, *place), id.clone()));
+    }
     if let Some(key) = job.unique_key.as_ref().filter(|_| !job.status.is_terminal()) {
         index.push((Table::JobIndex, rows::unique_key(key), id));
     }
@@ -126,9 +130,15 @@ impl JobsView<'_> {
     /// A job that must be there.
     ///
     /// # Errors
-    /// `Job not found` when it is not.
+    /// `Job not found` when it is not, or is still to be made.
     pub fn need_job(&self, id: &[u8]) -> Result<Job> {
-        self.job(id)?.ok_or_else(|| Error::not_found("Job", id))
+        if let Some(job) = self.job(id)? {
+            return Ok(job);
+        }
+        Err(match self.unmade(id)? {
+            Some(_) => Error::refused(format!("Job {} is still being made: try again in a moment", shown(id))),
+            None => Error::not_found("Job", id),
+        })
     }
 
     /// The job that an index row names.
@@ -208,10 +218,10 @@ impl Jobs<'_, '_> {
                 plan_store::count(self.batch, plan, change, added)?;
             }
         }
+        self.write_event(from, job)?;
         if let Some((action, _)) = &job.action {
             self.count_action(action, from, job.status)?;
         }
-        self.write_event(from, job)?;
         if job.status == Status::Pending {
             self.touched.add(|| Touch::Queue(Bytes::copy_from_slice(job.queue.as_bytes())));
         }
@@ -258,8 +268,8 @@ mod tests {
             (Some(Pending), &[Running, Cancelled, Failed]),
             (Some(Running), &[Completed, Scheduled, Pending, Failed, Cancelled]),
             (Some(Completed), &[]),
-            (Some(Failed), &[Pending]),
-            (Some(Cancelled), &[Pending]),
+            (Some(Failed), &[Pending, Waiting]),
+            (Some(Cancelled), &[Pending, Waiting]),
         ];
         for (from, allowed) in table {
             for to in Status::ALL {

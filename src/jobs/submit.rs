@@ -1,5 +1,6 @@
 //! Submitting jobs: what a client may ask for, checked whole before anything is written.
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::data::View;
@@ -10,6 +11,7 @@ use crate::jobs::error::{Error, Result, shown};
 use crate::jobs::job::{Digest, Job, Reason, Status, Work};
 use crate::jobs::json::{self, Object};
 use crate::jobs::plan::Plan;
+use crate::jobs::repeats::Repeats;
 use crate::jobs::rows::unique_key;
 use crate::jobs::template::{Input, Needs};
 use crate::jobs::terms::{DEFAULT_QUEUE, Terms, check_word, word};
@@ -75,18 +77,6 @@ impl Once {
 enum What<'a> {
     Plan(PlanChoice, Option<&'a RawValue>),
     Kind(String, Option<&'a RawValue>),
-}
-
-/// Refuses a field that the model has and this version does not honour.
-pub(super) fn refuse_unsupported(from: &mut Object<'_>, field: &str) -> Result<()> {
-    let path = from.path(field);
-    match from.take_raw(field) {
-        None => Ok(()),
-        Some(raw) => Err(Error::refused(format!(
-            "{path} is not supported by this version yet, but is {}: leave it out",
-            shown(raw.get().as_bytes())
-        ))),
-    }
 }
 
 /// Takes `plan_id` or `plan`.
@@ -186,7 +176,7 @@ impl Jobs<'_, '_> {
         };
         let digest = submission(&work, body, submit);
         if let Some(key) = &submit.once.idempotency_key
-            && let Some(made) = self.view().repeat(key, digest)?
+            && let Some((made, _)) = self.view().repeat(Repeats::Job, key, digest)?
         {
             return Ok(Submitted { id: made, job: None });
         }
@@ -213,7 +203,7 @@ impl Jobs<'_, '_> {
         }
         self.write(None, &job)?;
         if let Some(key) = &submit.once.idempotency_key {
-            self.remember(key, digest, &job.id)?;
+            self.remember(Repeats::Job, key, digest, (&job.id, Bytes::new()))?;
         }
         Ok(if bad.is_some() { self.end_after(&job, job.clone())? } else { job }.into())
     }

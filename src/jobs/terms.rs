@@ -79,9 +79,24 @@ impl<'a> Terms<'a> {
         Ok(terms)
     }
 
-    /// The queue.
-    pub(super) fn queue(&self) -> &Id {
-        &self.queue
+    /// The terms of a job that says nothing but its queue.
+    pub(super) fn of_queue(queue: Id) -> Terms<'a> {
+        Terms {
+            queue,
+            priority: None,
+            labels: Vec::new(),
+            meta: None,
+            delay_ms: None,
+            run_at: None,
+            attempts: None,
+            max_losses: None,
+            timeout_ms: None,
+            expires_at: None,
+            retention_ms: None,
+            key: None,
+            requires: Vec::new(),
+            backoff: Backoff::Default,
+        }
     }
 
     /// Adds every term to what a digest is made of.

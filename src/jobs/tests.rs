@@ -506,6 +506,7 @@ fn a_row_that_is_lost_is_found() {
     });
 }
 
+mod actions;
 mod bulk;
 mod clients;
 mod conditions;

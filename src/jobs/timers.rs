@@ -21,7 +21,7 @@ type Row = (Millis, u64, Bytes);
 
 impl JobsView<'_> {
     /// Up to `limit` timers of a kind that are not after `until`, earliest first.
-    fn timers(&self, kind: Timer, until: Millis, limit: usize) -> Result<Vec<Row>> {
+    pub(super) fn timers(&self, kind: Timer, until: Millis, limit: usize) -> Result<Vec<Row>> {
         let from = [kind as u8];
         let mut to = vec![kind as u8];
         to.extend_from_slice(&until.0.to_be_bytes());
@@ -96,6 +96,7 @@ impl Jobs<'_, '_> {
             Timer::Worker => return self.forget_worker_if_silent(id).map(|()| 1),
             Timer::Rate => return self.ring_rate(id).map(|()| 1),
             Timer::Repeat => return self.forget_repeat(timer_key(kind, at, number), id).map(|()| 1),
+            Timer::Expand => return self.expand(timer_key(kind, at, number), id),
             Timer::Bulk => return self.run_bulk(timer_key(kind, at, number), id, limit),
             _ => {}
         }
@@ -112,7 +113,7 @@ impl Jobs<'_, '_> {
                 return self.remove_job(&job, limit);
             }
             Timer::Dependents => return self.run_dependents(timer_key(kind, at, number), &job, limit),
-            Timer::Worker | Timer::Rate | Timer::Repeat | Timer::Bulk => {}
+            Timer::Worker | Timer::Rate | Timer::Repeat | Timer::Bulk | Timer::Expand => {}
         }
         Ok(1)
     }

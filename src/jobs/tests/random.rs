@@ -12,7 +12,7 @@ use crate::jobs::submit::Submitted;
 enum Step {
     Submit { json: usize, queue: bool },
     SubmitAfter { first: usize, second: usize, policy: usize },
-    SubmitAction(usize),
+    SubmitAction { inputs: usize, terms: usize },
     Claim { worker: u8, count: usize, lease_ms: u64 },
     ClaimList(u8),
     Abandon(usize),
@@ -55,13 +55,20 @@ const JOBS: [&str; 13] = [
     r#"{"kind":"b","expires_at":1800000090000,"payload":[1,2,3]}"#,
 ];
 
+const ACTIONS: [&str; 4] = [
+    r#""attempts":2"#,
+    r#""max_parallel":2,"retention_ms":100000"#,
+    r#""max_failures":1,"on_complete":{"plan_id":"p","input":{"x":3}},"on_failure":{"plan_id":"q"}"#,
+    r#""max_parallel":1,"delay_ms":3000,"on_success":{"plan_id":"q","input":{}},"retention_ms":0"#,
+];
+
 fn steps() -> impl Strategy<Value = Step> {
     let any_job = || 0..40_usize;
     prop_oneof![
         4 => (0..JOBS.len(), any::<bool>()).prop_map(|(json, queue)| Step::Submit { json, queue }),
         2 => (any_job(), any_job(), 0..3_usize)
             .prop_map(|(first, second, policy)| Step::SubmitAfter { first, second, policy }),
-        1 => (1..4_usize).prop_map(Step::SubmitAction),
+        2 => (1..20_usize, 0..ACTIONS.len()).prop_map(|(inputs, terms)| Step::SubmitAction { inputs, terms }),
         5 => (0..3_u8, 1..4_usize, prop_oneof![Just(1_000_u64), Just(30_000)])
             .prop_map(|(worker, count, lease_ms)| Step::Claim { worker, count, lease_ms }),
         2 => (0..3_u8).prop_map(Step::ClaimList),
@@ -125,9 +132,9 @@ impl Bench<'_> {
                     self.learn(known, &job);
                 }
             }
-            Step::SubmitAction(inputs) => {
-                let inputs = vec!["{\"x\":2}"; *inputs].join(",");
-                let json = format!(r#"{{"plan_id":"p","inputs":[{inputs}],"attempts":2}}"#);
+            Step::SubmitAction { inputs, terms } => {
+                let (inputs, terms) = (vec!["{\"x\":2}"; *inputs].join(","), ACTIONS[*terms]);
+                let json = format!(r#"{{"plan_id":"p","inputs":[{inputs}],{terms}}}"#);
                 let submit = SubmitAction::parse(json.as_bytes()).unwrap();
                 let submitted = self.command(|jobs| jobs.submit_action(&submit)).unwrap();
                 known.extend(submitted.jobs.into_iter().map(|job| (job, 0)));
@@ -217,7 +224,11 @@ impl Bench<'_> {
                 let error = result.unwrap_err().to_string();
                 assert_eq!(error, format!("STALE job {job} is at epoch {}", before.epoch));
             }
-            None => assert_eq!(result.unwrap_err().to_string(), format!("ERR Job not found: {job}")),
+            None => {
+                let error = result.unwrap_err().to_string();
+                let unmade = format!("ERR Job {job} is still being made: try again in a moment");
+                assert!(error == unmade || error == format!("ERR Job not found: {job}"), "{error}");
+            }
         }
     }
 }
@@ -234,6 +245,9 @@ fn all_invariants_hold_after_every_step() {
         let result = runner.run(&proptest::collection::vec(steps(), 1..60), |steps| {
             let mut bench = Bench::new(db);
             let plan = br#"{"plan_id":"p","tasks":[{"task_number":1,"command":"echo","args":["{{input.x}}"]}]}"#;
+            plan_store::submit(&mut bench.batch, &plan::Plan::parse(plan).unwrap(), false, START).unwrap();
+            let plan =
+                br#"{"plan_id":"q","tasks":[{"task_number":1,"command":"echo","args":["{{input.jobs_failed}}"]}]}"#;
             plan_store::submit(&mut bench.batch, &plan::Plan::parse(plan).unwrap(), false, START).unwrap();
             let able = Profile::parse(br#"{"worker_id":"w0","tools":["gpu"]}"#).unwrap();
             bench.command(|jobs| jobs.register(&able)).unwrap();
