@@ -65,6 +65,7 @@ pub use list::{Filter, Page};
 pub use log::{Log, LogCursor};
 pub use output::Stream;
 pub use queue::{Counts, PRIVATE_PREFIX, Queue, queue_name};
+pub use state::{TRANSITIONS, Transition};
 pub use submit::Submit;
 
 /// What the operator chose for jobs; does not change while the server runs.

@@ -20,21 +20,59 @@ const KEPT_MS: u64 = 7 * 86_400_000;
 /// failed ones so long.
 const FAILED_KEPT_MS: u64 = 180 * 86_400_000;
 
-/// True when a job may go from one status to the other; `None` is a job that is being submitted.
+/// A way from one status to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transition {
+    /// The status it leaves; `None` for a job that is being submitted.
+    pub from: Option<Status>,
+    /// The status it enters.
+    pub to: Status,
+    /// What brings it about.
+    pub by: &'static str,
+}
+
+const fn way(from: Option<Status>, to: Status, by: &'static str) -> Transition {
+    Transition { from, to, by }
+}
+
+/// Every way that there is: what a job does otherwise is a fault. docs/jobs-state-machine.md is written from it.
+pub const TRANSITIONS: &[Transition] = {
+    use Status::{Cancelled, Completed, Failed, Pending, Running, Scheduled, Waiting};
+    &[
+        way(None, Pending, "submit"),
+        way(None, Scheduled, "submit with a delay or a due time that lies ahead"),
+        way(None, Waiting, "submit with jobs to come after that have not ended, or beyond its action's `max_parallel`"),
+        way(Some(Waiting), Pending, "what it waited for has happened"),
+        way(Some(Waiting), Scheduled, "what it waited for has happened, and its due time lies ahead"),
+        way(Some(Waiting), Failed, "`expires_at`; a job that it came after ended badly, with `after_policy` fail"),
+        way(
+            Some(Waiting),
+            Cancelled,
+            "cancel, purge; a job that it came after ended badly, with `after_policy` cancel",
+        ),
+        way(Some(Scheduled), Pending, "its due time; `JOB.PROMOTE`"),
+        way(Some(Scheduled), Failed, "`expires_at`"),
+        way(Some(Scheduled), Cancelled, "cancel, purge"),
+        way(Some(Pending), Running, "claim; a report at the epoch of a lost lease that nobody has claimed since"),
+        way(Some(Pending), Failed, "`expires_at`"),
+        way(Some(Pending), Cancelled, "cancel, purge"),
+        way(Some(Running), Completed, "`JOB.COMPLETE`"),
+        way(Some(Running), Scheduled, "`JOB.FAIL` or `timeout_ms` with attempts left; `JOB.RELEASE` with a delay"),
+        way(Some(Running), Pending, "its lease ran out, with losses left; `JOB.RELEASE`; `WORKER.UNREGISTER`"),
+        way(Some(Running), Failed, "`JOB.FAIL` or `timeout_ms` at the last attempt, or `DEAD`; the last loss (poison)"),
+        way(Some(Running), Cancelled, "cancel, once its worker gave up or its lease ran out; at once for a list claim"),
+        way(Some(Failed), Pending, "`JOB.RETRY`, `ACTION.RETRY`"),
+        way(Some(Failed), Waiting, "the same, beyond its action's `max_parallel`"),
+        way(Some(Cancelled), Pending, "`JOB.RETRY`, `ACTION.RETRY`"),
+        way(Some(Cancelled), Waiting, "the same, beyond its action's `max_parallel`"),
+    ]
+};
+
+/// True when a job may go from one status to the other. In its status a record may always change: one that has ended,
+/// in who waits for it.
 #[must_use]
 pub(super) fn may_follow(from: Option<Status>, to: Status) -> bool {
-    use Status::{Cancelled, Completed, Failed, Pending, Running, Scheduled, Waiting};
-    match (from, to) {
-        (None, Waiting | Scheduled | Pending)
-        | (Some(Waiting), Pending | Scheduled)
-        | (Some(Scheduled | Failed | Cancelled), Pending)
-        | (Some(Failed | Cancelled), Waiting)
-        | (Some(Pending), Running)
-        | (Some(Running), Completed | Scheduled | Pending)
-        | (Some(Waiting | Scheduled | Pending | Running), Failed | Cancelled) => true,
-        // A record may change in its status; one that has ended only in who waits for it.
-        (from, to) => from == Some(to),
-    }
+    from == Some(to) || TRANSITIONS.iter().any(|way| way.from == from && way.to == to)
 }
 
 /// A row of an index: its table, key and value.

@@ -1,4 +1,5 @@
-//! The pages that are written from the command table: docs/commands.md and COMPAT.md.
+//! The pages that are written from tables in the code: docs/commands.md and COMPAT.md from that of commands,
+//! docs/jobs-state-machine.md from that of the ways that jobs go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -6,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use agq::command::{Command, Flags, Group, table};
+use agq::jobs::{Status, TRANSITIONS};
 use anyhow::Context as _;
 
 use crate::Finding;
@@ -13,7 +15,7 @@ use crate::Finding;
 /// Every command of Redis 7.0, one a line: group, name, version.
 const REDIS_COMMANDS: &str = include_str!("../redis-7.0-commands.txt");
 
-/// Writes both pages.
+/// Writes the pages.
 pub(crate) fn write(root: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(root.join("docs")).context("docs")?;
     for (name, text) in pages() {
@@ -24,22 +26,43 @@ pub(crate) fn write(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Compares both pages with what the table says.
+/// Compares the pages with what the tables say.
 pub(crate) fn check(root: &Path) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for (name, text) in pages() {
         let found = fs::read_to_string(root.join(name)).unwrap_or_default();
         if found != text {
             let line = 1 + found.lines().zip(text.lines()).take_while(|(a, b)| a == b).count();
-            findings.push(Finding::new(Path::new(name), line, "not what the command table says: cargo xtask docs"));
+            findings.push(Finding::new(Path::new(name), line, "not what the code says: cargo xtask docs"));
         }
     }
     Ok(findings)
 }
 
-fn pages() -> [(&'static str, String); 2] {
+fn pages() -> [(&'static str, String); 3] {
     let commands: Vec<&Command> = table::all().collect();
-    [("docs/commands.md", commands_page(&commands)), ("COMPAT.md", compat_page(&commands))]
+    [
+        ("docs/commands.md", commands_page(&commands)),
+        ("COMPAT.md", compat_page(&commands)),
+        ("docs/jobs-state-machine.md", states_page()),
+    ]
+}
+
+/// Every way that a job can go, and what brings it about.
+fn states_page() -> String {
+    let mut page = "# The states of a job\n\nWritten by `cargo xtask docs` from `src/jobs/state.rs`: change it there. \
+        [jobs.md](jobs.md) says what the states mean.\n\n\
+        Every transition writes its event in the same transaction; the engine asserts, and the check of the job system's \
+        invariants proves over the events, that no job goes any other way.\n\n\
+        | from | to | by |\n| --- | --- | --- |\n"
+        .to_owned();
+    for way in TRANSITIONS {
+        let from = way.from.map_or("–", Status::name);
+        let (to, by) = (way.to.name(), way.by);
+        // Writing to a string does not fail.
+        let _ = writeln!(page, "| {from} | {to} | {by} |");
+    }
+    page
 }
 
 /// A chapter's title: the group's name, with a capital.

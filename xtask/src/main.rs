@@ -22,8 +22,8 @@ cargo xtask <task>
   check          every check below; what .ci/run runs
   layers         no import in src/ points upwards, and each outside name stays where it belongs
   long           lists long files and functions; fails past the hard bounds
-  docs           writes docs/commands.md and COMPAT.md from the command table
-  docs --check   fails when they are not what the table says
+  docs           writes docs/commands.md, COMPAT.md and docs/jobs-state-machine.md from tables in the code
+  docs --check   fails when they are not what the tables say
   scripts        every command is sent by some script under tests/it/scripts
   texts          README, .ci/run and the workflow agree; links in the pages lead somewhere; docs/operations.md
                  names the variables that the program reads
