@@ -30,8 +30,7 @@ pub(super) struct Claim {
     attempt: Option<u64>,
     queue: Option<String>,
     action_id: Option<String>,
-    kind: Option<String>,
-    plan: Option<Box<RawValue>>,
+    plan: Box<RawValue>,
     input: Option<Box<RawValue>>,
 }
 
@@ -44,8 +43,6 @@ pub(super) enum Outcome {
     Failed(String),
     /// It is not for this worker to say.
     Abandoned,
-    /// Work of this kind, which this worker does not know: it is given back for another to find.
-    Declined(String),
 }
 
 /// What is kept of a task.
@@ -101,10 +98,8 @@ pub(super) async fn run(
     mut halt: watch::Receiver<Option<Halt>>,
 ) -> Outcome {
     let mut results = Results::default();
-    let (Some(plan), input) = (&claim.plan, claim.input.as_deref().map_or("{}", RawValue::get)) else {
-        return Outcome::Declined(claim.kind.clone().unwrap_or_default());
-    };
-    let read = Plan::of(plan).and_then(|plan| Ok((plan, Input::parse(input.as_bytes(), "input")?)));
+    let input = claim.input.as_deref().map_or("{}", RawValue::get);
+    let read = Plan::of(&claim.plan).and_then(|plan| Ok((plan, Input::parse(input.as_bytes(), "input")?)));
     let (plan, input) = match read {
         Ok(read) => read,
         Err(error) => return results.failed(format!("the job is not understood: {error}")),

@@ -86,14 +86,6 @@ async fn programs_know_which_job_they_are() {
     assert_eq!(text, "1 job_1\n7\nyes\n");
 }
 
-#[tokio::test]
-async fn a_job_of_a_kind_is_given_back_for_others() {
-    let claim = Claim::parse(r#"{"job_id":"j","epoch":1,"kind":"mail","payload":"x"}"#).unwrap();
-    let (_keep, halt) = watch::channel(None);
-    let outcome = run(&config(), &claim, 100, mpsc::channel(1).0, halt).await;
-    assert_eq!(outcome, Outcome::Declined("mail".to_owned()));
-}
-
 #[test]
 fn a_task_whose_output_lay_in_the_middle_is_marked() {
     let task = |task_number, stdout_bytes| TaskResult { task_number, stdout_bytes, ..TaskResult::default() };

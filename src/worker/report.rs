@@ -19,10 +19,6 @@ const SEND_BYTES: usize = 256 << 10;
 /// … or its first byte has waited so long, so that short jobs need one message for all they have to say.
 const SEND_AFTER: Duration = Duration::from_millis(50);
 
-/// How long a job of a kind that this worker does not know is kept from all who claim, so that one that knows it comes
-/// first the next time.
-const DECLINED_MS: &str = "5000";
-
 /// The reports of one job.
 pub(super) struct Reporter<'a> {
     link: &'a mut Link,
@@ -75,15 +71,6 @@ impl<'a> Reporter<'a> {
         commands.push(match outcome {
             Outcome::Completed(json) => self.command("JOB.COMPLETE", [json.into()]),
             Outcome::Failed(json) => self.command("JOB.FAIL", [json.into()]),
-            Outcome::Declined(kind) => {
-                let job = &self.claim.job_id;
-                tracing::warn!(
-                    job,
-                    kind,
-                    "this worker runs plans only: the job is given back, for a worker of its kind"
-                );
-                self.command("JOB.RELEASE", ["DELAY".into(), DECLINED_MS.into()])
-            }
             Outcome::Abandoned => return,
         });
         // When the worker is leaving, a job that is done is worth a moment.

@@ -59,7 +59,9 @@ fn claim_command(config: &Config) -> Vec<String> {
     if let Some(lease) = config.lease {
         command.extend(["LEASE".to_owned(), lease.as_millis().to_string()]);
     }
-    command.extend(["BLOCK".to_owned(), BLOCK.as_millis().to_string(), "QUEUES".to_owned()]);
+    // Jobs of a kind are for workers that know it.
+    command.extend(["PLANS", "BLOCK"].map(str::to_owned));
+    command.extend([BLOCK.as_millis().to_string(), "QUEUES".to_owned()]);
     command.extend(config.queues.iter().cloned());
     command
 }

@@ -186,3 +186,15 @@ fn a_worker_goes_on_when_its_server_comes_back() {
     assert_eq!((found["status"].as_str(), found["losses"].as_i64()), (Some("completed"), Some(0)), "{found}");
     assert_eq!(stdout(dir.path(), &["job", "log", &job]), "kept");
 }
+
+#[test]
+fn jobs_of_a_kind_and_those_that_need_more_are_left_to_others() {
+    let world = World::new();
+    let submit = |args: &[&str]| stdout(world.dir(), &[&["job", "submit"], args].concat()).trim().to_owned();
+    let kind = submit(&["--kind", "mail"]);
+    let _worker = world.worker(&[]);
+    let job = world.submit(r#"[{"task_number":1,"command":"true","args":[]}]"#, &[]);
+    assert_eq!(world.wait(&job).0["status"], "completed");
+    let (found, _) = json(world.dir(), &["job", "get", &kind, "--json"]);
+    assert_eq!((found["status"].as_str(), found["attempt"].as_u64()), (Some("pending"), Some(0)), "{found}");
+}
