@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use super::connect::{ServerArgs, json, text};
 use super::fields::cell;
 use super::inputs::{InputArgs, read_text};
+use super::job_control::print_progress;
 use super::output::{Colour, paint, wants_colours};
 use super::{exit, output};
 
@@ -32,6 +33,23 @@ enum Verb {
         id: String,
         #[command(flatten)]
         common: Common,
+    },
+    /// Cancel all jobs of an action that have not ended.
+    Cancel {
+        /// The action's id
+        id: String,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Run the jobs of an action again that have failed.
+    Retry {
+        /// The action's id
+        id: String,
+        /// Those that were cancelled too
+        #[arg(long)]
+        cancelled: bool,
+        #[command(flatten)]
+        server: ServerArgs,
     },
 }
 
@@ -166,6 +184,16 @@ pub(super) async fn run(args: &ActionArgs) -> anyhow::Result<ExitCode> {
             let (mut client, _) = common.server.connect().await?;
             let reply = client.call(&["ACTION.GET", id]).await?;
             if common.json { output::line(text(&reply)?)? } else { print(&json(&reply)?)? }
+        }
+        Verb::Cancel { id, server } => {
+            let (mut client, _) = server.connect().await?;
+            print_progress(&json(&client.call(&["ACTION.CANCEL", id]).await?)?, "cancelled")?;
+        }
+        Verb::Retry { id, cancelled, server } => {
+            let (mut client, _) = server.connect().await?;
+            let mut command = vec!["ACTION.RETRY", id];
+            command.extend(cancelled.then_some("CANCELLED"));
+            print_progress(&json(&client.call(&command).await?)?, "run again")?;
         }
     }
     Ok(exit::DONE)

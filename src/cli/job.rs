@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::connect::{ServerArgs, json, rows, text};
 use super::fields::{cell, first, short, time};
+use super::job_control;
 use super::job_output::{self, Stream};
 use super::job_submit::{self, SubmitArgs};
 use super::output::{Colour, paint, wants_colours};
@@ -45,6 +46,24 @@ enum Verb {
         ids: Vec<String>,
         #[command(flatten)]
         common: Common,
+    },
+    /// Run jobs again that have failed or were cancelled.
+    Retry(job_control::RetryArgs),
+    /// Let scheduled jobs run now.
+    Promote {
+        /// The jobs' ids
+        #[arg(required = true)]
+        ids: Vec<String>,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Remove jobs that have ended.
+    Delete {
+        /// The jobs' ids
+        #[arg(required = true)]
+        ids: Vec<String>,
+        #[command(flatten)]
+        server: ServerArgs,
     },
     /// Wait until a job has ended; the exit code says how.
     Wait {
@@ -122,6 +141,9 @@ pub(super) async fn run(args: &JobArgs) -> anyhow::Result<ExitCode> {
         }
         Verb::List(args) => list(args).await?,
         Verb::Cancel { ids, common } => return cancel(ids, common).await,
+        Verb::Retry(args) => return job_control::retry(args).await,
+        Verb::Promote { ids, server } => return job_control::each("JOB.PROMOTE", ids, server).await,
+        Verb::Delete { ids, server } => return job_control::each("JOB.DELETE", ids, server).await,
         Verb::Wait { id, timeout, common } => return wait(id, timeout.map(Duration::from_secs), common).await,
         Verb::Result { id, server } => {
             let (mut client, _) = server.connect().await?;

@@ -8,6 +8,7 @@ mod exit;
 mod fields;
 mod inputs;
 mod job;
+mod job_control;
 mod job_output;
 mod job_submit;
 mod log;
@@ -54,9 +55,9 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Submit and look at actions: one plan over many inputs.
     Action(action::ActionArgs),
-    /// Submit, look at, wait for and cancel jobs.
+    /// Submit, look at, wait for, cancel and mend jobs.
     Job(job::JobArgs),
-    /// Look at queues.
+    /// Look at queues, pause and purge them.
     Queue(queue::QueueArgs),
     /// Ask whether the server is there.
     Ping(ping::PingArgs),

@@ -1,13 +1,15 @@
-//! `agq queue`: what waits where.
+//! `agq queue`: what waits where, and whether it is given out.
 
 use std::process::ExitCode;
 
+use agq_resp::Reply;
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
-use super::connect::{ServerArgs, rows};
+use super::connect::{ServerArgs, json, rows};
 use super::fields::cell;
+use super::job_control::print_progress;
 use super::table::{Align, Table};
 use super::{exit, output};
 
@@ -28,6 +30,14 @@ enum Verb {
         #[command(flatten)]
         server: ServerArgs,
     },
+    /// Stop claims from a queue; jobs can still be submitted.
+    Pause(Named),
+    /// Let claims from a queue go on.
+    Resume(Named),
+    /// Cancel all jobs of a queue that have not started.
+    Purge(Named),
+    /// Remove a queue, its bounds and its jobs, which must have ended.
+    Delete(Named),
     /// Count the jobs of all queues by their status.
     Stats {
         /// Print JSON
@@ -38,11 +48,36 @@ enum Verb {
     },
 }
 
+#[derive(Debug, Args)]
+struct Named {
+    /// The queue's name
+    queue: String,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
 /// Runs one of them.
 pub(super) async fn run(args: &QueueArgs) -> anyhow::Result<ExitCode> {
     match &args.verb {
         Verb::List { json, server } => list(*json, server).await,
+        Verb::Pause(named) => named.call("QUEUE.PAUSE").await.map(|_| exit::DONE),
+        Verb::Resume(named) => named.call("QUEUE.RESUME").await.map(|_| exit::DONE),
+        Verb::Purge(named) => {
+            print_progress(&json(&named.call("QUEUE.PURGE").await?)?, "cancelled")?;
+            Ok(exit::DONE)
+        }
+        Verb::Delete(named) => {
+            print_progress(&json(&named.call("QUEUE.DELETE").await?)?, "removed")?;
+            Ok(exit::DONE)
+        }
         Verb::Stats { json, server } => stats(*json, server).await,
+    }
+}
+
+impl Named {
+    async fn call(&self, command: &str) -> anyhow::Result<Reply> {
+        let (mut client, _) = self.server.connect().await?;
+        Ok(client.call(&[command, &self.queue]).await?)
     }
 }
 

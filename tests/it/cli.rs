@@ -85,3 +85,25 @@ fn the_load_generator_measures_what_it_was_asked_to() {
     let failed = output(dir.path(), &["bench", "-n", "10", "--", "LPUSH", "bench:key:000000000001", "x"]);
     assert_eq!(failed.status.code(), Some(1), "a rate of errors is no measurement: {failed:?}");
 }
+
+#[test]
+fn jobs_and_queues_are_mended() {
+    let dir = tempfile::tempdir().unwrap();
+    let _server = Server::agq_in(dir.path(), &[]);
+    let run = |args: &[&str]| stdout(dir.path(), args).trim().to_owned();
+    let job = run(&["job", "submit", "--kind", "a", "-q", "mail"]);
+    assert_eq!(run(&["queue", "purge", "mail"]), "1 jobs cancelled");
+    assert_eq!(run(&["job", "retry", "--cancelled", "-q", "mail", "--dry-run"]), job);
+    assert_eq!(run(&["job", "retry", "--cancelled", "-q", "mail"]), "1 jobs run again");
+    run(&["queue", "pause", "mail"]);
+    assert!(run(&["queue", "list"]).contains("yes"));
+    run(&["queue", "resume", "mail"]);
+    run(&["job", "cancel", &job]);
+    run(&["job", "delete", &job]);
+    assert_eq!(run(&["queue", "delete", "mail"]), "0 jobs removed");
+    let refused = output(dir.path(), &["job", "promote", "none"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("ERR Job not found: none"));
+    let vague = output(dir.path(), &["job", "retry"]);
+    assert!(String::from_utf8_lossy(&vague.stderr).contains("say which jobs"));
+}
