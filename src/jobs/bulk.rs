@@ -195,8 +195,9 @@ impl Jobs<'_, '_> {
     pub fn purge_queue(&mut self, name: &Id) -> Result<Progress> {
         self.view().queue(name.as_bytes())?.ok_or_else(|| Error::not_found("Queue", name.as_bytes()))?;
         self.mark_purged(name, meta_number(self.batch, NUMBERS)?)?;
-        let filter = Filter { queue: Some(name.clone()), status: Some(Status::Pending), ..Filter::default() };
-        self.begin_bulk(Verb::Cancel, filter, vec![Status::Scheduled, Status::Waiting], FIRST)
+        // Those that wait go first: they would take the places that the others leave.
+        let filter = Filter { queue: Some(name.clone()), status: Some(Status::Waiting), ..Filter::default() };
+        self.begin_bulk(Verb::Cancel, filter, vec![Status::Scheduled, Status::Pending], FIRST)
     }
 
     /// Removes a queue, its limits and all its jobs, which must have ended.

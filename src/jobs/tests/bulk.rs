@@ -67,6 +67,19 @@ fn many_jobs_run_again_in_slices_and_a_dry_run_changes_nothing() {
 }
 
 #[test]
+fn a_purge_leaves_no_job_that_waited_for_the_place_of_another() {
+    with_bench(|bench| {
+        let plan = r#"{"tasks":[{"task_number":1,"command":"true"}]}"#;
+        let json = format!(r#"{{"plan":{plan},"inputs":[{{}},{{}},{{}},{{}}],"max_parallel":1}}"#);
+        let submit = SubmitAction::parse(json.as_bytes()).unwrap();
+        bench.command(|jobs| jobs.submit_action(&submit)).unwrap();
+        bench.command(|jobs| jobs.purge_queue(&id("ready"))).unwrap();
+        assert_eq!(bench.count(Status::Cancelled), 4);
+        bench.assert_sound();
+    });
+}
+
+#[test]
 fn a_purged_queue_gives_out_nothing_that_it_had() {
     with_bench(|bench| {
         bench.many(1_500, r#"{"kind":"a"}"#);
