@@ -195,6 +195,9 @@ impl Jobs<'_, '_> {
     pub fn purge_queue(&mut self, name: &Id) -> Result<Progress> {
         self.view().queue(name.as_bytes())?.ok_or_else(|| Error::not_found("Queue", name.as_bytes()))?;
         self.mark_purged(name, meta_number(self.batch, NUMBERS)?)?;
+        for (action, _) in self.view().expanding(name)? {
+            self.mark_rest_cancelled(&action)?;
+        }
         // Those that wait go first: they would take the places that the others leave.
         let filter = Filter { queue: Some(name.clone()), status: Some(Status::Waiting), ..Filter::default() };
         self.begin_bulk(Verb::Cancel, filter, vec![Status::Scheduled, Status::Pending], FIRST)
@@ -206,7 +209,8 @@ impl Jobs<'_, '_> {
     /// `Queue not found`; when it has jobs that have not ended.
     pub fn delete_queue(&mut self, name: &Id) -> Result<Progress> {
         let queue = self.view().queue(name.as_bytes())?.ok_or_else(|| Error::not_found("Queue", name.as_bytes()))?;
-        let live = queue.counts.live();
+        let unmade: u64 = self.view().expanding(name)?.iter().map(|(_, action)| action.unmade()).sum();
+        let live = queue.counts.live() + unmade;
         if live > 0 {
             return Err(Error::refused(format!(
                 "Queue {name} has {live} jobs that have not ended: wait for them, or QUEUE.PURGE it first"

@@ -106,6 +106,15 @@ impl Jobs<'_, '_> {
         self.put_action(id, &Action { cancelling: Cancelling::Jobs, ..action })
     }
 
+    /// Marks that those of an action's jobs that are still to be made are cancelled as they are.
+    pub(super) fn mark_rest_cancelled(&mut self, id: &Id) -> Result<()> {
+        let action = self.counted_action(id)?;
+        if action.cancelling == Cancelling::No {
+            self.put_action(id, &Action { cancelling: Cancelling::Rest, ..action })?;
+        }
+        Ok(())
+    }
+
     /// The jobs of an action that are there are cancelled.
     pub(super) fn end_cancelling(&mut self, id: &Id) -> Result<()> {
         let Some(action) = self.view().action(id.as_bytes())? else { return Ok(()) };

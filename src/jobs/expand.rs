@@ -47,6 +47,18 @@ impl JobsView<'_> {
         Ok(job)
     }
 
+    /// The actions of which jobs of a queue are still to be made.
+    pub(super) fn expanding(&self, queue: &Id) -> Result<Vec<(Id, Action)>> {
+        let mut expanding = Vec::new();
+        for (_, _, id) in self.timers(Timer::Expand, Millis::MAX, usize::MAX)? {
+            let action = self.need_action(&id)?;
+            if action.queue == *queue {
+                expanding.push((Id::stored(Table::Timers, &id)?, action));
+            }
+        }
+        Ok(expanding)
+    }
+
     /// The action, and the place in it, of a job that is still to be made.
     pub(super) fn unmade(&self, id: &[u8]) -> Result<Option<(Id, Action, u64)>> {
         let Some(id) = Id::sound(id).filter(|id| id.starts_with("job_")) else { return Ok(None) };

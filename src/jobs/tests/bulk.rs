@@ -80,6 +80,27 @@ fn a_purge_leaves_no_job_that_waited_for_the_place_of_another() {
 }
 
 #[test]
+fn a_purge_reaches_jobs_that_are_still_to_be_made_and_a_queue_that_awaits_some_is_not_deleted() {
+    with_bench(|bench| {
+        let inputs = ["{}"; 12].join(",");
+        let json = format!(r#"{{"plan":{{"tasks":[{{"task_number":1,"command":"true"}}]}},"inputs":[{inputs}]}}"#);
+        let submit = SubmitAction::parse(json.as_bytes()).unwrap();
+        let action = bench.command(|jobs| jobs.submit_action(&submit)).unwrap();
+        for job in &action.jobs[..8] {
+            bench.command(|jobs| jobs.cancel(job.as_bytes())).unwrap();
+        }
+        let error = bench.command(|jobs| jobs.delete_queue(&id("ready"))).unwrap_err().to_string();
+        assert!(error.starts_with("ERR Queue ready has 4 jobs that have not ended"), "{error}");
+        bench.command(|jobs| jobs.purge_queue(&id("ready"))).unwrap();
+        assert!(bench.claim("w").is_none());
+        bench.settle();
+        assert_eq!((bench.count(Status::Cancelled), bench.count(Status::Pending)), (12, 0));
+        bench.command(|jobs| jobs.delete_queue(&id("ready"))).unwrap();
+        bench.assert_sound();
+    });
+}
+
+#[test]
 fn a_purged_queue_gives_out_nothing_that_it_had() {
     with_bench(|bench| {
         bench.many(1_500, r#"{"kind":"a"}"#);
