@@ -121,7 +121,12 @@ fn claim_options(request: &Request, lease_ms: u64) -> Result<(Claim, Option<u64>
 fn claim(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let worker = Id::parse("worker-id", request.arg(1))?;
     let (claim, block_ms) = claim_options(request, ctx.server.config.jobs.lease_ms)?;
+    // A claim that waited and is tried again is no sign of life.
+    let is_heard = ctx.woken_by.is_none();
     let mut jobs = ctx.jobs();
+    if is_heard {
+        jobs.hear_worker(&worker)?;
+    }
     let claimed = jobs.claim(&worker, &claim)?;
     let view = jobs.view();
     let replies = claimed.iter().map(|job| Ok(Reply::bulk(view.claimed_json(job)?)));

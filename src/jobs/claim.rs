@@ -128,12 +128,11 @@ impl JobsView<'_> {
 }
 
 impl Jobs<'_, '_> {
-    /// Gives jobs to a worker. One that is not known is registered.
+    /// Gives jobs to a worker. One that is not known is registered when it gets one.
     ///
     /// # Errors
     /// When the store fails.
     pub fn claim(&mut self, worker: &Id, claim: &Claim) -> Result<Vec<Job>> {
-        self.hear_worker(worker)?;
         let known = self.view().worker(worker.as_bytes())?;
         let words = known.iter().flat_map(|worker| worker.tools.iter().chain(&worker.tags));
         let able = Able { takes: claim.takes, capabilities: words.map(String::as_str).collect() };
@@ -144,6 +143,7 @@ impl Jobs<'_, '_> {
                 if picked.is_empty() {
                     break;
                 }
+                self.hear_worker(worker)?;
                 for job in picked {
                     claimed.extend(self.start(job, worker, claim.lease_ms, 0)?);
                 }

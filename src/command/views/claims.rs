@@ -173,9 +173,10 @@ fn claim(ctx: &mut Context<'_, '_>, queue: &Id, multiplexed: bool) -> Result<Opt
     }
     let connection = ctx.session.id;
     let worker = ctx.session.jobs.worker(connection)?;
-    let is_named = ctx.session.jobs.worker.is_some();
+    // Who only looks, and says no name, leaves nothing; a pop that waited and is tried again is no sign of life.
+    let is_heard = ctx.session.jobs.worker.is_some() && ctx.woken_by.is_none();
     let mut jobs = ctx.jobs();
-    let heard = if is_named { jobs.hear_worker(&worker) } else { Ok(()) };
+    let heard = if is_heard { jobs.hear_worker(&worker) } else { Ok(()) };
     let claimed = match heard.and_then(|()| jobs.claim_for_list(queue, &worker, connection)) {
         // The worker's name is taken by ordinary keys; a pop knows no errors.
         Err(Error::Refused(why)) => {
