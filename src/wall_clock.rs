@@ -6,6 +6,8 @@ use crate::clock::Millis;
 
 /// How far the system's clock may stand behind the last time that was written down.
 const MAX_BEHIND_MS: u64 = 3_600_000;
+/// The clock was set forwards, or the machine slept, when it is ahead of the monotonic clock by more than this.
+const STEP_MS: u64 = 10_000;
 
 /// The system's clock stands behind the store's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +31,8 @@ pub struct WallClock {
     last_read: Instant,
     /// Part of a millisecond not yet counted, in nanoseconds.
     rest_ns: u128,
+    /// It was set forwards since somebody asked.
+    stepped: bool,
 }
 
 impl WallClock {
@@ -42,7 +46,7 @@ impl WallClock {
         if floor.since(wall) > MAX_BEHIND_MS {
             return Err(ClockBehind { wall, last: floor });
         }
-        Ok(WallClock { last: wall.max(floor), last_read: Instant::now(), rest_ns: 0 })
+        Ok(WallClock { last: wall.max(floor), last_read: Instant::now(), rest_ns: 0, stepped: false })
     }
 
     /// The time now.
@@ -53,12 +57,18 @@ impl WallClock {
         self.advance(elapsed.as_nanos(), wall())
     }
 
+    /// True once after each step forwards of over ten seconds: nobody was late by that much.
+    pub fn take_step(&mut self) -> bool {
+        std::mem::take(&mut self.stepped)
+    }
+
     fn advance(&mut self, elapsed_ns: u128, wall: Millis) -> Millis {
         let ahead = self.last > wall.plus(1);
         let elapsed_ns = if ahead { elapsed_ns - elapsed_ns / 10 } else { elapsed_ns };
         let total_ns = self.rest_ns + elapsed_ns;
         self.rest_ns = total_ns % 1_000_000;
         self.last = self.last.plus(u64::try_from(total_ns / 1_000_000).unwrap_or(u64::MAX));
+        self.stepped |= wall.since(self.last) > STEP_MS;
         self.last = self.last.max(wall);
         self.last
     }
@@ -74,12 +84,24 @@ mod tests {
     use super::*;
 
     fn clock(last: u64) -> WallClock {
-        WallClock { last: Millis(last), last_read: Instant::now(), rest_ns: 0 }
+        WallClock { last: Millis(last), last_read: Instant::now(), rest_ns: 0, stepped: false }
     }
 
     #[test]
     fn a_step_forwards_is_followed_at_once() {
         assert_eq!(clock(1000).advance(1_000_000, Millis(90_000)), Millis(90_000));
+    }
+
+    #[test]
+    fn a_step_forwards_is_told_once_and_a_small_one_is_none() {
+        let mut clock = clock(1000);
+        clock.advance(1_000_000, Millis(11_000));
+        assert!(!clock.take_step());
+        clock.advance(1_000_000, Millis(22_000));
+        assert!(clock.take_step() && !clock.take_step());
+        // Time that passed is no step.
+        clock.advance(60_000_000_000, Millis(82_000));
+        assert!(!clock.take_step());
     }
 
     #[test]

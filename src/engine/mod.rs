@@ -16,6 +16,8 @@ mod heavy;
 mod measure;
 mod messages;
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;
 mod transaction;
 mod waiters;
@@ -242,6 +244,15 @@ impl Engine {
     pub fn next_deadline(&self) -> Option<Millis> {
         let indexing = (!self.server.indexing.is_empty()).then_some(Millis(0));
         [self.waiters.next_deadline(), self.background.next(), indexing].into_iter().flatten().min()
+    }
+
+    /// The clock was set forwards: nobody was late by that much, so leases have a full one of grace, as after a start.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn clock_stepped(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<()> {
+        self.server.config.jobs = self.server.config.jobs.started(batch, now)?;
+        Ok(())
     }
 
     /// What is to be written since the last call, in this order.

@@ -225,6 +225,10 @@ impl Core {
     fn execute(&mut self, inbox: &Inbox, now: Millis) -> anyhow::Result<WriteSet> {
         let (began, holds_writes, paused) = (Instant::now(), self.holds_writes(), self.paused(inbox, now));
         let mut batch = self.db.batch()?;
+        if self.clock.take_step() {
+            tracing::warn!("the system's clock was set forwards: leases that run get a full one of grace");
+            self.engine.clock_stepped(&mut batch, now)?;
+        }
         while let Some(input) = inbox.pop() {
             let waits = match paused {
                 Some((_, true)) => matches!(input, Input::Unit(_)),
