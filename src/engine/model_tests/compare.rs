@@ -1,0 +1,113 @@
+//! The store against the model: every job, queue and worker.
+
+use std::collections::BTreeSet;
+use std::ops::{Bound, ControlFlow};
+
+use crate::engine::model_tests::reference::Model;
+use crate::jobs::actions::Action;
+use crate::jobs::check::check;
+use crate::jobs::{Id, Job, JobsView, Status, Stream};
+use crate::storage::{Rows, Table};
+
+/// Every job in the store, in the order of creation.
+fn jobs(rows: &dyn Rows) -> Vec<Job> {
+    let view = JobsView { rows, now: crate::clock::Millis(0) };
+    let mut ids = Vec::new();
+    rows.scan(Table::Jobs, Bound::Unbounded, Bound::Unbounded, false, &mut |id, _| {
+        ids.push(id.to_vec());
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    let mut jobs: Vec<Job> = ids.iter().map(|id| view.need_job(id).unwrap()).collect();
+    jobs.sort_by_key(|job| job.number);
+    jobs
+}
+
+/// Takes over what the model cannot know: the ids of callbacks' jobs, and waits that were drawn at random.
+pub(super) fn learn(model: &mut Model, rows: &dyn Rows) {
+    let has_unknown = model.jobs.iter().any(|(id, job)| id.starts_with('?') || job.run_between.is_some());
+    for job in if has_unknown { jobs(rows) } else { Vec::new() } {
+        if !model.jobs.contains_key(&*job.id) {
+            assert!(model.name_callback(&job.id), "nobody submitted {job:?}");
+        }
+        let Some(known) = model.jobs.get_mut(&*job.id) else { continue };
+        if let Some((from, to)) = known.run_between.take() {
+            let at = job.run_at.unwrap();
+            assert!((from..=to).contains(&at), "{} waits until {at:?}, not between {from:?} and {to:?}", job.id);
+            known.run_at = Some(at);
+        }
+    }
+}
+
+/// Checks that the store shows the model and nothing else, and that the invariants of all rows hold.
+pub(super) fn compare(model: &Model, rows: &dyn Rows) {
+    let wrong = check(rows).unwrap();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let view = JobsView { rows, now: model.now };
+    let found = jobs(rows);
+    let ids: BTreeSet<&str> = found.iter().map(|job| &*job.id).collect();
+    let expected: BTreeSet<&str> = model.jobs.keys().map(String::as_str).collect();
+    assert_eq!(ids, expected, "jobs in the store and in the model");
+    for job in &found {
+        compare_job(model, &view, job);
+    }
+    for (name, queue) in view.queues().unwrap() {
+        let known = model.queues.get(&*name).unwrap_or_else(|| panic!("nobody made queue {name}"));
+        assert_eq!(queue.paused, known.paused, "queue {name}");
+        for status in Status::ALL {
+            let count = model.jobs.values().filter(|job| job.terms.queue == &*name && job.status == status).count();
+            assert_eq!(queue.counts.of(status), count as u64, "queue {name}, {status:?}");
+        }
+    }
+    let workers: BTreeSet<String> = view.workers().unwrap().iter().map(|(id, _)| id.to_string()).collect();
+    assert_eq!(workers, model.workers.keys().cloned().collect(), "workers in the store and in the model");
+    let actions = view.actions(None, usize::MAX).unwrap();
+    let names: Vec<&str> = actions.iter().map(|(id, _)| &**id).collect();
+    assert_eq!(names, model.actions.keys().map(String::as_str).collect::<Vec<_>>(), "actions");
+    actions.iter().for_each(|(id, action)| compare_action(model, id, action));
+}
+
+fn compare_job(model: &Model, view: &JobsView<'_>, job: &Job) {
+    let known = &model.jobs[&*job.id];
+    let body = |body: Option<&crate::jobs::job::Body>| {
+        body.map(|body| match body {
+            crate::jobs::job::Body::Inline(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            crate::jobs::job::Body::Stored(_) => panic!("no body of this test is long"),
+        })
+    };
+    // What an ended job waited for does not count any more.
+    let after_left = if job.status == Status::Waiting { job.after_left } else { 0 };
+    let stored = (
+        (&*job.queue, job.status, job.reason, job.cancelling, job.epoch),
+        (job.starts, job.failures, job.losses, after_left as usize),
+        (job.run_at, job.expires_at, job.ended_at, job.remove_at),
+        (job.worker.as_deref().map(str::to_owned), job.lease.as_ref().map(|lease| lease.deadline)),
+        (body(job.result.as_ref()), body(job.error.as_ref())),
+        view.output(&job.id, Stream::Stdout).unwrap(),
+    );
+    let expected = (
+        (known.terms.queue, known.status, known.reason, known.cancelling, known.epoch),
+        (known.starts, known.failures, known.losses, known.after.len()),
+        (known.run_at, known.expires_at, known.ended_at, known.remove_at),
+        (known.worker.clone(), known.lease.as_ref().map(|lease| lease.deadline)),
+        (known.result.clone(), known.error.clone()),
+        known.output.clone(),
+    );
+    assert_eq!(stored, expected, "job {} in the store and in the model", job.id);
+}
+
+fn compare_action(model: &Model, id: &Id, action: &Action) {
+    let known = &model.actions[&**id];
+    assert_eq!(action.live() > 0, model.is_live(id), "action {id}: {action:?}");
+    assert_eq!(action.unmade(), known.unmade() as u64, "action {id}: {action:?}");
+    let counted = action.counts.of(Status::Failed) as usize;
+    assert_eq!(counted, model.failed(id), "failed jobs of action {id}");
+}
+
+/// Those of `wanted` that the store has run again since the model last looked, in the order in which it did.
+pub(super) fn retried(model: &Model, rows: &dyn Rows, wanted: &BTreeSet<String>) -> Vec<String> {
+    let again = |job: &Job| wanted.contains(&*job.id) && job.epoch > model.jobs[&*job.id].epoch;
+    let mut retried: Vec<Job> = jobs(rows).into_iter().filter(again).collect();
+    retried.sort_by_key(|job| job.place);
+    retried.into_iter().map(|job| job.id.to_string()).collect()
+}
