@@ -510,5 +510,6 @@ mod actions;
 mod bulk;
 mod clients;
 mod conditions;
+mod costs;
 mod queues;
 mod random;

@@ -114,6 +114,9 @@ pub struct Batch<'txn> {
     bytes: usize,
     /// Where the running unit began; its cap counts from here.
     unit: Mark,
+    /// Rows looked at, for tests of what commands cost.
+    #[cfg(test)]
+    pub(crate) looks: std::cell::Cell<u64>,
 }
 
 impl<'txn> Batch<'txn> {
@@ -127,6 +130,8 @@ impl<'txn> Batch<'txn> {
             rows: 0,
             bytes: 0,
             unit: Mark { undo: 0, rows: 0, bytes: 0 },
+            #[cfg(test)]
+            looks: std::cell::Cell::new(0),
         }
     }
 
@@ -220,6 +225,8 @@ impl<'txn> Batch<'txn> {
 
 impl Rows for Batch<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
+        #[cfg(test)]
+        self.looks.update(|looks| looks + 1);
         if let Some(entry) = self.changes.get(table, key) {
             return Ok(entry.clone());
         }
@@ -237,6 +244,11 @@ impl Rows for Batch<'_> {
         }
         let stored = self.table(table)?.range::<&[u8]>((from, to))?;
         let changed = self.changes.tables[table as usize].range::<[u8], _>((from, to));
+        #[cfg(test)]
+        let visit: &mut Visit = &mut |key: &[u8], value: &[u8]| {
+            self.looks.update(|looks| looks + 1);
+            visit(key, value)
+        };
         if reverse {
             merge(stored.rev(), changed.rev(), |a, b| a > b, visit)
         } else {
@@ -257,28 +269,24 @@ fn merge<'a, 'b>(
     let mut next_stored = stored.next().transpose()?;
     let mut next_changed = changed.next();
     loop {
-        let flow = match (&next_stored, next_changed) {
+        let stored_is_first = match (&next_stored, next_changed) {
             (None, None) => return Ok(()),
-            (Some((key, value)), None) => {
-                let flow = visit(key.value(), value.value());
-                next_stored = stored.next().transpose()?;
-                flow
-            }
-            (Some((key, value)), Some((changed_key, _))) if before(key.value(), changed_key) => {
-                let flow = visit(key.value(), value.value());
-                next_stored = stored.next().transpose()?;
-                flow
-            }
-            (found, Some((changed_key, entry))) => {
-                if found.as_ref().is_some_and(|(key, _)| key.value() == &changed_key[..]) {
-                    next_stored = stored.next().transpose()?;
-                }
-                next_changed = changed.next();
-                entry.as_ref().map_or(ControlFlow::Continue(()), |value| visit(changed_key, value))
-            }
+            (Some((key, _)), Some((changed_key, _))) => before(key.value(), changed_key),
+            (found, _) => found.is_some(),
         };
-        if flow.is_break() {
-            return Ok(());
+        if stored_is_first && let Some((key, value)) = &next_stored {
+            if visit(key.value(), value.value()).is_break() {
+                return Ok(());
+            }
+            next_stored = stored.next().transpose()?;
+        } else if let Some((changed_key, entry)) = next_changed {
+            if entry.as_ref().is_some_and(|value| visit(changed_key, value).is_break()) {
+                return Ok(());
+            }
+            if next_stored.as_ref().is_some_and(|(key, _)| key.value() == &changed_key[..]) {
+                next_stored = stored.next().transpose()?;
+            }
+            next_changed = changed.next();
         }
     }
 }

@@ -46,6 +46,7 @@ struct World {
     pending: Vec<NameChange>,
     faults: Faults,
     ios: u64,
+    reads: u64,
     powered: bool,
 }
 
@@ -83,6 +84,7 @@ impl SimDisk {
             pending: Vec::new(),
             faults: Faults::default(),
             ios: 0,
+            reads: 0,
             powered: true,
         };
         SimDisk { world: Arc::new(Mutex::new(world)) }
@@ -107,6 +109,12 @@ impl SimDisk {
     #[must_use]
     pub fn allocated(&self) -> u64 {
         self.world().allocated()
+    }
+
+    /// How often a file was read so far.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.world().reads
     }
 
     /// Cuts the power: the disk as found at the next start. This one does nothing any more.
@@ -264,6 +272,7 @@ impl World {
             pending: Vec::new(),
             faults: Faults::default(),
             ios: 0,
+            reads: 0,
             powered: true,
         }
     }
@@ -440,8 +449,9 @@ struct SimFile {
 
 impl DiskFile for SimFile {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        let world = self.disk.world();
+        let mut world = self.disk.world();
         world.check_power()?;
+        world.reads += 1;
         let failing = world.faults.fail_reads_of.as_ref().and_then(|name| world.names.get(name));
         if failing == Some(&self.inode) {
             return Err(io::Error::from_raw_os_error(5));

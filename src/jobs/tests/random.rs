@@ -237,7 +237,7 @@ impl Bench<'_> {
 fn all_invariants_hold_after_every_step() {
     with_store(|db| {
         let given = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
-        let cases = u32::try_from(given("AGQ_JOBS_CASES").unwrap_or(5000)).unwrap();
+        let cases = u32::try_from(given("AGQ_JOBS_CASES").unwrap_or(1000)).unwrap();
         let seed = given("AGQ_JOBS_SEED").unwrap_or_else(|| std::process::id().into());
         let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
         let random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_le_bytes(); 4].concat());
