@@ -26,7 +26,10 @@ pub(crate) fn is_installed() -> bool {
 pub(crate) fn start(folder: &Path) -> anyhow::Result<Server> {
     let (address, distribution) = (free_address()?, free_address()?);
     let mut command = Command::new(PROGRAM);
-    command.current_dir(folder).env("HOME", folder).env("RABBITMQ_NODENAME", format!("bench{}@localhost", address.port()));
+    command
+        .current_dir(folder)
+        .env("HOME", folder)
+        .env("RABBITMQ_NODENAME", format!("bench{}@localhost", address.port()));
     command.env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1").env("RABBITMQ_NODE_PORT", address.port().to_string());
     command.env("RABBITMQ_DIST_PORT", distribution.port().to_string());
     command.env("RABBITMQ_MNESIA_BASE", folder.join("data")).env("RABBITMQ_LOG_BASE", folder.join("log"));
