@@ -40,7 +40,7 @@ pub(super) const COMMANDS: &[Command] = &[
     job("EVENTS.READ", -3, WAIT, Run::Write(events)).doc(
         "1.0.0",
         "FROM seq [COUNT count] [BLOCK milliseconds]",
-        "Transitions of jobs as JSON, from a number on: the number to go on from, and the events. FROM $ answers the next \
+        "Transitions of jobs and actions as JSON, from a number on: the number to go on from, and the events. FROM $ answers the next \
          number and no events.",
     ),
 ];

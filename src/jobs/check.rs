@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::jobs::bulk::Bulk;
-use crate::jobs::events::Event;
+use crate::jobs::events::{Event, Subject};
 use crate::jobs::job::{Job, Reason, Status};
 use crate::jobs::lanes::Lanes;
 use crate::jobs::plan_store::{self, Usage};
@@ -268,34 +268,75 @@ fn check_actions(
     Ok(())
 }
 
-/// Every transition has its event: each begins where the one before ended, and the last one is what the job is.
+/// Every transition has its event: each begins where the one before ended, and the last one is what the job, or the
+/// action, is.
 fn check_events(rows: &dyn Rows, jobs: &BTreeMap<Bytes, Job>, wrong: &mut Vec<String>) -> crate::jobs::Result<()> {
-    let mut last: HashMap<Id, Event> = HashMap::new();
-    let mut earliest = Millis::MAX;
-    for (_, row) in all(rows, Table::Events)? {
+    let mut last: HashMap<(bool, Id), Event> = HashMap::new();
+    let (mut earliest, mut before) = (Millis::MAX, None);
+    for (key, row) in all(rows, Table::Events)? {
         let event = Event::decode(&row)?;
         earliest = earliest.min(event.at);
-        let before = last.get(&event.job);
-        let follows = match (before, event.from) {
-            (Some(before), Some(from)) => before.to == from && before.epoch <= event.epoch,
-            // The id of a job that was removed may be used again.
-            (Some(before), None) => before.to.is_terminal(),
-            (None, _) => true,
+        let number = key.first_chunk().map(|number| u64::from_be_bytes(*number));
+        if number.is_none() || before.is_some_and(|before: u64| number != Some(before + 1)) {
+            wrong.push(format!("event {number:?} follows {before:?}"));
+        }
+        before = number;
+        let subject = match &event.subject {
+            Subject::Job { id, .. } => (true, id.clone()),
+            Subject::Action(id) => (false, id.clone()),
         };
-        if !follows || !may_follow(event.from, event.to) {
+        let before = last.get(&subject);
+        if !follows(before, &event) {
             wrong.push(format!("{event:?} does not follow {before:?}"));
         }
-        last.insert(event.job.clone(), event);
+        last.insert(subject, event);
     }
     for job in jobs.values() {
         let changed = job.ended_at.unwrap_or(job.created_at);
-        match last.get(&job.id) {
-            Some(event) if event.to == job.status && event.epoch <= job.epoch => {}
+        match last.get(&(true, job.id.clone())) {
+            Some(event) if event.to == job.status && epoch(event) <= job.epoch => {}
             None if changed <= earliest => {}
             found => wrong.push(format!("job {} is {}, its last event is {found:?}", job.id, job.status.name())),
         }
     }
+    for (id, action) in (JobsView { rows, now: Millis(0) }).actions(None, usize::MAX)? {
+        let status = action.status();
+        match last.get(&(false, id.clone())) {
+            Some(event) if event.to == status && event.queue == action.queue => {}
+            None if action.created_at <= earliest => {}
+            found => wrong.push(format!("action {id} is {}, its last event is {found:?}", status.name())),
+        }
+    }
     Ok(())
+}
+
+fn epoch(event: &Event) -> u64 {
+    match event.subject {
+        Subject::Job { epoch, .. } => epoch,
+        Subject::Action(_) => 0,
+    }
+}
+
+/// Whether an event may come next after the one before of the same job or action.
+fn follows(before: Option<&Event>, event: &Event) -> bool {
+    let chained = match (before, event.from) {
+        (Some(before), Some(from)) => before.to == from && epoch(before) <= epoch(event),
+        // The id of one that was removed may be used again.
+        (Some(before), None) => before.to.is_terminal(),
+        (None, _) => true,
+    };
+    chained
+        && match event.subject {
+            Subject::Job { .. } => may_follow(event.from, event.to),
+            // An action runs, or has ended.
+            Subject::Action(_) => match event.from {
+                None => event.to == Status::Running,
+                Some(from) => {
+                    (from == Status::Running && event.to.is_terminal())
+                        || (from.is_terminal() && event.to == Status::Running)
+                }
+            },
+        }
 }
 
 /// What holds within a record.

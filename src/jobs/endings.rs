@@ -54,6 +54,10 @@ impl Jobs<'_, '_> {
             }
         }
         self.put_action(id, &action)?;
+        if was_live != is_live {
+            let left = if was_live { Status::Running } else { before.status() };
+            self.write_action_event(Some(left), id, &action)?;
+        }
         if !to.is_terminal() {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! The feed: one numbered row for every transition of a job, in the transaction that made it.
+//! The feed: one numbered row for every transition of a job, and of an action, in the transaction that made it.
 
 use std::ops::{Bound, ControlFlow};
 
@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::clock::Millis;
 use crate::data::Touch;
 use crate::data::keys::meta_number;
+use crate::jobs::actions::Action;
 use crate::jobs::codec::{Reader, Writer};
 use crate::jobs::error::Result;
 use crate::jobs::job::{Job, Reason, Status};
@@ -14,30 +15,46 @@ use crate::jobs::rows::EVENTS;
 use crate::jobs::{Id, Jobs, JobsView};
 use crate::storage::{self, Rows, Table};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// How long events are kept.
 pub(super) const KEPT_MS: u64 = 7 * 86_400_000;
-/// Stands for "no status": the job was not there before.
+/// Stands for "no status": the job or action was not there before.
 const NOT_THERE: u8 = 0xff;
 
-/// A transition of a job.
+/// A transition of a job or an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// When.
     pub at: Millis,
-    /// The status it left; `None` when it was submitted.
+    /// The status that was left; `None` when it was submitted.
     pub from: Option<Status>,
-    /// The status it entered.
+    /// The status that was entered.
     pub to: Status,
-    /// Why.
-    pub reason: Reason,
-    /// The job's epoch after it.
-    pub epoch: u64,
-    /// The job.
-    pub job: Id,
-    /// Its queue.
+    /// The queue of the job, or of the action's jobs.
     pub queue: Id,
+    /// Of what.
+    pub subject: Subject,
 }
+
+/// What an event is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// A job.
+    Job {
+        /// The job.
+        id: Id,
+        /// Why.
+        reason: Reason,
+        /// The job's epoch after it.
+        epoch: u64,
+    },
+    /// An action: it was submitted, has ended, or runs again.
+    Action(Id),
+}
+
+/// What a row's subject is; the numbers are part of the row format.
+const JOB: u8 = 1;
+const ACTION: u8 = 2;
 
 impl Event {
     fn encode(&self) -> Bytes {
@@ -45,10 +62,19 @@ impl Event {
         out.number(self.at.0);
         out.byte(self.from.map_or(NOT_THERE, |status| status as u8));
         out.byte(self.to as u8);
-        out.byte(self.reason as u8);
-        out.number(self.epoch);
-        out.bytes(self.job.as_bytes());
         out.bytes(self.queue.as_bytes());
+        match &self.subject {
+            Subject::Job { id, reason, epoch } => {
+                out.byte(JOB);
+                out.bytes(id.as_bytes());
+                out.byte(*reason as u8);
+                out.number(*epoch);
+            }
+            Subject::Action(id) => {
+                out.byte(ACTION);
+                out.bytes(id.as_bytes());
+            }
+        }
         out.finish()
     }
 
@@ -59,17 +85,26 @@ impl Event {
     pub fn decode(row: &Bytes) -> storage::Result<Event> {
         let mut reader = Reader::new(Table::Events, row, VERSION)?;
         let at = Millis(reader.number()?);
-        let (from, to, reason) = (reader.byte()?, reader.byte()?, reader.byte()?);
+        let (from, to) = (reader.byte()?, reader.byte()?);
         let status = |number: u8| Status::ALL.get(usize::from(number)).copied();
         let from = if from == NOT_THERE { Some(None) } else { status(from).map(Some) };
-        let (Some(from), Some(to), Some(reason)) = (from, status(to), Reason::from_number(reason)) else {
-            return Err(reader.corrupt("an unknown status or reason"));
+        let (Some(from), Some(to)) = (from, status(to)) else {
+            return Err(reader.corrupt("an unknown status"));
         };
-        let epoch = reader.number()?;
-        let job = Id::stored(Table::Events, &reader.bytes()?)?;
         let queue = Id::stored(Table::Events, &reader.bytes()?)?;
+        let kind = reader.byte()?;
+        let id = Id::stored(Table::Events, &reader.bytes()?)?;
+        let subject = match kind {
+            JOB => {
+                let reason = Reason::from_number(reader.byte()?);
+                let reason = reason.ok_or_else(|| reader.corrupt("an unknown reason"))?;
+                Subject::Job { id, reason, epoch: reader.number()? }
+            }
+            ACTION => Subject::Action(id),
+            _ => return Err(reader.corrupt("neither a job nor an action")),
+        };
         reader.finish()?;
-        Ok(Event { at, from, to, reason, epoch, job, queue })
+        Ok(Event { at, from, to, queue, subject })
     }
 }
 
@@ -106,16 +141,18 @@ impl JobsView<'_> {
 impl Jobs<'_, '_> {
     /// Writes the event of a job's transition.
     pub(super) fn write_event(&mut self, from: Option<Status>, job: &Job) -> storage::Result<()> {
+        let subject = Subject::Job { id: job.id.clone(), reason: job.reason, epoch: job.epoch };
+        self.add_event(Event { at: self.now, from, to: job.status, queue: job.queue.clone(), subject })
+    }
+
+    /// Writes the event of an action that was submitted, has ended or runs again.
+    pub(super) fn write_action_event(&mut self, from: Option<Status>, id: &Id, action: &Action) -> storage::Result<()> {
+        let (to, queue) = (action.status(), action.queue.clone());
+        self.add_event(Event { at: self.now, from, to, queue, subject: Subject::Action(id.clone()) })
+    }
+
+    fn add_event(&mut self, event: Event) -> storage::Result<()> {
         let number = self.next_of(EVENTS)?;
-        let event = Event {
-            at: self.now,
-            from,
-            to: job.status,
-            reason: job.reason,
-            epoch: job.epoch,
-            job: job.id.clone(),
-            queue: job.queue.clone(),
-        };
         self.batch.put(Table::Events, number.to_be_bytes().to_vec(), event.encode())?;
         self.touched.add(|| Touch::Events);
         Ok(())
@@ -154,18 +191,19 @@ mod tests {
     #[test]
     fn rows_round_trip_and_unknown_bytes_are_corrupt() {
         let id = Id::parse("id", b"job_1").unwrap();
-        for from in [None, Some(Status::Pending)] {
-            let event = Event {
-                at: Millis(1),
-                from,
-                to: Status::Running,
-                reason: Reason::Retry,
-                epoch: 1 << 40,
-                job: id.clone(),
-                queue: id.clone(),
-            };
-            assert_eq!(Event::decode(&event.encode()).unwrap(), event);
+        let job = Subject::Job { id: id.clone(), reason: Reason::Retry, epoch: 1 << 40 };
+        for subject in [job, Subject::Action(id.clone())] {
+            for from in [None, Some(Status::Pending)] {
+                let subject = subject.clone();
+                let event = Event { at: Millis(1), from, to: Status::Running, queue: id.clone(), subject };
+                let row = event.encode();
+                assert_eq!(Event::decode(&row).unwrap(), event);
+                assert!(Event::decode(&row.slice(..row.len() - 1)).is_err());
+                assert!(Event::decode(&[&row[..], &[0]].concat().into()).is_err());
+            }
         }
-        assert!(Event::decode(&Bytes::from_static(&[1, 1, 7, 0, 0, 0, 1, b'a', 1, b'b'])).is_err());
+        for wrong in [[2, 1, 7, 0, 1, b'q', 2, 1, b'a'], [2, 1, 0, 0, 1, b'q', 3, 1, b'a']] {
+            assert!(Event::decode(&Bytes::copy_from_slice(&wrong)).is_err());
+        }
     }
 }

@@ -149,6 +149,7 @@ impl Jobs<'_, '_> {
             callbacks: submit.callbacks.clone(),
         };
         self.put_action(&id, &action)?;
+        self.write_action_event(None, &id, &action)?;
         for callback in &action.callbacks {
             plan_store::count(self.batch, &callback.plan, 1, 1)?;
         }

@@ -1,11 +1,11 @@
 //! Jobs, actions and workers as clients read them: JSON, with stored bytes as they came.
 
 use crate::clock::Millis;
-use crate::jobs::actions::{Action, SHOWN_JOBS, Submitted};
+use crate::jobs::actions::{Action, Cancelling, SHOWN_JOBS, Submitted};
 use crate::jobs::body::Part;
 use crate::jobs::bulk::{Preview, Progress};
 use crate::jobs::error::Result;
-use crate::jobs::events::Event;
+use crate::jobs::events::{Event, Subject};
 use crate::jobs::job::{Body, Job, Status, Work};
 use crate::jobs::workers::{Tidings, Worker};
 use crate::jobs::{Id, JobsView, Settings, Stream, plan_store, time};
@@ -208,6 +208,9 @@ impl JobsView<'_> {
         out.text("action_id", id);
         out.text("plan_id", &action.plan);
         out.text("status", action.status().name());
+        if action.cancelling != Cancelling::No {
+            out.raw("cancelling", "true");
+        }
         out.time("created_at", Some(action.created_at));
         out.raw("summary", &summary.finish());
         for (name, bound) in [("max_parallel", action.max_parallel), ("max_failures", action.max_failures)] {
@@ -337,19 +340,28 @@ pub fn cancelled_json(job: &Job) -> String {
 #[must_use]
 pub fn event_json(number: u64, event: &Event) -> String {
     let mut out = Json::new();
+    put_event(&mut out, number, event);
+    out.finish()
+}
+
+fn put_event(out: &mut Json, number: u64, event: &Event) {
     out.number("seq", number);
     out.time("at", Some(event.at));
-    out.text("job_id", &event.job);
+    match &event.subject {
+        Subject::Job { id, .. } => out.text("job_id", id),
+        Subject::Action(id) => out.text("action_id", id),
+    }
     out.text("queue", &event.queue);
     if let Some(from) = event.from {
         out.text("from", from.name());
     }
     out.text("to", event.to.name());
-    if let Some(reason) = event.reason.name() {
-        out.text("reason", reason);
+    if let Subject::Job { reason, epoch, .. } = &event.subject {
+        if let Some(reason) = reason.name() {
+            out.text("reason", reason);
+        }
+        out.number("epoch", *epoch);
     }
-    out.number("epoch", event.epoch);
-    out.finish()
 }
 
 /// How far a change of many jobs has come.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::jobs::actions::Submitted;
+use crate::jobs::events::{Event, Subject};
 
 const PLAN: &str = r#""plan":{"tasks":[{"task_number":1,"command":"true","args":[]}]}"#;
 
@@ -178,5 +179,45 @@ fn bad_callbacks_and_bounds_are_refused_by_name() {
             assert_eq!(result.unwrap_err().to_string(), expected);
         }
         assert_eq!(bench.batch.first(Table::Jobs, Bound::Unbounded, Bound::Unbounded, false).unwrap(), None);
+    });
+}
+
+#[test]
+fn the_feed_tells_of_an_action_that_is_submitted_ends_and_runs_again() {
+    with_bench(|bench| {
+        bench.action(2, "");
+        bench.work(true);
+        let failed = bench.work(false);
+        bench.command(|jobs| jobs.retry(failed.as_bytes())).unwrap();
+        bench.work(true);
+        let events = bench.jobs().view().events(0, 100).unwrap();
+        let of_action = |event: &Event| event.subject == Subject::Action(id("x"));
+        let ways: Vec<_> =
+            events.iter().filter(|(_, event)| of_action(event)).map(|(_, event)| (event.from, event.to)).collect();
+        let (running, failed, completed) = (Status::Running, Status::Failed, Status::Completed);
+        let expected = [(None, running), (Some(running), failed), (Some(failed), running), (Some(running), completed)];
+        assert_eq!(ways, expected);
+        assert!(of_action(&events[0].1) && of_action(&events[events.len() - 1].1));
+        bench.assert_sound();
+    });
+}
+
+#[test]
+fn an_action_that_is_cancelled_in_slices_says_so_meanwhile() {
+    with_bench(|bench| {
+        let submitted = bench.action(600, "");
+        let shown = |bench: &mut Bench<'_>| {
+            let view = bench.jobs();
+            let action = view.view().need_action(b"x").unwrap();
+            view.view().action_json(&submitted.id, &action).unwrap()
+        };
+        assert!(!shown(bench).contains("cancelling"));
+        bench.command(|jobs| jobs.cancel_action(&id("x"))).unwrap();
+        assert!(shown(bench).contains(r#""status":"running","cancelling":true,"#));
+        for _ in 0..400 {
+            bench.pass(0);
+        }
+        assert!(shown(bench).contains(r#""status":"cancelled","created_at""#));
+        bench.assert_sound();
     });
 }
