@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
+use crate::command::WebhookRules;
 use crate::jobs::Settings;
 use crate::server::{self, key, lock::Lock};
 use crate::storage::{self, DurabilityMode};
@@ -61,6 +62,9 @@ pub(super) struct ServeArgs {
     /// Seconds that a connection which claimed a job through a list may be silent before its lease runs out
     #[arg(long, env = "AGQ_LIST_CLAIM_SILENCE", value_name = "SECONDS", default_value_t = 600)]
     list_claim_silence: u64,
+    /// Hosts that webhooks may be sent to: names, *.example.org for all below one, * for any, or none
+    #[arg(long, env = "AGQ_WEBHOOK_HOSTS", value_name = "HOST", default_value = "*", value_delimiter = ',', value_parser = parse_host)]
+    webhook_hosts: Vec<String>,
     /// Start although the system's clock stands more than an hour behind the last time in the store
     #[arg(long, env = "AGQ_ACCEPT_CLOCK")]
     accept_clock: bool,
@@ -104,6 +108,22 @@ fn parse_checkpoint_size(text: &str) -> Result<u64, String> {
         size if CHECKPOINT_SIZES.contains(&size) => Ok(size),
         _ => Err("expected 64KiB to 1GiB: the log holds twice as much, and a start after a crash reads it".to_owned()),
     }
+}
+
+/// Reads the name of a host that webhooks may be sent to.
+fn parse_host(text: &str) -> Result<String, String> {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
+    if text == "*" || !name.is_empty() && name.bytes().all(is_name) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err("expected the name of a host without a port, such as hooks.example.org or *.example.org, or *, or none"
+        .to_owned())
+}
+
+/// The hosts that webhooks may be sent to; for `none` alone there are none.
+fn webhook_hosts(names: &[String]) -> Arc<[String]> {
+    if names == ["none"] { Arc::default() } else { names.into() }
 }
 
 /// Starts the server and runs it until it is told to stop.
@@ -165,6 +185,7 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         ("ageing", args.ageing.to_string()),
         ("max-output", args.max_output.to_string()),
         ("list-claim-silence", args.list_claim_silence.to_string()),
+        ("webhook-hosts", args.webhook_hosts.join(",")),
     ];
     server::Options {
         storage: storage::Options {
@@ -179,6 +200,7 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         key,
         max_clients: args.max_clients,
         accept_clock: args.accept_clock,
+        webhooks: WebhookRules { hosts: webhook_hosts(&args.webhook_hosts), no_https: server::https_refusal() },
         sweep_interval_ms: args.sweep_interval.saturating_mul(1000),
         jobs: Settings {
             lease_ms: args.lease * 1000,
@@ -278,6 +300,17 @@ mod tests {
         assert_eq!(parse_durability("interval=50"), Ok(DurabilityMode::Interval(50)));
         assert_eq!(parse_durability("none"), Ok(DurabilityMode::None));
         assert!(parse_durability("interval=0").is_err() && parse_durability("sometimes").is_err());
+    }
+
+    #[test]
+    fn hosts_of_webhooks_are_names() {
+        assert_eq!(parse_host("*.Example.org").as_deref(), Ok("*.example.org"));
+        assert!(parse_host("*").is_ok() && parse_host("::1").is_ok() && parse_host("10.0.0.1").is_ok());
+        for wrong in ["", "*.", "http://a", "a/b", "a*"] {
+            assert!(parse_host(wrong).is_err(), "{wrong}");
+        }
+        assert!(webhook_hosts(&["none".to_owned()]).is_empty());
+        assert_eq!(webhook_hosts(&["*".to_owned()]).len(), 1);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
-use crate::command::{Channels, Halt, Message, ReadContext, Session, Statistics, Tuning, Watches};
+use crate::command::{Channels, Halt, Message, ReadContext, Session, Statistics, Tuning, Watches, WebhookRules};
 use crate::data::keyspaces::DATABASES;
 use crate::data::{Edit, Keyspace, Touch, Touched, View};
 use crate::jobs::{Jobs, Reported, Settings};
@@ -27,6 +27,8 @@ pub struct Config {
     pub jobs: Settings,
     /// What the system is asked for.
     pub system: System,
+    /// Where webhooks may be sent.
+    pub webhooks: WebhookRules,
 }
 
 /// What commands and their measuring ask of the system; changes no data.
@@ -59,6 +61,8 @@ pub struct Server {
     pub save_requested: bool,
     /// Jobs that were reported through lists.
     pub reported: Reported,
+    /// There may be webhooks: somebody has to make their deliveries.
+    pub has_webhooks: bool,
     /// Set by SHUTDOWN.
     pub shutdown_requested: bool,
     /// Who is subscribed to what.

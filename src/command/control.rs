@@ -7,7 +7,7 @@ use crate::command::jobs::{CONDITIONS, condition};
 use crate::command::work::{MAX_BLOCK_MS, bounded, unknown_option};
 use crate::command::{Command, Context, Flags, Group, Halt, Outcome, Run, Wait, args};
 use crate::data::Touch;
-use crate::jobs::{Error, Filter, LogCursor, Stream, show};
+use crate::jobs::{Error, Filter, LogCursor, Stream, show, show_feed};
 
 const WRITE: Flags = Flags::WRITE.and(Flags::AGQ);
 const WAIT: Flags = WRITE.and(Flags::BLOCKING);
@@ -156,7 +156,7 @@ fn events(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
         })),
         _ => Ok(answer(
             next,
-            events.iter().map(|(number, event)| Reply::bulk(show::event_json(*number, event))).collect(),
+            events.iter().map(|(number, event)| Reply::bulk(show_feed::event_json(*number, event))).collect(),
         )),
     }
 }

@@ -50,6 +50,7 @@ pub mod table;
 mod transactions;
 pub(crate) mod views;
 mod watches;
+pub mod webhooks;
 mod work;
 mod workers;
 mod zset_algebra;
@@ -66,6 +67,7 @@ pub use statistics::Statistics;
 pub use table::{Command, Flags, Group, KeySpec, Run, lookup};
 pub use transactions::Transaction;
 pub use watches::Watches;
+pub use webhooks::WebhookRules;
 
 use agq_resp::Protocol;
 

@@ -50,7 +50,7 @@ pub(crate) fn tell(
     messages.extend(monitors.iter().map(|to| Message { to: *to, push: Reply::Simple(line.clone()) }));
 }
 
-/// The arguments that people may see: not the session key.
+/// The arguments that people may see: not the session key, nor what webhooks are signed with.
 pub(super) fn shown(request: &Request) -> impl Iterator<Item = Cow<'_, [u8]>> {
     let is = |place, name| request.get(place).is_some_and(|word| args::is(word, name));
     let secret = if is(0, "AUTH") {
@@ -58,6 +58,8 @@ pub(super) fn shown(request: &Request) -> impl Iterator<Item = Cow<'_, [u8]>> {
     } else if is(0, "HELLO") {
         let place = (2..request.len()).find(|place| is(*place, "AUTH"));
         place.map_or(0..0, |place| place + 1..place + 3)
+    } else if is(0, "WEBHOOK.PUT") {
+        2..request.len()
     } else {
         0..0
     };

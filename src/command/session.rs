@@ -19,6 +19,8 @@ pub struct Session {
     pub protocol: Protocol,
     /// True once the key was given, or when none is asked.
     pub authenticated: bool,
+    /// True for the server's own connection, which makes the deliveries of webhooks.
+    pub is_own: bool,
     /// CLIENT SETNAME.
     pub name: Bytes,
     /// CLIENT SETINFO lib-name.
@@ -51,6 +53,7 @@ impl Session {
             database: 0,
             protocol: Protocol::Resp2,
             authenticated,
+            is_own: false,
             name: Bytes::new(),
             library_name: Bytes::new(),
             library_version: Bytes::new(),
@@ -67,6 +70,6 @@ impl Session {
     /// Back to the state of a fresh connection (RESET).
     pub fn reset(&mut self, authenticated: bool) {
         let fresh = Session::new(self.id, std::mem::take(&mut self.address), authenticated);
-        *self = Session { opened: self.opened, last_command: self.last_command, ..fresh };
+        *self = Session { opened: self.opened, last_command: self.last_command, is_own: self.is_own, ..fresh };
     }
 }

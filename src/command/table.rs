@@ -122,6 +122,8 @@ pub enum Group {
     Worker,
     /// Job queues.
     Queue,
+    /// Webhooks.
+    Webhook,
 }
 
 impl Group {
@@ -147,6 +149,7 @@ impl Group {
             Group::Action => "action",
             Group::Worker => "worker",
             Group::Queue => "queue",
+            Group::Webhook => "webhook",
         }
     }
 
@@ -166,7 +169,7 @@ impl Group {
             Group::Hash => "@hash",
             Group::Set => "@set",
             Group::SortedSet => "@sortedset",
-            Group::Plan | Group::Job | Group::Action | Group::Worker | Group::Queue => "@jobs",
+            Group::Plan | Group::Job | Group::Action | Group::Worker | Group::Queue | Group::Webhook => "@jobs",
         })
     }
 }
@@ -401,6 +404,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::actions::COMMANDS,
         super::workers::COMMANDS,
         super::queues::COMMANDS,
+        super::webhooks::COMMANDS,
     ];
     TABLE.iter()
 }

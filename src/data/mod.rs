@@ -50,6 +50,8 @@ pub enum Touch {
     Worker(Bytes),
     /// An event was written.
     Events,
+    /// A webhook was changed.
+    Webhooks,
 }
 
 /// What the commands of a batch changed, collected for those who wait. It collects nothing while nobody does.

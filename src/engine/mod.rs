@@ -34,7 +34,7 @@ use crate::command::{
     Channels, Config, Flags, Message, Replies, Server, Session, Statistics, Tuning, Wait, Watches, lookup,
 };
 use crate::data::{Keyspace, Touched, keyspaces};
-use crate::jobs::Reported;
+use crate::jobs::{JobsView, Reported};
 use crate::storage::{self, Batch};
 use dispatch::Step;
 use waiters::{Parked, Waiters};
@@ -155,6 +155,7 @@ impl Engine {
             refusal: None,
             save_requested: false,
             reported: Reported::default(),
+            has_webhooks: JobsView { rows: batch, now }.has_webhooks()?,
             shutdown_requested: false,
             channels: Channels::default(),
             messages: Vec::new(),

@@ -23,6 +23,7 @@ pub(super) fn with_engine(test: impl FnOnce(&mut Bench<'_>)) {
         sweep_interval_ms: 1000,
         jobs: crate::jobs::Settings::default(),
         system: crate::command::System::NONE,
+        webhooks: crate::command::WebhookRules::default(),
     };
     let now = Millis(1_000_000);
     let engine = Engine::new(&mut batch, config, 1, now).unwrap();

@@ -56,7 +56,36 @@ pub enum Subject {
 const JOB: u8 = 1;
 const ACTION: u8 = 2;
 
+/// The kinds of events that webhooks choose among; their places are part of the row format of webhooks.
+pub const KINDS: [&str; 12] = [
+    "job.waiting",
+    "job.scheduled",
+    "job.pending",
+    "job.running",
+    "job.completed",
+    "job.failed",
+    "job.cancelled",
+    "action.submitted",
+    "action.running",
+    "action.completed",
+    "action.failed",
+    "action.cancelled",
+];
+
 impl Event {
+    /// Its place among [`KINDS`]: of a job the status that it entered, of an action that or the submit.
+    #[must_use]
+    pub fn kind(&self) -> usize {
+        match (&self.subject, self.from, self.to) {
+            (Subject::Job { .. }, ..) => self.to as usize,
+            (Subject::Action(_), None, _) => 7,
+            (Subject::Action(_), _, Status::Completed) => 9,
+            (Subject::Action(_), _, Status::Failed) => 10,
+            (Subject::Action(_), _, Status::Cancelled) => 11,
+            (Subject::Action(_), ..) => 8,
+        }
+    }
+
     fn encode(&self) -> Bytes {
         let mut out = Writer::new(VERSION);
         out.number(self.at.0);
@@ -187,6 +216,23 @@ impl Jobs<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kinds_are_named_after_the_statuses() {
+        let id = Id::parse("id", b"x").unwrap();
+        let name = |subject: &Subject, from, to| {
+            KINDS[Event { at: Millis(1), from, to, queue: id.clone(), subject: subject.clone() }.kind()]
+        };
+        let job = Subject::Job { id: id.clone(), reason: Reason::None, epoch: 0 };
+        let action = Subject::Action(id.clone());
+        for status in Status::ALL {
+            assert_eq!(name(&job, None, status), format!("job.{}", status.name()));
+        }
+        assert_eq!(name(&action, None, Status::Running), "action.submitted");
+        for to in [Status::Running, Status::Completed, Status::Failed, Status::Cancelled] {
+            assert_eq!(name(&action, Some(Status::Running), to), format!("action.{}", to.name()));
+        }
+    }
 
     #[test]
     fn rows_round_trip_and_unknown_bytes_are_corrupt() {

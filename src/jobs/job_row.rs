@@ -246,7 +246,8 @@ fn decode_body(from: &mut Reader<'_>) -> Result<Body> {
     }
 }
 
-fn decode_backoff(from: &mut Reader<'_>) -> Result<Backoff> {
+/// Reads what `Backoff::write` wrote of one that is not the default.
+pub(super) fn decode_backoff(from: &mut Reader<'_>) -> Result<Backoff> {
     let kind = from.byte()?;
     let count = from.number()?;
     let mut numbers = Vec::new();

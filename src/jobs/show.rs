@@ -5,16 +5,15 @@ use crate::jobs::actions::{Action, Cancelling, SHOWN_JOBS, Submitted};
 use crate::jobs::body::Part;
 use crate::jobs::bulk::{Preview, Progress};
 use crate::jobs::error::Result;
-use crate::jobs::events::{Event, Subject};
 use crate::jobs::job::{Body, Job, Status, Work};
 use crate::jobs::workers::{Tidings, Worker};
 use crate::jobs::{Id, JobsView, Settings, Stream, plan_store, time};
 
 /// A JSON object, built field by field.
-struct Json(String);
+pub(super) struct Json(String);
 
 impl Json {
-    fn new() -> Json {
+    pub(super) fn new() -> Json {
         Json(String::from("{"))
     }
 
@@ -28,31 +27,31 @@ impl Json {
     }
 
     /// A value that is JSON already.
-    fn raw(&mut self, name: &str, json: &str) {
+    pub(super) fn raw(&mut self, name: &str, json: &str) {
         self.name(name);
         self.0.push_str(json);
     }
 
-    fn text(&mut self, name: &str, text: &str) {
+    pub(super) fn text(&mut self, name: &str, text: &str) {
         self.raw(name, &quoted(text));
     }
 
-    fn number(&mut self, name: &str, value: impl Into<u64>) {
+    pub(super) fn number(&mut self, name: &str, value: impl Into<u64>) {
         self.raw(name, &value.into().to_string());
     }
 
-    fn time(&mut self, name: &str, at: Option<Millis>) {
+    pub(super) fn time(&mut self, name: &str, at: Option<Millis>) {
         if let Some(at) = at {
             self.text(name, &time::rfc3339(at));
         }
     }
 
-    fn texts<S: AsRef<str>>(&mut self, name: &str, texts: &[S]) {
+    pub(super) fn texts<S: AsRef<str>>(&mut self, name: &str, texts: &[S]) {
         let texts: Vec<String> = texts.iter().map(|text| quoted(text.as_ref())).collect();
         self.raw(name, &format!("[{}]", texts.join(",")));
     }
 
-    fn finish(mut self) -> String {
+    pub(super) fn finish(mut self) -> String {
         self.0.push('}');
         self.0
     }
@@ -334,34 +333,6 @@ pub fn cancelled_json(job: &Job) -> String {
     out.text("status", job.status.name());
     out.raw("cancelling", if job.cancelling { "true" } else { "false" });
     out.finish()
-}
-
-/// An event as EVENTS.READ answers it.
-#[must_use]
-pub fn event_json(number: u64, event: &Event) -> String {
-    let mut out = Json::new();
-    put_event(&mut out, number, event);
-    out.finish()
-}
-
-fn put_event(out: &mut Json, number: u64, event: &Event) {
-    out.number("seq", number);
-    out.time("at", Some(event.at));
-    match &event.subject {
-        Subject::Job { id, .. } => out.text("job_id", id),
-        Subject::Action(id) => out.text("action_id", id),
-    }
-    out.text("queue", &event.queue);
-    if let Some(from) = event.from {
-        out.text("from", from.name());
-    }
-    out.text("to", event.to.name());
-    if let Subject::Job { reason, epoch, .. } = &event.subject {
-        if let Some(reason) = reason.name() {
-            out.text("reason", reason);
-        }
-        out.number("epoch", *epoch);
-    }
 }
 
 /// How far a change of many jobs has come.

@@ -12,7 +12,7 @@ use crate::command::Config;
 use crate::engine::{Engine, HeavyRead, Input, Output};
 use crate::server::inbox::Inbox;
 use crate::server::process::Process;
-use crate::server::start_engine;
+use crate::server::{start_engine, webhooks};
 use crate::storage::{Db, Pace, WriteSet};
 use crate::wall_clock::WallClock;
 
@@ -50,6 +50,8 @@ pub(super) struct Core {
     held: Vec<Input>,
     /// Large reads under way on other threads.
     reading: Rc<Cell<usize>>,
+    /// The deliveries of webhooks have begun.
+    delivers: bool,
     process: Process,
 }
 
@@ -65,6 +67,7 @@ impl Core {
             last_busy: Instant::now(),
             held: Vec::new(),
             reading: Rc::default(),
+            delivers: false,
             process: Process::default(),
         })
     }
@@ -204,6 +207,10 @@ impl Core {
         }
         if self.engine.has_heavy() {
             self.start_heavy(inbox)?;
+        }
+        if self.engine.server().has_webhooks && !self.delivers {
+            webhooks::start(inbox)?;
+            self.delivers = true;
         }
         if self.engine.server().shutdown_requested {
             inbox.stop();

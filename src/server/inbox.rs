@@ -88,10 +88,22 @@ impl Mailbox {
 impl Inbox {
     /// Tells of a new connection.
     pub(super) fn open(&self, address: String, authenticated: bool) -> ConnId {
+        self.open_session(|conn| Session::new(conn, address, authenticated))
+    }
+
+    /// Tells of a new connection of the server to itself.
+    pub(super) fn open_own(&self, name: &'static str) -> ConnId {
+        self.open_session(|conn| {
+            let session = Session::new(conn, "internal:0".to_owned(), true);
+            Session { is_own: true, name: name.into(), ..session }
+        })
+    }
+
+    fn open_session(&self, session: impl FnOnce(ConnId) -> Session) -> ConnId {
         let conn = self.0.last_conn.get() + 1;
         self.0.last_conn.set(conn);
         self.0.mailboxes.borrow_mut().insert(conn, Mailbox::default());
-        self.push(Input::Open(Session::new(conn, address, authenticated)));
+        self.push(Input::Open(session(conn)));
         conn
     }
 

@@ -11,6 +11,7 @@ mod listen;
 pub mod lock;
 mod memory;
 mod process;
+mod webhooks;
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::runtime::LocalOptions;
 
-use crate::command::{Config, System};
+use crate::command::{Config, System, WebhookRules};
 use crate::engine::Engine;
 use crate::jobs::Settings;
 use crate::storage::{self, Db};
@@ -52,6 +53,14 @@ pub struct Options {
     pub accept_clock: bool,
     /// Names and values that CONFIG GET shows.
     pub parameters: Vec<(String, String)>,
+    /// Where webhooks may be sent.
+    pub webhooks: WebhookRules,
+}
+
+/// Why nothing can be sent to `https` addresses from this machine; `None` where it can.
+#[must_use]
+pub fn https_refusal() -> Option<&'static str> {
+    webhooks::https_refusal()
 }
 
 /// Runs the server until `shutdown` resolves or a client asks for it. `ready` is called with the addresses once
@@ -89,6 +98,7 @@ async fn serve(
         parameters: options.parameters.clone(),
         sweep_interval_ms: options.sweep_interval_ms,
         jobs: options.jobs,
+        webhooks: options.webhooks.clone(),
         system: System { nanos: process::nanos, secret: |bytes| getrandom::fill(bytes).is_ok() },
     };
     let core = core::Core::new(db, config, clock)?;

@@ -53,11 +53,13 @@ pub enum Table {
     Counts = 20,
     /// (id u64, index i64 order-preserving) → (): where a list has no element between others.
     Holes = 21,
+    /// webhook id → webhook record, with its place among the events.
+    Webhooks = 22,
 }
 
 impl Table {
     /// Every table, in the order of its number.
-    pub const ALL: [Table; 22] = [
+    pub const ALL: [Table; 23] = [
         Table::Meta,
         Table::Keys,
         Table::Blobs,
@@ -80,6 +82,7 @@ impl Table {
         Table::Events,
         Table::Counts,
         Table::Holes,
+        Table::Webhooks,
     ];
 
     /// How many tables there are.
@@ -111,6 +114,7 @@ impl Table {
             Table::Events => "events",
             Table::Counts => "counts",
             Table::Holes => "holes",
+            Table::Webhooks => "webhooks",
         }
     }
 
