@@ -17,6 +17,7 @@ use crate::jobs::repeats::Repeat;
 use crate::jobs::rows::{EXPANSION, Timer, dependent_key, tenant_key, timer_key, turn_key};
 use crate::jobs::state::{index_rows, may_follow};
 use crate::jobs::tenants::{Share, Tenant};
+use crate::jobs::webhooks::MAX_WEBHOOKS;
 use crate::jobs::{Counts, Id, JobsView};
 use crate::storage::{Result, Rows, Table, tables};
 
@@ -36,6 +37,7 @@ pub fn check(rows: &dyn Rows) -> crate::jobs::Result<Vec<String>> {
     check_events(rows, &jobs, &mut wrong)?;
     jobs.values().for_each(|job| check_job(job, &mut wrong));
     check_data(rows, &jobs, &mut wrong)?;
+    check_webhooks(&view, &mut wrong)?;
     Ok(wrong)
 }
 
@@ -337,6 +339,27 @@ fn follows(before: Option<&Event>, event: &Event) -> bool {
                 }
             },
         }
+}
+
+/// A webhook stands at an event that is there or is the next one, and what it says of its tries fits together.
+fn check_webhooks(view: &JobsView<'_>, wrong: &mut Vec<String>) -> crate::jobs::Result<()> {
+    let (next, webhooks) = (view.next_event()?, view.webhooks()?);
+    if webhooks.len() > MAX_WEBHOOKS {
+        wrong.push(format!("there are {} webhooks", webhooks.len()));
+    }
+    for (id, webhook) in webhooks {
+        let rules = [
+            (webhook.cursor >= 1 && webhook.cursor <= next, "a place outside the feed"),
+            ((webhook.tries > 0) == webhook.retry_at.is_some(), "tries and no retry, or a retry and no tries"),
+            (webhook.tries < webhook.terms.max_attempts, "attempts used up and not given up"),
+            (webhook.tries == 0 || webhook.cursor < next, "tries of an event that is still to come"),
+            (webhook.delivered + webhook.given_up + webhook.passed_over < next, "more events than there were"),
+        ];
+        wrong.extend(
+            rules.iter().filter(|(holds, _)| !holds).map(|(_, what)| format!("webhook {id} has {what}: {webhook:?}")),
+        );
+    }
+    Ok(())
 }
 
 /// What holds within a record.

@@ -513,3 +513,4 @@ mod conditions;
 mod costs;
 mod queues;
 mod random;
+mod webhooks;

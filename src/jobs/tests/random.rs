@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
+use crate::jobs::deliveries::{Delivery, Outcome};
 use crate::jobs::submit::Submitted;
+use crate::jobs::webhooks::Terms;
 
 /// What happens next; the numbers choose among the jobs, workers and queues that there are.
 #[derive(Debug, Clone)]
@@ -34,6 +36,9 @@ enum Step {
     Unregister(u8),
     Pause(bool),
     Limit { concurrency: u64, of_key: u64, rate: u64 },
+    PutWebhook { id: u8, terms: usize },
+    ChangeWebhook { id: u8, how: u8 },
+    Deliver(u8),
     Disconnect,
     Pass(u64),
     Restart,
@@ -60,6 +65,11 @@ const ACTIONS: [&str; 4] = [
     r#""max_parallel":2,"retention_ms":100000"#,
     r#""max_failures":1,"on_complete":{"plan_id":"p","input":{"x":3}},"on_failure":{"plan_id":"q"}"#,
     r#""max_parallel":1,"delay_ms":3000,"on_success":{"plan_id":"q","input":{}},"retention_ms":0"#,
+];
+
+const WEBHOOKS: [&str; 2] = [
+    r#"{"url":"http://a/","events":["job.completed","action.*"],"max_attempts":2}"#,
+    r#"{"url":"http://a/","events":["*"],"queue":"other","secret":"0123456789abcdef","backoff":{"type":"fixed","ms":0}}"#,
 ];
 
 fn steps() -> impl Strategy<Value = Step> {
@@ -90,6 +100,9 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Pause),
         1 => (0..4_u64, 0..3_u64, 0..3_u64)
             .prop_map(|(concurrency, of_key, rate)| Step::Limit { concurrency, of_key, rate }),
+        1 => (0..2_u8, 0..WEBHOOKS.len()).prop_map(|(id, terms)| Step::PutWebhook { id, terms }),
+        1 => (0..2_u8, 0..3_u8).prop_map(|(id, how)| Step::ChangeWebhook { id, how }),
+        3 => (0..4_u8).prop_map(Step::Deliver),
         1 => Just(Step::Disconnect),
         4 => prop_oneof![Just(1_u64), 500..40_000_u64, Just(8 * 86_400_000)].prop_map(Step::Pass),
         1 => Just(Step::Restart),
@@ -170,6 +183,18 @@ impl Bench<'_> {
                 let limits = Limits { concurrency: bound(*concurrency), key_concurrency: bound(*of_key), rate };
                 self.command(|jobs| jobs.limit_queue(&id("ready"), limits)).unwrap();
             }
+            Step::PutWebhook { id: n, terms } => {
+                let terms = Terms::parse(WEBHOOKS[*terms].as_bytes()).unwrap();
+                self.command(|jobs| jobs.put_webhook(&id(&format!("h{n}")), &terms)).unwrap();
+            }
+            Step::ChangeWebhook { id: n, how } => {
+                let webhook = format!("h{n}").into_bytes();
+                drop(self.command(|jobs| match how {
+                    0 => jobs.delete_webhook(&webhook),
+                    how => jobs.pause_webhook(&webhook, *how == 1),
+                }));
+            }
+            Step::Deliver(how) => self.deliver(*how),
             Step::Disconnect => self.connections.clear(),
             Step::Restart => {
                 self.connections.clear();
@@ -210,6 +235,28 @@ impl Bench<'_> {
             Step::Extend(n) => self.report(&chosen(*n), |jobs, job, epoch| jobs.extend(job, epoch, 60_000)),
             Step::Append(n) => {
                 self.report(&chosen(*n), |jobs, job, epoch| jobs.append(job, epoch, Stream::Stdout, 1, b"some output"));
+            }
+        }
+    }
+
+    /// Makes what deliveries are due: each is of an event that the webhook wants and was not told of.
+    fn deliver(&mut self, how: u8) {
+        let due = self.command(|jobs| jobs.due_deliveries(&|_| false, &|_| true)).unwrap();
+        for delivery in due.deliveries {
+            let before = self.jobs().view().need_webhook(delivery.webhook.as_bytes()).unwrap();
+            assert!(before.terms.events().contains(&delivery.kind) && delivery.seq >= before.cursor, "{delivery:?}");
+            let outcome = match how {
+                0 => Outcome::Failed("no".to_owned()),
+                1 => Outcome::Gone,
+                _ => Outcome::Delivered,
+            };
+            let Delivery { webhook, version, seq, .. } = &delivery;
+            for _ in 0..2 {
+                self.command(|jobs| jobs.delivered(webhook, *version, *seq, &outcome)).unwrap();
+            }
+            let after = self.jobs().view().need_webhook(webhook.as_bytes()).unwrap();
+            if outcome == Outcome::Delivered {
+                assert_eq!((after.cursor, after.delivered), (seq + 1, before.delivered + 1), "it counts once");
             }
         }
     }
