@@ -21,6 +21,7 @@ mod run;
 mod serve;
 mod signals;
 mod table;
+mod webhook;
 mod worker;
 
 use std::process::ExitCode;
@@ -59,6 +60,8 @@ enum Command {
     Job(job::JobArgs),
     /// Look at queues, pause and purge them.
     Queue(queue::QueueArgs),
+    /// Tell web servers of what happens to jobs and actions.
+    Webhook(webhook::WebhookArgs),
     /// Ask whether the server is there.
     Ping(ping::PingArgs),
     /// Put load on a server and measure it.
@@ -91,6 +94,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Action(args)) => block_on(action::run(&args)),
         Some(Command::Job(args)) => block_on(job::run(&args)),
         Some(Command::Queue(args)) => block_on(queue::run(&args)),
+        Some(Command::Webhook(args)) => block_on(webhook::run(&args)),
         Some(Command::Ping(args)) => block_on(ping::run(&args)),
         Some(Command::Bench(args)) => block_on(bench::run(&args)),
         Some(Command::Recover(args)) => recover::run(&args).map(|()| ExitCode::SUCCESS),

@@ -45,8 +45,9 @@ impl Engine {
         now: Millis,
         woken_by: Option<&Touch>,
     ) -> storage::Result<Step> {
-        self.server.facts.clients = self.sessions.len();
-        self.server.facts.blocked = self.waiters.len();
+        let own_waits = self.own.is_some_and(|own| self.waiters.is_waiting(own));
+        self.server.facts.clients = self.sessions.len() - usize::from(self.own.is_some());
+        self.server.facts.blocked = self.waiters.len() - usize::from(own_waits);
         let keyspaces_before = self.server.keyspaces;
         self.want_touches();
         let Some(session) = self.sessions.get_mut(&unit.conn) else { return Ok(Step::Reply(Reply::Null)) };

@@ -122,6 +122,8 @@ pub enum Output {
 /// The engine.
 pub struct Engine {
     sessions: HashMap<ConnId, Session>,
+    /// The server's own connection, which is no client.
+    own: Option<ConnId>,
     server: Server,
     waiters: Waiters,
     touched: Touched,
@@ -167,6 +169,7 @@ impl Engine {
         };
         Ok(Engine {
             sessions: HashMap::new(),
+            own: None,
             server,
             waiters: Waiters::default(),
             touched: Touched::default(),
@@ -190,7 +193,11 @@ impl Engine {
             Input::Open(mut session) => {
                 session.opened = now;
                 session.jobs.heard = now;
-                self.server.facts.connections_received += 1;
+                if session.is_own {
+                    self.own = Some(session.id);
+                } else {
+                    self.server.facts.connections_received += 1;
+                }
                 self.sessions.insert(session.id, session);
             }
             Input::Unit(unit) => {
@@ -216,6 +223,7 @@ impl Engine {
                 self.server.channels.leave(conn);
                 self.server.monitors.remove(&conn);
                 self.sessions.remove(&conn);
+                self.own = self.own.filter(|own| *own != conn);
             }
         }
         self.run_ready(batch, now)

@@ -85,6 +85,7 @@ impl Core {
             let pace = self.db.pace();
             self.hand_in_held(inbox);
             let result = self.run_batch(inbox).await;
+            self.start_deliveries(inbox);
             if let Some(reason) = inbox.failure() {
                 self.db.stop(&reason);
             }
@@ -101,6 +102,16 @@ impl Core {
             }
             if pace == Pace::Slow {
                 tokio::time::sleep(SLOWED).await;
+            }
+        }
+    }
+
+    /// Starts the deliveries of webhooks with the first that there is.
+    fn start_deliveries(&mut self, inbox: &Inbox) {
+        if self.engine.server().has_webhooks && !self.delivers {
+            self.delivers = true;
+            if let Err(error) = webhooks::start(inbox) {
+                tracing::error!(%error, "webhooks are not delivered: there is no thread for them");
             }
         }
     }
@@ -207,10 +218,6 @@ impl Core {
         }
         if self.engine.has_heavy() {
             self.start_heavy(inbox)?;
-        }
-        if self.engine.server().has_webhooks && !self.delivers {
-            webhooks::start(inbox)?;
-            self.delivers = true;
         }
         if self.engine.server().shutdown_requested {
             inbox.stop();

@@ -34,7 +34,12 @@ impl Server {
 
     /// `agq` over the store in a folder.
     pub(crate) fn agq_in(dir: &Path, more: &[&str]) -> Server {
-        let mut child = Server::command(dir, more).spawn().unwrap();
+        Server::start(&mut Server::command(dir, more), dir)
+    }
+
+    /// Starts a command of [`Server::command`].
+    pub(crate) fn start(command: &mut Command, dir: &Path) -> Server {
+        let mut child = command.spawn().unwrap();
         let output = BufReader::new(child.stderr.take().unwrap());
         let log = wait_for_line(output, "ready");
         Server { child, socket: dir.join(SOCKET), log, _dir: None }
