@@ -23,12 +23,8 @@ pub(super) struct Background {
 }
 
 impl Background {
-    /// When there is something to do next: at once, where nobody has looked at the store yet. After a start something may
-    /// be due before the first client comes.
+    /// When there is something to do next.
     pub(super) fn next(&self) -> Option<Millis> {
-        if !self.planned {
-            return Some(Millis(0));
-        }
         [self.next_sweep, self.next_trash, self.next_job].into_iter().flatten().min()
     }
 }

@@ -13,24 +13,20 @@ pub(super) struct Bench<'a> {
     pub(super) now: Millis,
 }
 
-fn config() -> Config {
-    Config {
+pub(super) fn with_engine(test: impl FnOnce(&mut Bench<'_>)) {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(&Options::new(dir.path())).unwrap();
+    let mut batch = db.batch().unwrap();
+    let config = Config {
         key: None,
         parameters: Vec::new(),
         sweep_interval_ms: 1000,
         jobs: crate::jobs::Settings::default(),
         system: crate::command::System::NONE,
         webhooks: crate::command::WebhookRules::default(),
-    }
-}
-
-pub(super) fn with_engine(test: impl FnOnce(&mut Bench<'_>)) {
-    let dir = tempfile::tempdir().unwrap();
-    let db = Db::open(&Options::new(dir.path())).unwrap();
-    let mut batch = db.batch().unwrap();
+    };
     let now = Millis(1_000_000);
-    let mut engine = Engine::new(&mut batch, config(), 1, now).unwrap();
-    engine.tick(&mut batch, now, true).unwrap();
+    let engine = Engine::new(&mut batch, config, 1, now).unwrap();
     test(&mut Bench { engine, batch, now });
 }
 
@@ -248,17 +244,5 @@ fn a_connection_is_heard_when_it_sends_and_not_when_its_parked_command_is_tried_
         assert_eq!(bench.finished(), replies(&[(2, "$1|k|")]));
         assert_eq!(bench.engine.waiters.len(), 1);
         assert_eq!(bench.engine.sessions[&1].jobs.heard, heard);
-    });
-}
-
-#[test]
-fn what_is_due_after_a_start_needs_no_client_to_come() {
-    with_engine(|bench| {
-        bench.open(1);
-        bench.send(1, &[r#"JOB.SUBMIT {"kind":"k","delay_ms":5}"#]);
-        bench.engine = Engine::new(&mut bench.batch, config(), 1, bench.now).unwrap();
-        assert_eq!(bench.engine.next_deadline(), Some(Millis(0)));
-        bench.engine.tick(&mut bench.batch, bench.now, true).unwrap();
-        assert_eq!(bench.engine.next_deadline(), Some(bench.now.plus(5)));
     });
 }

@@ -75,6 +75,8 @@ impl Core {
     /// Runs until asked to stop; returns itself to be closed once the last replies are out.
     pub(super) async fn run(mut self, inbox: &Inbox) -> Core {
         self.db.on_wake(inbox.waker());
+        // The first turn finds out what is due, and whether there are webhooks, before any client comes.
+        inbox.waker()();
         loop {
             self.hand_in_held(inbox);
             if inbox.is_empty() && !(inbox.is_stopping() && self.owes_nothing()) {

@@ -109,8 +109,8 @@ impl Deliverer {
             }
             let looked_at = Instant::now();
             link.send(&self.claim()).await?;
-            let reply = tokio::select! {
-                reply = link.receive() => reply?,
+            let (reply, was_woken) = tokio::select! {
+                reply = link.receive() => (reply?, true),
                 Some(ended) = self.under_way.join_next_with_id() => {
                     self.note(ended);
                     // The claim gives way to what comes behind it.
@@ -118,11 +118,11 @@ impl Deliverer {
                     link.send(&report(ticket, outcome)).await?;
                     let reply = link.receive().await?;
                     self.take_report_reply(link).await?;
-                    reply
+                    (reply, false)
                 }
             };
             match link::deliveries(reply) {
-                Ok(deliveries) if deliveries.is_empty() && self.ended.is_empty() => {
+                Ok(deliveries) if deliveries.is_empty() && was_woken => {
                     tokio::time::sleep(PACE.saturating_sub(looked_at.elapsed())).await;
                 }
                 Ok(deliveries) => deliveries.into_iter().for_each(|delivery| self.start(delivery)),

@@ -10,7 +10,7 @@ use agq_resp::{Reply, ReplyDecoder, ReplyLimits, Request};
 use bytes::BytesMut;
 
 use crate::clock::Millis;
-use crate::command::{Config, Session, System};
+use crate::command::{Config, Session, System, WebhookRules};
 use crate::engine::model_tests::compare::{compare, learn, retried};
 use crate::engine::model_tests::reference::{
     Action, ActionSubmission, Answer, Claim, Job, LEASE_MS, Model, No, Submission, Takes, Terms, Work,
@@ -71,6 +71,7 @@ fn start(db: &mut Db, seed: u64, now: Millis) -> Engine {
         sweep_interval_ms: 30_000,
         jobs: Settings::default(),
         system: System::NONE,
+        webhooks: WebhookRules::default(),
     };
     let mut batch = db.batch().unwrap();
     let mut engine = Engine::new(&mut batch, config, seed, now).unwrap();
