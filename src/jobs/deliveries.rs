@@ -23,8 +23,8 @@ const LOOKED_AT: usize = if cfg!(test) { 4 } else { 256 };
 const LAG_EVENTS: u64 = if cfg!(test) { 2 } else { 64 };
 /// … or so long: well before what it has passed is removed, and would be taken for missed.
 const LAG_MS: u64 = 60_000;
-/// The most bytes that are kept of what went wrong.
-const ERROR_BYTES: usize = 300;
+/// The most characters that are kept of what went wrong.
+const ERROR_CHARS: usize = 300;
 
 /// A delivery to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,8 +195,7 @@ impl Jobs<'_, '_> {
                 webhook.forget_tries();
             }
             Outcome::Failed(why) => {
-                let end = why.floor_char_boundary(ERROR_BYTES);
-                webhook.last_error = Some((self.now, why[..end].to_owned()));
+                webhook.last_error = Some((self.now, why.chars().take(ERROR_CHARS).collect()));
                 webhook.tries += 1;
                 webhook.retry_at = Some(self.now.plus(webhook.terms.backoff.wait_ms(webhook.tries, self.random)));
                 if webhook.tries >= webhook.terms.max_attempts {
