@@ -114,7 +114,8 @@ impl Deliverer {
                 Some(ended) = self.under_way.join_next_with_id() => {
                     self.note(ended);
                     // The claim gives way to what comes behind it.
-                    let Some((ticket, outcome)) = self.ended.last() else { continue };
+                    let unknown = || io::Error::other("a delivery ended that nobody began");
+                    let (ticket, outcome) = self.ended.last().ok_or_else(unknown)?;
                     link.send(&report(ticket, outcome)).await?;
                     let reply = link.receive().await?;
                     self.take_report_reply(link).await?;
