@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::clock::Millis;
 use crate::data::keys::meta_number;
 use crate::jobs::actions::Cancelling;
+use crate::jobs::body::Part;
 use crate::jobs::error::Result;
 use crate::jobs::job::{Job, Lease, Reason, Status};
 use crate::jobs::lanes::{Able, Lane, Takes, Waiting};
@@ -207,6 +208,7 @@ impl Jobs<'_, '_> {
             self.clear_output(&job.id)?;
             job.has_output = false;
         }
+        self.set_body(&mut job, Part::Progress, None)?;
         let claim = self.next_number()?;
         job.lease = Some(self.lease(&job, lease_ms, claim, list_connection));
         self.write(Some(&old), &job)?;

@@ -48,6 +48,7 @@ pub mod terms;
 mod tests;
 pub mod time;
 pub mod timers;
+pub mod update;
 pub mod workers;
 
 use crate::clock::Millis;
@@ -67,6 +68,8 @@ pub use output::Stream;
 pub use queue::{Counts, PRIVATE_PREFIX, Queue, queue_name};
 pub use state::{TRANSITIONS, Transition};
 pub use submit::Submit;
+pub use terms::MAX_DELAY_MS;
+pub use update::Update;
 
 /// What the operator chose for jobs; does not change while the server runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
