@@ -8,7 +8,6 @@ use bytes::Bytes;
 use crate::clock::Millis;
 use crate::data::keys::meta_number;
 use crate::jobs::actions::Cancelling;
-use crate::jobs::body::Part;
 use crate::jobs::error::Result;
 use crate::jobs::job::{Job, Lease, Reason, Status};
 use crate::jobs::lanes::{Able, Lane, Takes, Waiting};
@@ -204,11 +203,9 @@ impl Jobs<'_, '_> {
             // Only list claims are abandoned, and only those in a row count.
             job.abandons = 0;
         }
-        if job.has_output {
-            self.clear_output(&job.id)?;
-            job.has_output = false;
+        if job.has_output || job.progress.is_some() {
+            self.begin_again(&old, &mut job, list_connection != 0)?;
         }
-        self.set_body(&mut job, Part::Progress, None)?;
         let claim = self.next_number()?;
         job.lease = Some(self.lease(&job, lease_ms, claim, list_connection));
         self.write(Some(&old), &job)?;

@@ -4,6 +4,7 @@
 //! Rows of `job_data`: (job, stream) → totals; (job, stream, n u32) → `[task u32][bytes]`. `n` ascends; a chunk is
 //! filled up to [`CHUNK_BYTES`] before the next begins, so that a job that writes byte by byte has few rows.
 
+use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
@@ -177,7 +178,7 @@ impl Jobs<'_, '_> {
         totals.written += piece.len() as u64;
         totals.kept += piece.len() as u64;
         let half = self.settings.max_output / 2;
-        let in_head = totals.head_end == totals.next;
+        let in_head = totals.head_end == totals.next && !totals.truncated();
         // The last chunk grows while it is short and of the same task; the head's last one only while the head does.
         let last = totals.next.checked_sub(1).filter(|last| in_head || *last >= totals.tail);
         let last = match last {
@@ -207,12 +208,45 @@ impl Jobs<'_, '_> {
     fn drop_middle(&mut self, id: &Id, stream: Stream, totals: &mut Totals) -> Result<()> {
         while totals.kept > self.settings.max_output && totals.tail + 1 < totals.next {
             let key = chunk_key(id, stream, totals.tail);
-            let Some(chunk) = self.batch.get(Table::JobData, &key)? else { break };
-            totals.kept -= split_chunk(&chunk)?.1.len() as u64;
             totals.tail += 1;
+            // What tasks that run again wrote before is gone already.
+            let Some(chunk) = self.batch.get(Table::JobData, &key)? else { continue };
+            totals.kept -= split_chunk(&chunk)?.1.len() as u64;
             self.batch.remove(Table::JobData, key)?;
         }
         Ok(())
+    }
+
+    /// Removes from a stream what all tasks wrote but those that `wrote` names, each with how many bytes it wrote, as
+    /// far as that is known. Returns true when something is left.
+    pub(super) fn keep_output(&mut self, id: &Id, stream: Stream, wrote: &BTreeMap<u32, u64>) -> Result<bool> {
+        let old = self.view().output_totals(id, stream)?;
+        let (mut kept, mut removed) = (BTreeMap::<u32, u64>::new(), Vec::new());
+        let (from, to) = (chunk_key(id, stream, 0), chunk_key(id, stream, u32::MAX));
+        let mut failed = None;
+        self.batch.scan(Table::JobData, Bound::Included(&from), Bound::Included(&to), false, &mut |key, chunk| {
+            match split_chunk(chunk) {
+                Ok((task, bytes)) if wrote.contains_key(&task) => *kept.entry(task).or_default() += bytes.len() as u64,
+                Ok(_) => removed.push(Bytes::copy_from_slice(key)),
+                Err(error) => failed = Some(error),
+            }
+            if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        failed.map_or(Ok(()), Err)?;
+        for key in removed {
+            self.batch.remove(Table::JobData, key)?;
+        }
+        // Of what was dropped from the middle, so much is theirs.
+        let missing = wrote.iter().map(|(task, bytes)| bytes.saturating_sub(kept.get(task).copied().unwrap_or(0)));
+        let dropped = missing.fold(0, u64::saturating_add).min(old.written - old.kept);
+        let kept: u64 = kept.values().sum();
+        let (key, written) = (data_key(id, &[stream as u8]), kept + dropped);
+        if written == 0 {
+            self.batch.remove(Table::JobData, key)?;
+        } else {
+            self.batch.put(Table::JobData, key, Totals { written, kept, ..old }.encode())?;
+        }
+        Ok(written > 0)
     }
 
     /// Removes the output of earlier attempts.

@@ -154,6 +154,8 @@ impl JobsView<'_> {
             out.texts("labels", &job.labels);
         }
         self.put_body(&mut out, "meta", job, Part::Meta, Detail::Whole)?;
+        // Of an earlier attempt: what this one goes on from.
+        self.put_body(&mut out, "progress", job, Part::Progress, Detail::Whole)?;
         Ok(out.finish())
     }
 

@@ -41,7 +41,7 @@ enum Step {
     Restart,
 }
 
-const JOBS: [&str; 13] = [
+const JOBS: [&str; 14] = [
     r#"{"kind":"a"}"#,
     r#"{"kind":"a","priority":9,"attempts":2,"max_losses":1,"retention_ms":0}"#,
     r#"{"kind":"a","delay_ms":40000,"timeout_ms":20000}"#,
@@ -54,6 +54,8 @@ const JOBS: [&str; 13] = [
     r#"{"kind":"a","unique_key":"u","on_conflict":"replace"}"#,
     r#"{"kind":"a","unique_key":"u","delay_ms":3000}"#,
     r#"{"kind":"a","idempotency_key":"i"}"#,
+    r#"{"plan":{"idempotent_tasks":true,"tasks":[{"task_number":1,"command":"true"},
+        {"task_number":2,"command":"true","needs":[]},{"task_number":3,"command":"cat","input_from_task":2}]},"attempts":3}"#,
     r#"{"kind":"b","expires_at":1800000090000,"payload":[1,2,3]}"#,
 ];
 
