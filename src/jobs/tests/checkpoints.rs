@@ -74,6 +74,25 @@ fn an_attempt_goes_on_where_the_one_before_was_and_keeps_what_it_wrote() {
 }
 
 #[test]
+fn who_watches_a_job_sees_progress_of_the_same_length_change() {
+    with_bench(|bench| {
+        let job = bench.submit(r#"{"kind":"a"}"#);
+        bench.claim("w");
+        let mut stamps = Vec::new();
+        for letter in ["x", "y"] {
+            let progress = format!("\"{}\"", letter.repeat(1_000));
+            bench.command(|jobs| jobs.progress(job.as_bytes(), 1, progress.as_bytes())).unwrap();
+            stamps.push(bench.jobs().view().job_stamp(&job).unwrap());
+        }
+        assert_ne!(stamps[0], stamps[1]);
+        let error = bench.command(|jobs| jobs.progress(job.as_bytes(), 1, &[b'0'; MAX_BODY_BYTES + 1]));
+        let error = error.unwrap_err().to_string();
+        assert_eq!(error, "ERR progress has 1048577 bytes, at most 1048576 are taken");
+        bench.assert_sound();
+    });
+}
+
+#[test]
 fn without_idempotent_tasks_and_for_list_workers_an_attempt_begins_anew() {
     with_bench(|bench| {
         for (more, by_list) in [("", false), (r#""idempotent_tasks":true,"#, true)] {
