@@ -135,6 +135,7 @@ fn print_plan(plan: &serde_json::Value) -> anyhow::Result<()> {
     let mut table = Table::new(&[
         ("task", Align::Right),
         ("stdin", Align::Right),
+        ("needs", Align::Left),
         ("timeout", Align::Right),
         ("command", Align::Left),
     ]);
@@ -142,7 +143,10 @@ fn print_plan(plan: &serde_json::Value) -> anyhow::Result<()> {
         let words = std::iter::once(&task["command"]).chain(task["args"].as_array().into_iter().flatten());
         let words: Vec<&str> = words.filter_map(serde_json::Value::as_str).collect();
         let command = words.join(" ");
-        table.row([cell(task, "task_number"), cell(task, "input_from_task"), cell(task, "timeout_secs"), command]);
+        let needs = task["needs"].as_array().into_iter().flatten().map(serde_json::Value::to_string);
+        let needs = needs.collect::<Vec<_>>().join(",");
+        let (number, stdin) = (cell(task, "task_number"), cell(task, "input_from_task"));
+        table.row([number, stdin, needs, cell(task, "timeout_secs"), command]);
     }
     table.print()
 }
