@@ -41,7 +41,7 @@ pub struct Connection {
     pub heard: Millis,
     held: BTreeMap<Id, Claim>,
     /// What it claimed with JOB.CLAIM and has not reported, each with its epoch.
-    claimed: Recent<u64>,
+    claimed: Box<Recent<u64>>,
 }
 
 /// Jobs with something that is remembered of each, up to a number: the oldest are forgotten.

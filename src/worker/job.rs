@@ -113,7 +113,7 @@ pub(super) async fn run(
     }
     let (stop, _) = watch::channel(None);
     let run = Run { setting, spools, report, results, waiting, running: JoinSet::new(), stop };
-    let outcome = run.to_the_end(halt).await;
+    let outcome = run.complete(halt).await;
     if let Some(temp_dir) = temp_dir {
         temp_dir.remove().await;
     }
@@ -135,7 +135,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn to_the_end(mut self, mut halt: watch::Receiver<Option<Halt>>) -> Outcome {
+    async fn complete(mut self, mut halt: watch::Receiver<Option<Halt>>) -> Outcome {
         self.stop.send_replace(*halt.borrow_and_update());
         // Why the job does not go on; nothing within when that is not for this worker to say. The first reason counts.
         let mut verdict: Option<Option<String>> = None;
