@@ -143,8 +143,11 @@ fn print_plan(plan: &serde_json::Value) -> anyhow::Result<()> {
         let words = std::iter::once(&task["command"]).chain(task["args"].as_array().into_iter().flatten());
         let words: Vec<&str> = words.filter_map(serde_json::Value::as_str).collect();
         let command = words.join(" ");
-        let needs = task["needs"].as_array().into_iter().flatten().map(serde_json::Value::to_string);
-        let needs = needs.collect::<Vec<_>>().join(",");
+        let needs = match task["needs"].as_array() {
+            None => String::new(),
+            Some(needs) if needs.is_empty() => "none".to_owned(),
+            Some(needs) => needs.iter().map(serde_json::Value::to_string).collect::<Vec<_>>().join(","),
+        };
         let (number, stdin) = (cell(task, "task_number"), cell(task, "input_from_task"));
         table.row([number, stdin, needs, cell(task, "timeout_secs"), command]);
     }

@@ -104,8 +104,11 @@ impl Sandbox {
     /// # Errors
     /// `Ok` with why the program cannot be started; `Err` when the process cannot be bounded.
     pub fn enter(&self, program: &OsStr, args: &[std::ffi::OsString]) -> io::Result<io::Error> {
+        // Made first: with little memory left there may be none for it.
+        let mut command = Command::new(program);
+        command.args(args);
         self.restrict()?;
-        Ok(Command::new(program).args(args).exec())
+        Ok(command.exec())
     }
 
     #[cfg(target_os = "linux")]
