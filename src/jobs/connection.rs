@@ -16,7 +16,6 @@ use crate::jobs::{Id, Jobs, Stream};
 const COUNTED_FROM: u32 = 3;
 /// Reported jobs that are remembered for a last look at `queue:processing`.
 const MAX_REPORTED: usize = 10_000;
-
 /// Claims of JOB.CLAIM that a connection is remembered to have made.
 const MAX_CLAIMED: usize = 10_000;
 

@@ -67,6 +67,17 @@ impl Totals {
         self.kept < self.written
     }
 
+    /// Divides a stream that is whole into head and tail anew: the head is what stands within its first half.
+    fn divide(&mut self, chunks: &[(u32, u32, u64)], half: u64) {
+        let mut end = 0;
+        let first_behind = chunks.iter().find(|(_, _, bytes)| {
+            end += bytes;
+            end > half
+        });
+        self.head_end = first_behind.map_or(self.next, |(number, ..)| *number);
+        self.tail = self.head_end;
+    }
+
     fn encode(&self) -> Bytes {
         let mut out = Writer::new(VERSION);
         for number in [self.written, self.kept] {
@@ -220,13 +231,14 @@ impl Jobs<'_, '_> {
     /// Removes from a stream what all tasks wrote but those that `wrote` names, each with how many bytes it wrote, as
     /// far as that is known. Returns true when something is left.
     pub(super) fn keep_output(&mut self, id: &Id, stream: Stream, wrote: &BTreeMap<u32, u64>) -> Result<bool> {
-        let old = self.view().output_totals(id, stream)?;
-        let (mut kept, mut removed) = (BTreeMap::<u32, u64>::new(), Vec::new());
+        let mut totals = self.view().output_totals(id, stream)?;
+        let (mut kept, mut removed) = (Vec::new(), Vec::new());
         let (from, to) = (chunk_key(id, stream, 0), chunk_key(id, stream, u32::MAX));
         let mut failed = None;
         self.batch.scan(Table::JobData, Bound::Included(&from), Bound::Included(&to), false, &mut |key, chunk| {
+            let number = key.last_chunk().map_or(0, |number| u32::from_be_bytes(*number));
             match split_chunk(chunk) {
-                Ok((task, bytes)) if wrote.contains_key(&task) => *kept.entry(task).or_default() += bytes.len() as u64,
+                Ok((task, bytes)) if wrote.contains_key(&task) => kept.push((number, task, bytes.len() as u64)),
                 Ok(_) => removed.push(Bytes::copy_from_slice(key)),
                 Err(error) => failed = Some(error),
             }
@@ -237,16 +249,20 @@ impl Jobs<'_, '_> {
             self.batch.remove(Table::JobData, key)?;
         }
         // Of what was dropped from the middle, so much is theirs.
-        let missing = wrote.iter().map(|(task, bytes)| bytes.saturating_sub(kept.get(task).copied().unwrap_or(0)));
-        let dropped = missing.fold(0, u64::saturating_add).min(old.written - old.kept);
-        let kept: u64 = kept.values().sum();
-        let (key, written) = (data_key(id, &[stream as u8]), kept + dropped);
-        if written == 0 {
-            self.batch.remove(Table::JobData, key)?;
-        } else {
-            self.batch.put(Table::JobData, key, Totals { written, kept, ..old }.encode())?;
+        let kept_of = |of: u32| kept.iter().filter(|(_, task, _)| *task == of).map(|(_, _, bytes)| bytes).sum();
+        let missing = wrote.iter().map(|(task, bytes)| bytes.saturating_sub(kept_of(*task)));
+        let dropped = missing.fold(0, u64::saturating_add).min(totals.written - totals.kept);
+        totals.kept = kept.iter().map(|(_, _, bytes)| bytes).sum();
+        totals.written = totals.kept + dropped;
+        if dropped == 0 {
+            totals.divide(&kept, self.settings.max_output / 2);
         }
-        Ok(written > 0)
+        let key = data_key(id, &[stream as u8]);
+        match totals.written {
+            0 => self.batch.remove(Table::JobData, key)?,
+            _ => self.batch.put(Table::JobData, key, totals.encode())?,
+        }
+        Ok(totals.written > 0)
     }
 
     /// Removes the output of earlier attempts.

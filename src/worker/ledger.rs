@@ -31,7 +31,7 @@ impl Ledger {
         let places = &mut self.streams[stream as usize];
         let start = places.total;
         places.total += bytes;
-        if places.total > head_end {
+        if bytes > 0 && places.total > head_end {
             places.behind_head.entry(task).or_insert(start.max(head_end));
         }
     }
@@ -61,6 +61,7 @@ mod tests {
         // Of 120 bytes the first and the last 50 are kept.
         assert_eq!(truncated(&[(1, 40), (2, 30), (3, 20), (4, 30)]), [2]);
         assert_eq!(truncated(&[(1, 50), (2, 20), (3, 50)]), [2], "to the byte");
+        assert_eq!(truncated(&[(1, 60), (2, 0), (3, 60)]), [1, 3], "who wrote nothing lost nothing");
         assert_eq!(truncated(&[(1, 100)]), [0; 0]);
         assert_eq!(truncated(&[(1, 101)]), [1]);
     }

@@ -166,3 +166,24 @@ fn of_an_output_whose_middle_was_dropped_the_rest_of_finished_tasks_stays_in_its
         assert_eq!(places, [(1, 0), (1, 4_000), (2, 20_000), (2, 24_000), (2, 28_000)]);
     });
 }
+
+#[test]
+fn what_is_left_of_a_whole_output_has_room_for_a_head_again() {
+    with_bench(|bench| {
+        bench.settings.max_output = 20_000;
+        bench.submit_tasks(r#""idempotent_tasks":true,"#, "");
+        let first = bench.claim("w").unwrap();
+        bench.write(&first, 3, &[b'c'; 9_000]);
+        bench.write(&first, 1, &[b'a'; 3_000]);
+        bench.finish_tasks(&first, &[(1, 3_000)]);
+        bench.pass(30_000);
+        let second = bench.claim("w").unwrap();
+        for _ in 0..8 {
+            bench.write(&second, 2, &[b'b'; 3_500]);
+        }
+        let (text, written) = bench.stdout(&second);
+        assert_eq!(written, 31_000);
+        assert!(text.starts_with(&("a".repeat(3_000) + &"b".repeat(7_000))), "a head of half of what is kept");
+        bench.assert_sound();
+    });
+}
