@@ -302,6 +302,7 @@ fn print(job: &Value) -> anyhow::Result<()> {
         ("created", cell(job, "created_at")),
         ("started", cell(job, "started_at")),
         ("ended", cell(job, "ended_at")),
+        ("progress", short(&cell(job, "progress"), 200)),
         ("error", short(&message_of(job), 300)),
     ];
     for (name, value) in shown.iter().filter(|(_, value)| !value.is_empty()) {

@@ -18,8 +18,10 @@ mod plan;
 mod queue;
 mod recover;
 mod run;
+mod sandbox;
 mod serve;
 mod signals;
+mod size;
 mod table;
 mod webhook;
 mod worker;
@@ -68,6 +70,9 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Make a store open again whose log is lost or damaged.
     Recover(recover::RecoverArgs),
+    /// Become a program in a sandbox: what the worker starts.
+    #[command(name = crate::worker::HELPER, hide = true)]
+    Sandboxed(sandbox::HelperArgs),
 }
 
 /// Runs the program; the exit code says how it went.
@@ -98,6 +103,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Ping(args)) => block_on(ping::run(&args)),
         Some(Command::Bench(args)) => block_on(bench::run(&args)),
         Some(Command::Recover(args)) => recover::run(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Sandboxed(args)) => sandbox::run(&args),
     }
 }
 

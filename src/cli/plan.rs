@@ -87,7 +87,6 @@ pub(super) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
         }
         Verb::Validate { file, json } => {
             let plan = Plan::parse(read_text(file)?.as_bytes())?;
-            plan.check_supported()?;
             print_id(&plan.id(), *json)?;
         }
         Verb::Get { id, common } => {
@@ -136,6 +135,7 @@ fn print_plan(plan: &serde_json::Value) -> anyhow::Result<()> {
     let mut table = Table::new(&[
         ("task", Align::Right),
         ("stdin", Align::Right),
+        ("needs", Align::Left),
         ("timeout", Align::Right),
         ("command", Align::Left),
     ]);
@@ -143,7 +143,13 @@ fn print_plan(plan: &serde_json::Value) -> anyhow::Result<()> {
         let words = std::iter::once(&task["command"]).chain(task["args"].as_array().into_iter().flatten());
         let words: Vec<&str> = words.filter_map(serde_json::Value::as_str).collect();
         let command = words.join(" ");
-        table.row([cell(task, "task_number"), cell(task, "input_from_task"), cell(task, "timeout_secs"), command]);
+        let needs = match task["needs"].as_array() {
+            None => String::new(),
+            Some(needs) if needs.is_empty() => "none".to_owned(),
+            Some(needs) => needs.iter().map(serde_json::Value::to_string).collect::<Vec<_>>().join(","),
+        };
+        let (number, stdin) = (cell(task, "task_number"), cell(task, "input_from_task"));
+        table.row([number, stdin, needs, cell(task, "timeout_secs"), command]);
     }
     table.print()
 }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::connect::{ServerArgs, rows};
 use super::fields::{cell, short, time};
 use super::output::Colour;
+use super::sandbox::SandboxArgs;
 use super::signals::Signals;
 use super::table::{Align, Table};
 use super::{exit, log, output};
@@ -81,6 +82,9 @@ pub(super) struct Limits {
     /// Jobs to run at a time [default: the number of processors]
     #[arg(long, short = 'c', env = "AGQ_CONCURRENCY", value_name = "N", value_parser = parse_concurrency)]
     concurrency: Option<usize>,
+    /// Tasks of one job to run at a time, where its plan says what they need [default: the number of processors]
+    #[arg(long, env = "AGQ_TASK_CONCURRENCY", value_name = "N", value_parser = parse_concurrency)]
+    task_concurrency: Option<usize>,
     /// Seconds that a task may run which says nothing about it; 0: for ever
     #[arg(long, env = "AGQ_TASK_TIMEOUT", value_name = "S", default_value_t = 300,
           value_parser = clap::value_parser!(u64).range(..=86_400))]
@@ -96,6 +100,8 @@ pub(super) struct Limits {
     #[arg(long, env = "AGQ_WORKER_HEARTBEAT", value_name = "MS",
           value_parser = clap::value_parser!(u64).range(1_000..=3_600_000))]
     heartbeat: Option<u64>,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
 }
 
 fn parse_concurrency(text: &str) -> Result<usize, String> {
@@ -106,14 +112,31 @@ fn parse_concurrency(text: &str) -> Result<usize, String> {
 }
 
 impl Limits {
+    /// Checks what depends on the system.
+    ///
+    /// # Errors
+    /// When it cannot do what is asked for.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        self.sandbox.sandbox().map(drop)
+    }
+
     /// A worker's settings with these limits.
-    pub(super) fn config(&self, connect: agq_client::ConnectOptions, worker_id: String, queues: Vec<String>) -> Config {
+    ///
+    /// # Errors
+    /// As [`Limits::check`].
+    pub(super) fn config(
+        &self,
+        connect: agq_client::ConnectOptions,
+        worker_id: String,
+        queues: Vec<String>,
+    ) -> anyhow::Result<Config> {
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
-        Config {
+        Ok(Config {
             connect,
             worker_id,
             queues,
             concurrency: self.concurrency.unwrap_or_else(processors),
+            task_concurrency: self.task_concurrency.unwrap_or_else(processors),
             tools: on_path(&std::env::var_os("PATH").unwrap_or_default()),
             tags: Vec::new(),
             lease: self.lease.map(Duration::from_millis),
@@ -121,7 +144,8 @@ impl Limits {
             task_timeout: (self.task_timeout > 0).then(|| Duration::from_secs(self.task_timeout)),
             kill_grace: Duration::from_secs(self.kill_grace),
             drain_grace: Duration::ZERO,
-        }
+            sandbox: self.sandbox.sandbox()?,
+        })
     }
 }
 
@@ -144,11 +168,12 @@ pub(super) async fn run(args: &WorkerArgs) -> anyhow::Result<ExitCode> {
 
 async fn work(args: &WorkArgs) -> anyhow::Result<ExitCode> {
     log::start("info");
+    args.limits.check()?;
     let mut signals = Signals::catch()?;
     let (client, options) = args.server.connect().await?;
     drop(client);
     let name = args.name.clone().unwrap_or_else(host_name);
-    let mut config = args.limits.config(options, new_id(&name), args.queues.clone());
+    let mut config = args.limits.config(options, new_id(&name), args.queues.clone())?;
     config.tags.clone_from(&args.tags);
     config.drain_grace = Duration::from_secs(args.drain_grace);
     if let Some(tools) = &args.tools {

@@ -10,7 +10,7 @@ use crate::data::Touch;
 use crate::jobs::error::shown;
 use crate::jobs::queue_name;
 use crate::jobs::report::Failure;
-use crate::jobs::{Claim, Error, Id, Job, MAX_LEASE_MS, MIN_LEASE_MS, Stream, Takes};
+use crate::jobs::{Claim, Error, Id, Job, MAX_DELAY_MS, MAX_LEASE_MS, MIN_LEASE_MS, Stream, Takes, Update};
 
 const WRITE: Flags = Flags::WRITE.and(Flags::AGQ);
 const ADD: Flags = WRITE.and(Flags::DENYOOM);
@@ -20,8 +20,6 @@ const MAX_CLAIM: u64 = 1_000;
 const MAX_QUEUES: usize = 256;
 /// The longest BLOCK; 0 blocks for ever.
 pub(super) const MAX_BLOCK_MS: u64 = 86_400_000;
-/// The farthest a job may be put off.
-const MAX_DELAY_MS: u64 = 3_650 * 86_400_000;
 
 /// The rows of this file.
 pub(super) const COMMANDS: &[Command] = &[
@@ -44,6 +42,16 @@ pub(super) const COMMANDS: &[Command] = &[
         "1.0.0",
         "job-id epoch <stdout | stderr> [TASK number] bytes",
         "Stores some of what a running job wrote.",
+    ),
+    work("JOB.PROGRESS", 4, ADD, Run::Write(progress)).doc(
+        "1.0.0",
+        "job-id epoch json",
+        "Stores what a worker says of a running job's progress, in place of what it said before.",
+    ),
+    work("JOB.UPDATE", 3, ADD, Run::Write(update)).doc(
+        "1.0.0",
+        "job-id json",
+        "Output, progress and the end of an attempt in one report, of which all counts or nothing.",
     ),
     work("JOB.RELEASE", -3, WRITE, Run::Write(release)).doc(
         "1.0.0",
@@ -132,6 +140,7 @@ fn claim(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let replies = claimed.iter().map(|job| Ok(Reply::bulk(view.claimed_json(job)?)));
     let replies = replies.collect::<Result<Vec<_>, Halt>>()?;
     let drained = view.are_drained(&claim.queues)?;
+    claimed.iter().for_each(|job| ctx.session.jobs.claimed(job));
     match block_ms {
         Some(ms) if replies.is_empty() => Err(Halt::KeepAndBlock(Wait {
             on: claim.queues.iter().map(|queue| Touch::Queue(Bytes::copy_from_slice(queue.as_bytes()))).collect(),
@@ -145,7 +154,8 @@ fn claim(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 }
 
 fn complete(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
-    ctx.jobs().complete(request.arg(1), epoch(request)?, request.arg(3))?;
+    let job = ctx.jobs().complete(request.arg(1), epoch(request)?, request.arg(3))?;
+    ctx.session.jobs.let_go(&job.id);
     Ok(Reply::ok())
 }
 
@@ -162,7 +172,8 @@ fn fail(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     if how.dead && how.retry_in_ms.is_some() {
         return Err(Error::refused("RETRY-IN and DEAD contradict each other: give one of them").into());
     }
-    ctx.jobs().fail(request.arg(1), epoch(request)?, request.arg(3), how)?;
+    let job = ctx.jobs().fail(request.arg(1), epoch(request)?, request.arg(3), how)?;
+    ctx.session.jobs.let_go(&job.id);
     Ok(Reply::ok())
 }
 
@@ -188,6 +199,28 @@ fn append(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     Ok(answer(&job))
 }
 
+fn progress(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let job = ctx.jobs().progress(request.arg(1), epoch(request)?, request.arg(3))?;
+    Ok(answer(&job))
+}
+
+fn update(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
+    let update = Update::parse(request.arg(2))?;
+    let known = ctx.jobs().view().need_job(request.arg(1))?;
+    let epoch = update.epoch.or_else(|| ctx.session.jobs.claimed_epoch(&known.id)).ok_or_else(|| {
+        let id = &known.id;
+        Error::refused(format!(
+            "update.epoch is missing: only the connection that claimed job {id}, and has not reported it, may leave it out"
+        ))
+    })?;
+    let job = ctx.jobs().update(request.arg(1), epoch, &update)?;
+    if update.ends() {
+        ctx.session.jobs.let_go(&job.id);
+        return Ok(Reply::ok());
+    }
+    Ok(answer(&job))
+}
+
 fn release(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let delay_ms = match request.len() {
         3 => None,
@@ -197,7 +230,8 @@ fn release(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
         }
         _ => return Err(unknown_option(request.arg(3), "DELAY milliseconds")),
     };
-    ctx.jobs().release(request.arg(1), epoch(request)?, delay_ms)?;
+    let job = ctx.jobs().release(request.arg(1), epoch(request)?, delay_ms)?;
+    ctx.session.jobs.let_go(&job.id);
     Ok(Reply::ok())
 }
 

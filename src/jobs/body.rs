@@ -21,6 +21,24 @@ pub(super) enum Part {
     Result = 3,
     Error = 4,
     After = 5,
+    Progress = 6,
+}
+
+impl Part {
+    pub(super) const ALL: [Part; 6] = [Part::Input, Part::Meta, Part::Result, Part::Error, Part::After, Part::Progress];
+}
+
+/// A body of a job.
+pub(super) fn body_of(job: &Job, part: Part) -> Option<&Body> {
+    let body = match part {
+        Part::Input => &job.input,
+        Part::Meta => &job.meta,
+        Part::Result => &job.result,
+        Part::Error => &job.error,
+        Part::After => &job.after,
+        Part::Progress => &job.progress,
+    };
+    body.as_ref()
 }
 
 fn slot(job: &mut Job, part: Part) -> &mut Option<Body> {
@@ -30,6 +48,7 @@ fn slot(job: &mut Job, part: Part) -> &mut Option<Body> {
         Part::Result => &mut job.result,
         Part::Error => &mut job.error,
         Part::After => &mut job.after,
+        Part::Progress => &mut job.progress,
     }
 }
 

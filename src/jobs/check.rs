@@ -8,17 +8,18 @@ use std::ops::{Bound, ControlFlow};
 use bytes::Bytes;
 
 use crate::clock::Millis;
+use crate::jobs::body::{Part, body_of};
 use crate::jobs::bulk::Bulk;
 use crate::jobs::events::{Event, Subject};
-use crate::jobs::job::{Job, Reason, Status};
+use crate::jobs::job::{Body, Job, Reason, Status};
 use crate::jobs::lanes::Lanes;
 use crate::jobs::plan_store::{self, Usage};
 use crate::jobs::repeats::Repeat;
-use crate::jobs::rows::{EXPANSION, Timer, dependent_key, tenant_key, timer_key, turn_key};
+use crate::jobs::rows::{EXPANSION, Timer, data_key, dependent_key, tenant_key, timer_key, turn_key};
 use crate::jobs::state::{index_rows, may_follow};
 use crate::jobs::tenants::{Share, Tenant};
 use crate::jobs::webhooks::MAX_WEBHOOKS;
-use crate::jobs::{Counts, Id, JobsView};
+use crate::jobs::{Counts, Id, JobsView, Stream};
 use crate::storage::{Result, Rows, Table, tables};
 
 /// What does not hold; nothing when all is well.
@@ -404,6 +405,18 @@ fn check_data(rows: &dyn Rows, jobs: &BTreeMap<Bytes, Job>, wrong: &mut Vec<Stri
     for job in jobs.values() {
         view.result_json(job)?;
         view.job_json(job, crate::jobs::show::Detail::Whole)?;
+        for part in Part::ALL {
+            let is_there = rows.get(Table::JobData, &data_key(&job.id, &[part as u8]))?.is_some();
+            if is_there != matches!(body_of(job, part), Some(Body::Stored(_))) {
+                wrong.push(format!("job {} has a row of its {part:?} or not: {job:?}", job.id));
+            }
+        }
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let (totals, kept) = (view.output_totals(&job.id, stream)?, view.output(&job.id, stream)?.len() as u64);
+            if totals.kept != kept || totals.kept > totals.written || (kept > 0 && !job.has_output) {
+                wrong.push(format!("job {} has {kept} bytes of {stream:?}, known as {totals:?}: {job:?}", job.id));
+            }
+        }
     }
     Ok(())
 }

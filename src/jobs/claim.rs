@@ -203,9 +203,8 @@ impl Jobs<'_, '_> {
             // Only list claims are abandoned, and only those in a row count.
             job.abandons = 0;
         }
-        if job.has_output {
-            self.clear_output(&job.id)?;
-            job.has_output = false;
+        if job.has_output || job.progress.is_some() {
+            self.begin_again(&old, &mut job, list_connection != 0)?;
         }
         let claim = self.next_number()?;
         job.lease = Some(self.lease(&job, lease_ms, claim, list_connection));

@@ -16,6 +16,8 @@ use crate::jobs::{Id, Jobs, Stream};
 const COUNTED_FROM: u32 = 3;
 /// Reported jobs that are remembered for a last look at `queue:processing`.
 const MAX_REPORTED: usize = 10_000;
+/// Claims of JOB.CLAIM that a connection is remembered to have made.
+const MAX_CLAIMED: usize = 10_000;
 
 /// A job that a connection claimed through a list and has not reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,44 @@ pub struct Connection {
     /// When it last sent a command.
     pub heard: Millis,
     held: BTreeMap<Id, Claim>,
+    /// What it claimed with JOB.CLAIM and has not reported, each with its epoch.
+    claimed: Box<Recent<u64>>,
+}
+
+/// Jobs with something that is remembered of each, up to a number: the oldest are forgotten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Recent<T> {
+    /// Each with its turn.
+    jobs: HashMap<Id, (u64, T)>,
+    /// By turn.
+    order: BTreeMap<u64, Id>,
+    last_turn: u64,
+}
+
+impl<T> Default for Recent<T> {
+    fn default() -> Recent<T> {
+        Recent { jobs: HashMap::new(), order: BTreeMap::new(), last_turn: 0 }
+    }
+}
+
+impl<T> Recent<T> {
+    fn add(&mut self, job: Id, what: T, most: usize) {
+        self.take(&job);
+        if self.order.len() == most
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.jobs.remove(&oldest);
+        }
+        self.last_turn += 1;
+        self.jobs.insert(job.clone(), (self.last_turn, what));
+        self.order.insert(self.last_turn, job);
+    }
+
+    fn take(&mut self, job: &Id) -> Option<T> {
+        let (turn, what) = self.jobs.remove(job)?;
+        self.order.remove(&turn);
+        Some(what)
+    }
 }
 
 impl Connection {
@@ -56,9 +96,21 @@ impl Connection {
         self.held.insert(job.id.clone(), Claim { epoch: job.epoch, multiplexed });
     }
 
+    /// It has claimed a job with JOB.CLAIM.
+    pub fn claimed(&mut self, job: &Job) {
+        self.claimed.add(job.id.clone(), job.epoch, MAX_CLAIMED);
+    }
+
     /// It has reported a job, or given it back.
     pub fn let_go(&mut self, job: &Id) {
         self.held.remove(job);
+        self.claimed.take(job);
+    }
+
+    /// The epoch at which it claimed a job, in one way or the other, that it has not reported.
+    #[must_use]
+    pub fn claimed_epoch(&self, job: &Id) -> Option<u64> {
+        self.held_epoch(job).or_else(|| self.claimed.jobs.get(job).map(|(_, epoch)| *epoch))
     }
 
     /// The epoch at which it claimed a job that it has not reported.
@@ -83,32 +135,17 @@ impl Connection {
 
 /// Reported jobs that their workers have not taken off `queue:processing` yet; the oldest are forgotten.
 #[derive(Debug, Default)]
-pub struct Reported {
-    /// Each with its turn.
-    jobs: HashMap<Id, u64>,
-    /// By turn.
-    order: BTreeMap<u64, Id>,
-    last_turn: u64,
-}
+pub struct Reported(Recent<()>);
 
 impl Reported {
     /// A job was reported.
     pub fn add(&mut self, job: Id) {
-        self.take(&job);
-        if self.order.len() == MAX_REPORTED
-            && let Some((_, oldest)) = self.order.pop_first()
-        {
-            self.jobs.remove(&oldest);
-        }
-        self.last_turn += 1;
-        self.jobs.insert(job.clone(), self.last_turn);
-        self.order.insert(self.last_turn, job);
+        self.0.add(job, (), MAX_REPORTED);
     }
 
     /// Takes a job off; true when it was there.
     pub fn take(&mut self, job: &Id) -> bool {
-        let turn = self.jobs.remove(job);
-        turn.is_some_and(|turn| self.order.remove(&turn).is_some())
+        self.0.take(job).is_some()
     }
 }
 
@@ -179,6 +216,6 @@ mod tests {
         assert!(!reported.take(&id("job_0")), "forgotten");
         assert!(reported.take(&id("job_1")));
         assert!(!reported.take(&id("job_1")), "once only");
-        assert_eq!((reported.jobs.len(), reported.order.len()), (MAX_REPORTED - 1, MAX_REPORTED - 1));
+        assert_eq!((reported.0.jobs.len(), reported.0.order.len()), (MAX_REPORTED - 1, MAX_REPORTED - 1));
     }
 }

@@ -12,6 +12,7 @@ pub mod browse;
 pub mod bulk;
 mod cancel;
 pub mod check;
+pub mod checkpoint;
 mod claim;
 mod codec;
 mod connection;
@@ -43,6 +44,7 @@ pub mod show_feed;
 mod stamps;
 mod state;
 pub mod submit;
+mod task_order;
 pub mod template;
 mod tenants;
 pub mod terms;
@@ -50,6 +52,7 @@ pub mod terms;
 mod tests;
 pub mod time;
 pub mod timers;
+pub mod update;
 pub mod url;
 pub mod webhooks;
 pub mod workers;
@@ -71,6 +74,8 @@ pub use output::Stream;
 pub use queue::{Counts, PRIVATE_PREFIX, Queue, queue_name};
 pub use state::{TRANSITIONS, Transition};
 pub use submit::Submit;
+pub use terms::MAX_DELAY_MS;
+pub use update::Update;
 
 /// What the operator chose for jobs; does not change while the server runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! Rows of `job_data`: (job, stream) → totals; (job, stream, n u32) → `[task u32][bytes]`. `n` ascends; a chunk is
 //! filled up to [`CHUNK_BYTES`] before the next begins, so that a job that writes byte by byte has few rows.
 
+use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
@@ -64,6 +65,17 @@ impl Totals {
     #[must_use]
     pub fn truncated(&self) -> bool {
         self.kept < self.written
+    }
+
+    /// Divides a stream that is whole into head and tail anew: the head is what stands within its first half.
+    fn divide(&mut self, chunks: &[(u32, u32, u64)], half: u64) {
+        let mut end = 0;
+        let first_behind = chunks.iter().find(|(_, _, bytes)| {
+            end += bytes;
+            end > half
+        });
+        self.head_end = first_behind.map_or(self.next, |(number, ..)| *number);
+        self.tail = self.head_end;
     }
 
     fn encode(&self) -> Bytes {
@@ -177,7 +189,7 @@ impl Jobs<'_, '_> {
         totals.written += piece.len() as u64;
         totals.kept += piece.len() as u64;
         let half = self.settings.max_output / 2;
-        let in_head = totals.head_end == totals.next;
+        let in_head = totals.head_end == totals.next && !totals.truncated();
         // The last chunk grows while it is short and of the same task; the head's last one only while the head does.
         let last = totals.next.checked_sub(1).filter(|last| in_head || *last >= totals.tail);
         let last = match last {
@@ -207,12 +219,50 @@ impl Jobs<'_, '_> {
     fn drop_middle(&mut self, id: &Id, stream: Stream, totals: &mut Totals) -> Result<()> {
         while totals.kept > self.settings.max_output && totals.tail + 1 < totals.next {
             let key = chunk_key(id, stream, totals.tail);
-            let Some(chunk) = self.batch.get(Table::JobData, &key)? else { break };
-            totals.kept -= split_chunk(&chunk)?.1.len() as u64;
             totals.tail += 1;
+            // What tasks that run again wrote before is gone already.
+            let Some(chunk) = self.batch.get(Table::JobData, &key)? else { continue };
+            totals.kept -= split_chunk(&chunk)?.1.len() as u64;
             self.batch.remove(Table::JobData, key)?;
         }
         Ok(())
+    }
+
+    /// Removes from a stream what all tasks wrote but those that `wrote` names, each with how many bytes it wrote, as
+    /// far as that is known. Returns true when something is left.
+    pub(super) fn keep_output(&mut self, id: &Id, stream: Stream, wrote: &BTreeMap<u32, u64>) -> Result<bool> {
+        let mut totals = self.view().output_totals(id, stream)?;
+        let (mut kept, mut removed) = (Vec::new(), Vec::new());
+        let (from, to) = (chunk_key(id, stream, 0), chunk_key(id, stream, u32::MAX));
+        let mut failed = None;
+        self.batch.scan(Table::JobData, Bound::Included(&from), Bound::Included(&to), false, &mut |key, chunk| {
+            let number = key.last_chunk().map_or(0, |number| u32::from_be_bytes(*number));
+            match split_chunk(chunk) {
+                Ok((task, bytes)) if wrote.contains_key(&task) => kept.push((number, task, bytes.len() as u64)),
+                Ok(_) => removed.push(Bytes::copy_from_slice(key)),
+                Err(error) => failed = Some(error),
+            }
+            if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        failed.map_or(Ok(()), Err)?;
+        for key in removed {
+            self.batch.remove(Table::JobData, key)?;
+        }
+        // Of what was dropped from the middle, so much is theirs.
+        let kept_of = |of: u32| kept.iter().filter(|(_, task, _)| *task == of).map(|(_, _, bytes)| bytes).sum();
+        let missing = wrote.iter().map(|(task, bytes)| bytes.saturating_sub(kept_of(*task)));
+        let dropped = missing.fold(0, u64::saturating_add).min(totals.written - totals.kept);
+        totals.kept = kept.iter().map(|(_, _, bytes)| bytes).sum();
+        totals.written = totals.kept + dropped;
+        if dropped == 0 {
+            totals.divide(&kept, self.settings.max_output / 2);
+        }
+        let key = data_key(id, &[stream as u8]);
+        match totals.written {
+            0 => self.batch.remove(Table::JobData, key)?,
+            _ => self.batch.put(Table::JobData, key, totals.encode())?,
+        }
+        Ok(totals.written > 0)
     }
 
     /// Removes the output of earlier attempts.

@@ -27,7 +27,7 @@ pub const MAX_ARGS: usize = 256;
 pub const MAX_ARG_BYTES: usize = 4096;
 /// Seconds that a task may be given at most.
 pub const MAX_TIMEOUT_SECS: u64 = 86_400;
-/// Environment variables, and tools, of a task at most.
+/// Environment variables of a task at most.
 pub const MAX_NAMES: usize = 256;
 /// Bytes of an id, of an environment variable's name, or of a tool's, at most.
 pub const MAX_ID_BYTES: usize = 128;
@@ -50,9 +50,9 @@ pub struct Task {
     /// Its environment variables.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// The tools that a worker must have to run it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub needs: Vec<String>,
+    /// The earlier tasks that must be done before it starts; see [`Plan::is_parallel`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Vec<u32>>,
 }
 
 /// An ordered list of tasks.
@@ -66,7 +66,7 @@ pub struct Plan {
     pub description: Option<String>,
     /// The tasks, in order.
     pub tasks: Vec<Task>,
-    /// True when a retry may go on at the first task that is not finished.
+    /// True when each task may run twice, so that a further attempt runs only what is not finished.
     #[serde(skip_serializing_if = "is_false")]
     pub idempotent_tasks: bool,
     /// True when commands and arguments may hold shell characters; its jobs are for JOB.CLAIM only.
@@ -142,23 +142,6 @@ impl Plan {
         Ok(Plan { plan_id, description, tasks, idempotent_tasks, allow_shell_characters })
     }
 
-    /// Checks that this version does what the plan asks for: a field that it does not honour yet is refused.
-    ///
-    /// # Errors
-    /// When a task has `needs`, or the plan says `idempotent_tasks`.
-    pub fn check_supported(&self) -> Result<()> {
-        let refused = |field: String| {
-            Err(Error::refused(format!("{field} is not supported by this version yet: leave it out of the plan")))
-        };
-        if self.idempotent_tasks {
-            return refused("plan.idempotent_tasks".to_owned());
-        }
-        match self.tasks.iter().find(|task| !task.needs.is_empty()) {
-            Some(task) => refused(format!("task {} needs", task.task_number)),
-            None => Ok(()),
-        }
-    }
-
     /// The canonical JSON: content only, without the id.
     #[must_use]
     pub fn canonical(&self) -> String {
@@ -171,20 +154,11 @@ impl Plan {
         self.plan_id.clone().unwrap_or_else(|| content_id(&self.canonical()))
     }
 
-    /// True when workers that know nothing but commands and arguments can run it: no task has variables or needs, and
-    /// shell characters are not allowed.
+    /// True when workers that know nothing but commands, arguments and one task after the other can run it: no task has
+    /// variables or needs, and shell characters are not allowed.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        !self.allow_shell_characters && self.tasks.iter().all(|task| task.env.is_empty() && task.needs.is_empty())
-    }
-
-    /// The tools that its tasks need, each once, in order.
-    #[must_use]
-    pub fn needs(&self) -> Vec<&str> {
-        let mut needs: Vec<&str> = self.tasks.iter().flat_map(|task| &task.needs).map(String::as_str).collect();
-        needs.sort_unstable();
-        needs.dedup();
-        needs
+        !self.allow_shell_characters && !self.is_parallel() && self.tasks.iter().all(|task| task.env.is_empty())
     }
 }
 
@@ -227,7 +201,7 @@ impl Task {
         let timeout_secs = object.integer("timeout_secs", 1..=MAX_TIMEOUT_SECS)?;
         let input_from_task = read_input_from(&mut object, number, &at)?;
         let env = object.object("env")?.map(|env| read_env(env, &at)).transpose()?.unwrap_or_default();
-        let needs = object.strings("needs")?.unwrap_or_default();
+        let needs = read_needs(&mut object, number, &at)?;
         object.finish()?;
         if !(1..=MAX_COMMAND_BYTES).contains(&command.len()) {
             let length = command.len();
@@ -237,7 +211,6 @@ impl Task {
         }
         check_text(&command, allow_shell, &format!("{at} command"))?;
         check_args(&args, allow_shell, &at)?;
-        check_needs(&needs, &at)?;
         // A plan has at most MAX_TASKS tasks.
         let task_number = u32::try_from(number).unwrap_or(u32::MAX);
         Ok(Task { task_number, command, args, timeout_secs, input_from_task, env, needs })
@@ -311,12 +284,26 @@ fn check_args(args: &[String], allow_shell: bool, at: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_needs(needs: &[String], at: &str) -> Result<()> {
-    check_count(needs.len(), MAX_NAMES, &format!("{at} needs"))?;
-    for (place, need) in needs.iter().enumerate() {
-        check_tool(need, &format!("{at} needs[{place}]"))?;
+fn read_needs(object: &mut Object<'_>, number: usize, at: &str) -> Result<Option<Vec<u32>>> {
+    let Some(raws) = object.array("needs")? else { return Ok(None) };
+    let mut needs = Vec::new();
+    for (place, raw) in raws.into_iter().enumerate() {
+        let found = shown(raw.get().as_bytes());
+        match serde_json::from_str::<u32>(raw.get()) {
+            Ok(need) if needs.contains(&need) => {
+                return Err(Error::refused(format!(
+                    "{at} needs[{place}] is {found}, which it names already: name each task once"
+                )));
+            }
+            Ok(need) if need >= 1 && (need as usize) < number => needs.push(need),
+            _ => {
+                return Err(Error::refused(format!(
+                    "{at} needs[{place}] is {found}: it must be the number of an earlier task"
+                )));
+            }
+        }
     }
-    Ok(())
+    Ok(Some(needs))
 }
 
 /// Checks a tool's name: what a comma-separated list of capabilities can hold.

@@ -29,11 +29,10 @@ fn every_field_is_kept() {
     let text = concat!(
         r#"{"plan_description":"d","tasks":[{"task_number":1,"command":"a","args":[]},"#,
         r#"{"task_number":2,"command":"b","args":["{{input.x}}"],"timeout_secs":86400,"input_from_task":1,"#,
-        r#""env":{"A":"1","B_2":""},"needs":["git","jq"]}],"idempotent_tasks":true,"allow_shell_characters":true}"#
+        r#""env":{"A":"1","B_2":""},"needs":[1]}],"idempotent_tasks":true,"allow_shell_characters":true}"#
     );
     let plan = Plan::parse(text.as_bytes()).unwrap();
     assert_eq!(plan.canonical(), text);
-    assert_eq!(plan.needs(), ["git", "jq"]);
     assert!(!plan.is_plain());
     assert!(Plan::parse(one_task(r#""command":"a""#).as_bytes()).unwrap().is_plain());
 }
@@ -62,6 +61,28 @@ fn input_comes_from_an_earlier_task() {
         let text = one_task(&format!(r#""command":"a","input_from_task":{from}"#));
         assert!(error(&text).starts_with("ERR task 1 input_from_task is "), "{from}");
     }
+}
+
+#[test]
+fn needs_are_numbers_of_earlier_tasks_each_once() {
+    let third = |needs: &str| {
+        let task = |number: u32| format!(r#"{{"task_number":{number},"command":"a"}}"#);
+        let last = format!(r#"{{"task_number":3,"command":"a","needs":{needs}}}"#);
+        format!(r#"{{"tasks":[{},{},{last}]}}"#, task(1), task(2))
+    };
+    for (needs, found) in [("[2,1]", Some(vec![2, 1])), ("[]", Some(vec![])), ("null", None)] {
+        let plan = Plan::parse(third(needs).as_bytes()).unwrap();
+        assert_eq!((plan.is_parallel(), plan.is_plain()), (found.is_some(), found.is_none()), "{needs}");
+        assert_eq!(plan.tasks[2].needs, found);
+    }
+    for (needs, found) in
+        [("[1,3]", "1] is 3"), ("[0]", "0] is 0"), ("[-1]", "0] is -1"), ("[\"git\"]", "0] is \"git\"")]
+    {
+        let text = format!("ERR task 3 needs[{found}: it must be the number of an earlier task");
+        assert_eq!(error(&third(needs)), text);
+    }
+    assert_eq!(error(&third("[1,2,1]")), "ERR task 3 needs[2] is 1, which it names already: name each task once");
+    assert_eq!(error(&third("1")), "ERR task 3.needs must be an array, not 1");
 }
 
 #[test]
@@ -130,13 +151,12 @@ fn unknown_and_repeated_fields_are_named() {
 }
 
 #[test]
-fn variables_and_tools_are_checked() {
+fn variables_are_checked() {
     let with = |fields: &str| one_task(&format!(r#""command":"a",{fields}"#));
     assert!(error(&with(r#""env":{"1A":"x"}"#)).starts_with("ERR task 1 env.1A is not a variable's name"));
     assert!(error(&with(r#""env":{"AGQ_X":"x"}"#)).contains("set by the worker"));
     assert_eq!(error(&with(r#""env":{"A":1}"#)), "ERR task 1 env.A must be a string, not 1");
     assert!(error(&with(r#""env":{"A":"\u0000"}"#)).contains("no NUL"));
-    assert!(error(&with(r#""needs":["a,b"]"#)).starts_with("ERR task 1 needs[0] must be 1 to 128 bytes"));
 }
 
 fn plans() -> impl Strategy<Value = Plan> {
@@ -146,7 +166,7 @@ fn plans() -> impl Strategy<Value = Plan> {
         proptest::collection::vec(text, 0..4),
         proptest::option::of(1..=MAX_TIMEOUT_SECS),
         proptest::collection::btree_map("[A-Z_]{1,3}", "[^\0]{0,4}", 0..3),
-        proptest::collection::vec("[a-z]{1,4}", 0..3),
+        proptest::option::of(any::<proptest::sample::Index>()),
         any::<proptest::sample::Index>(),
     );
     let tasks = proptest::collection::vec(task, 1..5);
@@ -154,7 +174,7 @@ fn plans() -> impl Strategy<Value = Plan> {
         |(description, tasks, idempotent_tasks, allow_shell_characters)| {
             let number = |(place, (command, args, timeout_secs, env, needs, from)): (
                 usize,
-                (_, _, _, _, _, proptest::sample::Index),
+                (_, _, _, _, Option<proptest::sample::Index>, proptest::sample::Index),
             )| Task {
                 task_number: place as u32 + 1,
                 command,
@@ -162,7 +182,7 @@ fn plans() -> impl Strategy<Value = Plan> {
                 timeout_secs,
                 input_from_task: (place > 0).then(|| from.index(place) as u32 + 1),
                 env,
-                needs,
+                needs: needs.map(|need| if place > 0 { vec![need.index(place) as u32 + 1] } else { Vec::new() }),
             };
             let tasks = tasks.into_iter().enumerate().map(number).collect();
             Plan { plan_id: None, description, tasks, idempotent_tasks, allow_shell_characters }

@@ -1,7 +1,10 @@
 //! What a worker reports of a job it runs. It counts only at the job's current epoch.
 
+use bytes::Bytes;
+
 use crate::clock::Millis;
-use crate::jobs::body::{Part, check_length};
+use crate::data::Touch;
+use crate::jobs::body::{Part, body_of, check_length};
 use crate::jobs::error::{Error, Result};
 use crate::jobs::job::{Job, Reason, Status};
 use crate::jobs::{Jobs, Stream, json};
@@ -45,7 +48,7 @@ impl Jobs<'_, '_> {
         check_length("result", result.len())?;
         json::parse(result, "result")?;
         let known = self.view().need_job(id)?;
-        if known.status == Status::Completed && known.epoch == epoch {
+        if has_completed(&known, epoch) {
             return self.repeated(known, Part::Result, result);
         }
         let old = self.current(id, epoch)?;
@@ -64,8 +67,7 @@ impl Jobs<'_, '_> {
         check_length("error", error.len())?;
         json::parse(error, "error")?;
         let known = self.view().need_job(id)?;
-        let has_failed = matches!(known.status, Status::Failed | Status::Scheduled) && known.error.is_some();
-        if has_failed && known.epoch == epoch {
+        if has_failed(&known, epoch) {
             return self.repeated(known, Part::Error, error);
         }
         let old = self.current(id, epoch)?;
@@ -79,8 +81,7 @@ impl Jobs<'_, '_> {
     /// The stored answer, where the report is the one that was stored.
     fn repeated(&self, job: Job, part: Part, bytes: &[u8]) -> Result<Job> {
         let view = self.view();
-        let stored = if part == Part::Result { &job.result } else { &job.error };
-        let stored = stored.as_ref().map(|body| view.body(&job.id, part, body)).transpose()?;
+        let stored = body_of(&job, part).map(|body| view.body(&job.id, part, body)).transpose()?;
         if stored.as_deref() == Some(bytes) { Ok(job) } else { Err(stale(&job)) }
     }
 
@@ -175,6 +176,21 @@ impl Jobs<'_, '_> {
         Ok(job)
     }
 
+    /// Stores what a worker says of a running job's progress, in place of what it said before.
+    ///
+    /// # Errors
+    /// `STALE` when the job is not at this epoch; progress that is no JSON or too long.
+    pub fn progress(&mut self, id: &[u8], epoch: u64, progress: &[u8]) -> Result<Job> {
+        check_length("progress", progress.len())?;
+        json::parse(progress, "progress")?;
+        let old = self.current(id, epoch)?;
+        let mut job = old.clone();
+        self.set_body(&mut job, Part::Progress, Some(progress))?;
+        self.write(Some(&old), &job)?;
+        self.touched.add(|| Touch::Job(Bytes::copy_from_slice(job.id.as_bytes())));
+        Ok(job)
+    }
+
     /// A lease ran out.
     pub(super) fn lose(&mut self, old: Job) -> Result<Job> {
         let mut job = Job { abandons: 0, ..old.clone() };
@@ -207,6 +223,16 @@ impl Jobs<'_, '_> {
         self.write(Some(old), &job)?;
         Ok(job)
     }
+}
+
+/// True when a job was reported done at this epoch.
+pub(super) fn has_completed(job: &Job, epoch: u64) -> bool {
+    job.status == Status::Completed && job.epoch == epoch
+}
+
+/// True when an attempt was reported failed at this epoch, and no other began since.
+pub(super) fn has_failed(job: &Job, epoch: u64) -> bool {
+    matches!(job.status, Status::Failed | Status::Scheduled) && job.error.is_some() && job.epoch == epoch
 }
 
 fn stale(job: &Job) -> Error {

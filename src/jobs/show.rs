@@ -2,7 +2,7 @@
 
 use crate::clock::Millis;
 use crate::jobs::actions::{Action, Cancelling, SHOWN_JOBS, Submitted};
-use crate::jobs::body::Part;
+use crate::jobs::body::{Part, body_of};
 use crate::jobs::bulk::{Preview, Progress};
 use crate::jobs::error::Result;
 use crate::jobs::job::{Body, Job, Status, Work};
@@ -71,16 +71,8 @@ pub enum Detail {
 }
 
 impl JobsView<'_> {
-    fn put_body(
-        &self,
-        out: &mut Json,
-        name: &str,
-        job: &Job,
-        part: Part,
-        body: Option<&Body>,
-        detail: Detail,
-    ) -> Result<()> {
-        match body {
+    fn put_body(&self, out: &mut Json, name: &str, job: &Job, part: Part, detail: Detail) -> Result<()> {
+        match body_of(job, part) {
             None => {}
             Some(Body::Stored(bytes)) if detail == Detail::Row => out.number(&format!("{name}_bytes"), *bytes),
             Some(body) => out.raw(name, &String::from_utf8_lossy(&self.body(&job.id, part, body)?)),
@@ -92,11 +84,11 @@ impl JobsView<'_> {
         match &job.work {
             Work::Plan(plan) => {
                 out.text("plan_id", plan);
-                self.put_body(out, "input", job, Part::Input, job.input.as_ref(), detail)
+                self.put_body(out, "input", job, Part::Input, detail)
             }
             Work::Kind(kind) => {
                 out.text("kind", kind);
-                self.put_body(out, "payload", job, Part::Input, job.input.as_ref(), detail)
+                self.put_body(out, "payload", job, Part::Input, detail)
             }
         }
     }
@@ -128,10 +120,11 @@ impl JobsView<'_> {
             out.text("worker_id", worker);
         }
         put_terms(&mut out, job);
-        self.put_body(&mut out, "after", job, Part::After, job.after.as_ref(), detail)?;
-        self.put_body(&mut out, "meta", job, Part::Meta, job.meta.as_ref(), detail)?;
-        self.put_body(&mut out, "result", job, Part::Result, job.result.as_ref(), detail)?;
-        self.put_body(&mut out, "error", job, Part::Error, job.error.as_ref(), detail)?;
+        self.put_body(&mut out, "after", job, Part::After, detail)?;
+        self.put_body(&mut out, "meta", job, Part::Meta, detail)?;
+        self.put_body(&mut out, "progress", job, Part::Progress, detail)?;
+        self.put_body(&mut out, "result", job, Part::Result, detail)?;
+        self.put_body(&mut out, "error", job, Part::Error, detail)?;
         Ok(out.finish())
     }
 
@@ -159,7 +152,9 @@ impl JobsView<'_> {
         if !job.labels.is_empty() {
             out.texts("labels", &job.labels);
         }
-        self.put_body(&mut out, "meta", job, Part::Meta, job.meta.as_ref(), Detail::Whole)?;
+        self.put_body(&mut out, "meta", job, Part::Meta, Detail::Whole)?;
+        // Of an earlier attempt: what this one goes on from.
+        self.put_body(&mut out, "progress", job, Part::Progress, Detail::Whole)?;
         Ok(out.finish())
     }
 
@@ -174,8 +169,8 @@ impl JobsView<'_> {
         if let Some(reason) = job.reason.name() {
             out.text("reason", reason);
         }
-        self.put_body(&mut out, "result", job, Part::Result, job.result.as_ref(), Detail::Whole)?;
-        self.put_body(&mut out, "error", job, Part::Error, job.error.as_ref(), Detail::Whole)?;
+        self.put_body(&mut out, "result", job, Part::Result, Detail::Whole)?;
+        self.put_body(&mut out, "error", job, Part::Error, Detail::Whole)?;
         let mut truncated = false;
         for (name, stream) in [("stdout", Stream::Stdout), ("stderr", Stream::Stderr)] {
             let totals = self.output_totals(&job.id, stream)?;

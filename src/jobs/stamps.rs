@@ -4,17 +4,21 @@ use std::ops::Bound;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::jobs::rows::pending_prefix;
+use crate::jobs::body::Part;
+use crate::jobs::rows::{data_key, pending_prefix};
 use crate::jobs::{Id, JobsView, Result};
 use crate::storage::{Table, tables};
 
 impl JobsView<'_> {
-    /// The stamp of a job: it changes with the job's row.
+    /// The stamp of a job: it changes with the job's row, and with the one body that changes without it.
     ///
     /// # Errors
     /// When the store fails.
     pub fn job_stamp(&self, id: &Id) -> Result<u64> {
-        self.row_stamp(Table::Jobs, id)
+        let mut stamp = Xxh3::new();
+        stamp.update(&self.rows.get(Table::Jobs, id.as_bytes())?.unwrap_or_default());
+        stamp.update(&self.rows.get(Table::JobData, &data_key(id, &[Part::Progress as u8]))?.unwrap_or_default());
+        Ok(stamp.digest())
     }
 
     /// The stamp of a plan.

@@ -17,7 +17,7 @@ use crate::jobs::{Id, time};
 /// The queue of a job that names none.
 pub const DEFAULT_QUEUE: &str = "ready";
 /// The farthest a job may be put off: ten years.
-pub(super) const MAX_DELAY_MS: u64 = 3_650 * 86_400_000;
+pub const MAX_DELAY_MS: u64 = 3_650 * 86_400_000;
 /// The longest bound of an attempt.
 const MAX_TIMEOUT_MS: u64 = 30 * 86_400_000;
 /// The most labels of a job, and bytes of a label, a key or a kind.

@@ -508,6 +508,7 @@ fn a_row_that_is_lost_is_found() {
 
 mod actions;
 mod bulk;
+mod checkpoints;
 mod clients;
 mod conditions;
 mod costs;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use agq_client::ConnectOptions;
 
+use super::sandbox::Sandbox;
+
 /// How a worker works.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -15,6 +17,8 @@ pub struct Config {
     pub queues: Vec<String>,
     /// Jobs it runs at a time.
     pub concurrency: usize,
+    /// Tasks of one job that it runs at a time, where the plan says what each needs.
+    pub task_concurrency: usize,
     /// Programs it has, for jobs that need them.
     pub tools: Vec<String>,
     /// What else distinguishes it.
@@ -29,4 +33,6 @@ pub struct Config {
     pub kill_grace: Duration,
     /// How long jobs may go on once the worker is asked to drain.
     pub drain_grace: Duration,
+    /// What bounds the programs.
+    pub sandbox: Sandbox,
 }

@@ -1,81 +1,67 @@
-//! One job: its tasks one after the other, up to the first that fails.
+//! One job: its tasks, each as soon as those that it comes after are done, up to the first that fails.
 
-use std::collections::HashMap;
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::config::Config;
-use super::process::{self, Cause, Chunk, Ended, Spec, Stream};
-use super::spool::Spool;
+use super::message::{Chunk, Message, Stream};
+use super::process::{self, Cause, Ended};
+use super::sandbox::TempDir;
+use super::spool::Spools;
+use super::task::{Setting, cannot_start};
 use super::{Halt, link};
+use crate::jobs::checkpoint::{self, TaskResult};
 use crate::jobs::plan::{Plan, Task};
-use crate::jobs::template::{Input, expand};
-
-/// Exit codes of a program that was not started, as shells say it.
-const NOT_EXECUTABLE: i32 = 126;
-const NOT_FOUND: i32 = 127;
-/// Variables of the worker's own environment that programs get: to be found, to have a home, and room for files.
-const KEPT: [&str; 3] = ["PATH", "HOME", "TMPDIR"];
+use crate::jobs::template::Input;
 
 /// What JOB.CLAIM hands out.
 #[derive(Debug, Deserialize)]
 pub(super) struct Claim {
     pub(super) job_id: String,
     pub(super) epoch: u64,
-    attempt: Option<u64>,
-    queue: Option<String>,
-    action_id: Option<String>,
+    pub(super) attempt: Option<u64>,
+    pub(super) queue: Option<String>,
+    pub(super) action_id: Option<String>,
     plan: Box<RawValue>,
     input: Option<Box<RawValue>>,
+    /// What an earlier attempt finished.
+    progress: Option<Box<RawValue>>,
 }
 
 /// How a job ended here.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// All tasks succeeded; the result's JSON.
-    Completed(String),
-    /// A task failed, or the job was cancelled; the error's JSON.
-    Failed(String),
+    /// All tasks succeeded.
+    Completed(Results),
+    /// A task failed, or the job was cancelled.
+    Failed(Results),
     /// It is not for this worker to say.
     Abandoned,
 }
 
-/// What is kept of a task.
-#[derive(Debug, Default, Serialize)]
-struct TaskResult {
-    task_number: u32,
-    exit_code: i32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    signal: Option<i32>,
-    duration_ms: u64,
-    stdout_bytes: u64,
-    stderr_bytes: u64,
-    truncated: bool,
-}
-
 /// The result, or with a message the error.
-#[derive(Debug, Default, Serialize)]
-struct Results {
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Results {
     #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<String>,
-    tasks: Vec<TaskResult>,
+    pub(super) message: Option<String>,
+    pub(super) tasks: Vec<TaskResult>,
 }
 
 impl Results {
-    fn to_json(&self) -> String {
+    pub(super) fn to_json(&self) -> String {
         // Numbers and strings under string keys: there is nothing that could not be written.
         serde_json::to_string(self).unwrap_or_default()
     }
+}
 
-    fn failed(mut self, message: String) -> Outcome {
-        self.message = Some(message);
-        Outcome::Failed(self.to_json())
-    }
+fn failed(message: String) -> Outcome {
+    Outcome::Failed(Results { message: Some(message), tasks: Vec::new() })
 }
 
 impl Claim {
@@ -87,39 +73,136 @@ impl Claim {
         serde_json::from_str(text)
             .map_err(|error| link::Error::Answer { command: "JOB.CLAIM", answer: format!("{text} ({error})") })
     }
+
+    /// The tasks that an earlier attempt finished and that need not run again.
+    fn finished(&self, plan: &Plan) -> BTreeMap<u32, TaskResult> {
+        match &self.progress {
+            Some(progress) if plan.idempotent_tasks => checkpoint::finished(plan, progress.get().as_bytes()),
+            _ => BTreeMap::new(),
+        }
+    }
 }
 
-/// Runs a job to its end; its programs' output goes to `output`, of which `max_output` bytes a stream are kept.
+/// Runs a job to its end; what it has to say goes to `report`.
 pub(super) async fn run(
     config: &Config,
     claim: &Claim,
-    max_output: u64,
-    output: mpsc::Sender<Chunk>,
-    mut halt: watch::Receiver<Option<Halt>>,
+    report: mpsc::Sender<Message>,
+    halt: watch::Receiver<Option<Halt>>,
 ) -> Outcome {
-    let mut results = Results::default();
     let input = claim.input.as_deref().map_or("{}", RawValue::get);
     let read = Plan::of(&claim.plan).and_then(|plan| Ok((plan, Input::parse(input.as_bytes(), "input")?)));
     let (plan, input) = match read {
         Ok(read) => read,
-        Err(error) => return results.failed(format!("the job is not understood: {error}")),
+        Err(error) => return failed(format!("the job is not understood: {error}")),
     };
-    let mut spools = match Spools::for_plan(&plan) {
+    let results = claim.finished(&plan);
+    let waiting = plan.to_run(|task| results.contains_key(&task));
+    let spools = match Spools::of(&plan, &waiting) {
         Ok(spools) => spools,
-        Err(error) => return results.failed(format!("cannot make a file for a task's output: {error}")),
+        Err(error) => return failed(format!("cannot make a file for a task's output: {error}")),
     };
-    for task in &plan.tasks {
-        let number = task.task_number;
-        let began = Instant::now();
-        let spec = match prepare(config, claim, &plan, task, &input, &mut spools) {
-            Ok(spec) => spec,
-            Err(message) => return results.failed(format!("task {number}: {message}")),
-        };
-        let ended = match process::run(spec, &output, spools.writer(number), &mut halt).await {
-            Ok(ended) => ended,
-            Err(error) => not_started(task, &error, &output, began.elapsed()).await,
-        };
-        results.tasks.push(TaskResult {
+    let temp_dir = match config.sandbox.temp_dir() {
+        Ok(temp_dir) => temp_dir,
+        Err(error) => return failed(format!("cannot make a folder for the job's temporary files: {error}")),
+    };
+    let own_dir = temp_dir.as_ref().map(TempDir::path);
+    let setting = Setting { config, claim, plan: &plan, input: &input, temp_dir: own_dir };
+    if !results.is_empty() {
+        let _ = report.send(Message::Kept(results.values().cloned().collect())).await;
+    }
+    let (stop, _) = watch::channel(None);
+    let run = Run { setting, spools, report, results, waiting, running: JoinSet::new(), stop };
+    let outcome = run.complete(halt).await;
+    if let Some(temp_dir) = temp_dir {
+        temp_dir.remove().await;
+    }
+    outcome
+}
+
+/// A job that runs.
+struct Run<'a> {
+    setting: Setting<'a>,
+    spools: Spools,
+    report: mpsc::Sender<Message>,
+    /// Of the tasks that have ended, by number.
+    results: BTreeMap<u32, TaskResult>,
+    /// Tasks that were not started yet.
+    waiting: BTreeSet<u32>,
+    running: JoinSet<(u32, Ended)>,
+    /// Stops every task that runs.
+    stop: watch::Sender<Option<Halt>>,
+}
+
+impl Run<'_> {
+    async fn complete(mut self, mut halt: watch::Receiver<Option<Halt>>) -> Outcome {
+        self.stop.send_replace(*halt.borrow_and_update());
+        // Why the job does not go on; nothing within when that is not for this worker to say. The first reason counts.
+        let mut verdict: Option<Option<String>> = None;
+        loop {
+            if verdict.is_none() {
+                verdict = self.start_ready().err().map(Some);
+            }
+            if verdict.is_some() {
+                self.stop_all(Halt::Failed);
+            }
+            let ended = tokio::select! {
+                ended = self.running.join_next() => ended,
+                reason = next_halt(&mut halt) => {
+                    self.stop_all(reason);
+                    continue;
+                }
+            };
+            let end = match ended {
+                None => break,
+                Some(Ok((number, ended))) => self.take_end(number, &ended).await,
+                Some(Err(error)) => Err(Some(format!("the worker itself failed: {error}"))),
+            };
+            verdict = verdict.or(end.err());
+        }
+        let tasks = self.results.into_values().collect();
+        match verdict {
+            None => Outcome::Completed(Results { message: None, tasks }),
+            Some(Some(message)) => Outcome::Failed(Results { message: Some(message), tasks }),
+            Some(None) => Outcome::Abandoned,
+        }
+    }
+
+    /// Starts every task whose turn it is, as far as there is room.
+    fn start_ready(&mut self) -> Result<(), String> {
+        let plan = self.setting.plan;
+        for task in &plan.tasks {
+            let number = task.task_number;
+            let room = self.running.len() < self.setting.config.task_concurrency;
+            let is_next = self.waiting.contains(&number)
+                && plan.before(task).iter().all(|before| self.results.contains_key(before));
+            if room && is_next {
+                self.start(task).map_err(|message| format!("task {number}: {message}"))?;
+                self.waiting.remove(&number);
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, task: &Task) -> Result<(), String> {
+        let spec = self.setting.prepare(task, &mut self.spools)?;
+        let (number, program, mut spool) =
+            (task.task_number, task.command.clone(), self.spools.writer(task.task_number));
+        let (report, mut stop) = (self.report.clone(), self.stop.subscribe());
+        self.running.spawn(async move {
+            let began = Instant::now();
+            let ended = match process::run(spec, &report, spool.as_mut(), &mut stop).await {
+                Ok(ended) => ended,
+                Err(error) => not_started(number, &program, &error, &report, began).await,
+            };
+            (number, ended)
+        });
+        Ok(())
+    }
+
+    /// Takes the end of a task in, and says whether the job goes on.
+    async fn take_end(&mut self, number: u32, ended: &Ended) -> Result<(), Option<String>> {
+        let result = TaskResult {
             task_number: number,
             exit_code: ended.exit_code,
             signal: ended.signal,
@@ -127,135 +210,52 @@ pub(super) async fn run(
             stdout_bytes: ended.stdout_bytes,
             stderr_bytes: ended.stderr_bytes,
             truncated: false,
-        });
-        mark_truncated(&mut results.tasks, max_output);
-        match judge(task, &ended, config.timeout_of(task)) {
-            Ok(()) => {}
-            Err(Some(message)) => return results.failed(message),
-            Err(None) => return Outcome::Abandoned,
+        };
+        self.results.insert(number, result.clone());
+        let plan = self.setting.plan;
+        let judged = match plan.tasks.iter().find(|task| task.task_number == number) {
+            Some(task) => self.setting.judge(task, ended),
+            None => Ok(()),
+        };
+        if judged.is_ok() && plan.idempotent_tasks {
+            // Nobody takes it when the job is no longer ours.
+            let _ = self.report.send(Message::Finished(result)).await;
         }
+        judged
     }
-    Outcome::Completed(results.to_json())
-}
 
-/// Of an output that is longer than what is kept, the head and the tail are: marks the tasks that wrote of the rest.
-fn mark_truncated(tasks: &mut [TaskResult], max_output: u64) {
-    for bytes_of in [|task: &TaskResult| task.stdout_bytes, |task: &TaskResult| task.stderr_bytes] {
-        let total: u64 = tasks.iter().map(bytes_of).sum();
-        if total <= max_output {
-            continue;
-        }
-        let (lost_from, lost_to) = (max_output / 2, total - max_output / 2);
-        let mut start = 0;
-        for task in &mut *tasks {
-            let end = start + bytes_of(task);
-            task.truncated |= start.max(lost_from) < end.min(lost_to);
-            start = end;
-        }
+    /// Stops what runs; the reason that stands above the others stays.
+    fn stop_all(&self, reason: Halt) {
+        self.stop.send_modify(|stop| *stop = (*stop).max(Some(reason)));
     }
 }
 
-impl Config {
-    /// How long a task may run.
-    fn timeout_of(&self, task: &Task) -> Option<Duration> {
-        task.timeout_secs.map(Duration::from_secs).or(self.task_timeout)
-    }
-}
-
-/// Whether the job goes on after a task; else why not, or nothing when it is not for this worker to say.
-fn judge(task: &Task, ended: &Ended, timeout: Option<Duration>) -> Result<(), Option<String>> {
-    let name = format!("task {} ({})", task.task_number, task.command);
-    match &ended.cause {
-        Cause::Exit if ended.exit_code == 0 => Ok(()),
-        Cause::Exit => Err(Some(match ended.signal {
-            Some(signal) => format!("{name} was ended by signal {signal}"),
-            None => format!("{name} ended with exit code {}", ended.exit_code),
-        })),
-        Cause::Timeout => {
-            let seconds = timeout.unwrap_or_default().as_secs();
-            Err(Some(format!("{name} ran longer than its {seconds} s and was stopped")))
+/// Waits for a further reason to stop the job.
+async fn next_halt(halt: &mut watch::Receiver<Option<Halt>>) -> Halt {
+    loop {
+        if halt.changed().await.is_err() {
+            return std::future::pending().await;
         }
-        Cause::Halted(Halt::Cancelled) => Err(Some(format!("cancelled while {name} ran"))),
-        Cause::Halted(Halt::Stale | Halt::Leaving) => Err(None),
-        Cause::Spool(error) => Err(Some(format!("{name}: its output cannot be kept for a later task: {error}"))),
+        if let Some(reason) = *halt.borrow_and_update() {
+            return reason;
+        }
     }
 }
 
 /// A task that could not be started has an exit code and says why on its stderr, as a shell does.
-async fn not_started(task: &Task, error: &io::Error, output: &mpsc::Sender<Chunk>, duration: Duration) -> Ended {
-    let (exit_code, why) = match error.kind() {
-        io::ErrorKind::NotFound => (NOT_FOUND, "there is no such program on this worker".to_owned()),
-        _ => (NOT_EXECUTABLE, error.to_string()),
-    };
-    let text = format!("agq: cannot start '{}': {why}\n", task.command);
-    let stderr_bytes = text.len() as u64;
-    let _ = output.send(Chunk { task: task.task_number, stream: Stream::Stderr, bytes: text.into() }).await;
+async fn not_started(
+    task: u32,
+    program: &str,
+    error: &io::Error,
+    report: &mpsc::Sender<Message>,
+    began: Instant,
+) -> Ended {
+    let (exit_code, text) = cannot_start(program, error);
+    let bytes = bytes::Bytes::from(text + "\n");
+    let stderr_bytes = bytes.len() as u64;
+    let _ = report.send(Message::Output(Chunk { task, stream: Stream::Stderr, bytes })).await;
+    let (duration, exit_code) = (began.elapsed(), exit_code.into());
     Ended { exit_code, signal: None, duration, cause: Cause::Exit, stdout_bytes: 0, stderr_bytes }
-}
-
-/// What to start for a task.
-fn prepare(
-    config: &Config,
-    claim: &Claim,
-    plan: &Plan,
-    task: &Task,
-    input: &Input<'_>,
-    spools: &mut Spools,
-) -> Result<Spec, String> {
-    let args = task.args.iter().map(|argument| expand(argument, input)).collect::<Result<_, _>>();
-    let stdin = match task.input_from_task {
-        None => None,
-        Some(from) => Some(spools.reader(from).ok_or_else(|| format!("the output of task {from} was not kept"))?),
-    };
-    Ok(Spec {
-        task: task.task_number,
-        program: task.command.clone(),
-        args: args.map_err(|error| error.to_string())?,
-        env: environment(config, claim, plan, task),
-        stdin,
-        timeout: config.timeout_of(task),
-        grace: config.kill_grace,
-    })
-}
-
-/// A task's whole environment.
-fn environment(config: &Config, claim: &Claim, plan: &Plan, task: &Task) -> Vec<(String, String)> {
-    let kept = KEPT.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
-    let own = [
-        ("AGQ_JOB_ID", Some(claim.job_id.clone())),
-        ("AGQ_ACTION_ID", claim.action_id.clone()),
-        ("AGQ_PLAN_ID", Some(plan.id())),
-        ("AGQ_TASK_NUMBER", Some(task.task_number.to_string())),
-        ("AGQ_ATTEMPT", claim.attempt.map(|attempt| attempt.to_string())),
-        ("AGQ_EPOCH", Some(claim.epoch.to_string())),
-        ("AGQ_QUEUE", claim.queue.clone()),
-        ("AGQ_WORKER_ID", Some(config.worker_id.clone())),
-    ];
-    let own = own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    kept.chain(task.env.clone()).chain(own).collect()
-}
-
-/// The outputs that later tasks read, by task number.
-struct Spools(HashMap<u32, Spool>);
-
-impl Spools {
-    fn for_plan(plan: &Plan) -> io::Result<Spools> {
-        let mut readers = HashMap::<u32, usize>::new();
-        for from in plan.tasks.iter().filter_map(|task| task.input_from_task) {
-            *readers.entry(from).or_default() += 1;
-        }
-        let dir = std::env::temp_dir();
-        let make = |(task, count)| Ok((task, Spool::new(&dir, count)?));
-        readers.into_iter().map(make).collect::<io::Result<_>>().map(Spools)
-    }
-
-    fn writer(&mut self, task: u32) -> Option<&mut File> {
-        self.0.get_mut(&task).map(Spool::writer)
-    }
-
-    fn reader(&mut self, task: u32) -> Option<File> {
-        self.0.get_mut(&task)?.reader()
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The built-in worker: claims Plan jobs over the wire and runs their programs.
 //!
-//! A slot ([`slot`]) is one connection and one job at a time: it claims, runs the tasks one after the other ([`job`],
-//! [`process`]) and sends output and outcome up while they run ([`report`]). One more connection carries the
+//! A slot ([`slot`]) is one connection and one job at a time: it claims, runs the tasks in the order that their plan
+//! asks for ([`job`], [`task`], [`process`]) and sends output and outcome up while they run ([`report`]). One more connection carries the
 //! heartbeats ([`heartbeat`]), which keep every lease and bring back what was cancelled. Built on the client and on
 //! the pure parts of `jobs` (plans, templates); it knows no server, reads no flags and catches no signals: those who
 //! run it hand in a [`Config`] and a [`Phase`].
@@ -9,11 +9,15 @@
 mod config;
 mod heartbeat;
 mod job;
+mod ledger;
 mod link;
+mod message;
 mod process;
 mod report;
+mod sandbox;
 mod slot;
 mod spool;
+mod task;
 mod tools;
 
 use std::collections::HashMap;
@@ -26,6 +30,8 @@ use tokio::task::JoinSet;
 
 pub use config::Config;
 pub use link::Error;
+pub use sandbox::{HELPER, Limit, Sandbox};
+pub use task::cannot_start;
 pub use tools::on_path;
 
 /// How long the last message may take: the server forgets a silent worker by itself.
@@ -45,6 +51,8 @@ pub enum Phase {
 /// Why a job's processes are stopped before they are done; a later reason stands above an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Halt {
+    /// Another task of the job failed; said within the job only.
+    Failed,
     /// Its cancellation was asked for, and is still to be reported.
     Cancelled,
     /// The worker goes: the job is given back.

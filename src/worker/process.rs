@@ -8,7 +8,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::Halt;
+use super::message::{Chunk, Message, Stream};
 
 /// Bytes read from a pipe at a time.
 const READ_BYTES: usize = 32 << 10;
@@ -39,21 +40,6 @@ pub(super) struct Spec {
     pub(super) timeout: Option<Duration>,
     /// Between SIGTERM and SIGKILL.
     pub(super) grace: Duration,
-}
-
-/// Which of its two outputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stream {
-    Stdout,
-    Stderr,
-}
-
-/// A piece of output.
-#[derive(Debug)]
-pub(super) struct Chunk {
-    pub(super) task: u32,
-    pub(super) stream: Stream,
-    pub(super) bytes: Bytes,
 }
 
 /// Why it ended.
@@ -110,7 +96,7 @@ impl Drop for Group {
 /// When it cannot be started.
 pub(super) async fn run(
     spec: Spec,
-    output: &mpsc::Sender<Chunk>,
+    output: &mpsc::Sender<Message>,
     spool: Option<&mut File>,
     halt: &mut watch::Receiver<Option<Halt>>,
 ) -> io::Result<Ended> {
@@ -214,7 +200,7 @@ struct Source {
 async fn pump(
     pipe: Option<impl AsyncRead + Unpin>,
     mut source: Source,
-    output: &mpsc::Sender<Chunk>,
+    output: &mpsc::Sender<Message>,
     mut spool: Option<&mut File>,
     count: &AtomicU64,
 ) -> io::Result<()> {
@@ -238,7 +224,8 @@ async fn pump(
             spool.write_all(&bytes)?;
         }
         // Nobody takes it when the job is no longer ours; the program may go on writing until it is stopped.
-        let _ = output.send(Chunk { task: source.task, stream: source.stream, bytes: bytes.freeze() }).await;
+        let chunk = Chunk { task: source.task, stream: source.stream, bytes: bytes.freeze() };
+        let _ = output.send(Message::Output(chunk)).await;
     }
 }
 

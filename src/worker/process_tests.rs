@@ -31,7 +31,7 @@ async fn run_and_read(spec: Spec, halt_at_output: Option<Halt>) -> Seen {
     };
     let reading = async move {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        while let Some(chunk) = chunks.recv().await {
+        while let Some(Message::Output(chunk)) = chunks.recv().await {
             match chunk.stream {
                 Stream::Stdout => stdout.extend_from_slice(&chunk.bytes),
                 Stream::Stderr => stderr.extend_from_slice(&chunk.bytes),
@@ -112,7 +112,8 @@ async fn output_that_is_lost_after_the_end_is_an_error_all_the_same() {
     let script = "echo $$ > \"$0\"; exec head -c 60000 /dev/zero";
     let spec = spec("sh", &["-c", script, pid.to_str().unwrap()]);
     let (output, mut chunks) = mpsc::channel(1);
-    output.send(Chunk { task: 1, stream: Stream::Stdout, bytes: Bytes::new() }).await.unwrap();
+    let chunk = Chunk { task: 1, stream: Stream::Stdout, bytes: bytes::Bytes::new() };
+    output.send(Message::Output(chunk)).await.unwrap();
     let (_keep, mut halt) = watch::channel(None);
     let (reader, writer) = io::pipe().unwrap();
     let mut spool = File::from(std::os::fd::OwnedFd::from(writer));

@@ -1,6 +1,7 @@
-//! What goes up while a job runs, and at its end: output in bounded pieces, then the outcome. A lost server is waited
-//! for; meanwhile the programs are held up by their full pipes.
+//! What goes up while a job runs, and at its end: output in bounded pieces, tasks that are finished, then the outcome.
+//! A lost server is waited for; meanwhile the programs are held up by their full pipes.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -9,10 +10,12 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::job::{Claim, Outcome};
+use super::job::{Claim, Outcome, Results};
+use super::ledger::Ledger;
 use super::link::{self, Link};
-use super::process::{Chunk, Stream};
+use super::message::{Chunk, Message, Stream};
 use super::{FAREWELL, Halt, Running};
+use crate::jobs::checkpoint::TaskResult;
 
 /// Output is sent once there is so much of it …
 const SEND_BYTES: usize = 256 << 10;
@@ -27,6 +30,11 @@ pub(super) struct Reporter<'a> {
     halt: watch::Receiver<Option<Halt>>,
     pending: Vec<Piece>,
     pending_bytes: usize,
+    ledger: Ledger,
+    /// Tasks that a further attempt need not run again.
+    finished: BTreeMap<u32, TaskResult>,
+    /// The server does not know of all of them.
+    is_progress_due: bool,
 }
 
 /// Output of one task and stream, in order.
@@ -37,29 +45,32 @@ struct Piece {
 }
 
 impl<'a> Reporter<'a> {
+    /// The reports of a claim, of whose outputs the server keeps `max_output` bytes each.
     pub(super) fn new(
         link: &'a mut Link,
         claim: &'a Claim,
         running: &'a Running,
         halt: watch::Receiver<Option<Halt>>,
+        max_output: u64,
     ) -> Reporter<'a> {
-        Reporter { link, claim, running, halt, pending: Vec::new(), pending_bytes: 0 }
+        let ledger = Ledger::new(max_output);
+        let (pending, finished) = (Vec::new(), BTreeMap::new());
+        Reporter { link, claim, running, halt, pending, pending_bytes: 0, ledger, finished, is_progress_due: false }
     }
 
-    /// Sends output up until there is no more; the last of it is kept for [`Reporter::finish`].
-    pub(super) async fn stream(&mut self, mut chunks: mpsc::Receiver<Chunk>) {
-        while let Some(chunk) = chunks.recv().await {
-            self.add(chunk);
+    /// Sends up what is said until there is no more; the last of it is kept for [`Reporter::finish`].
+    pub(super) async fn stream(&mut self, mut messages: mpsc::Receiver<Message>) {
+        while let Some(message) = messages.recv().await {
+            self.take(message);
             let until = Instant::now() + SEND_AFTER;
             while self.pending_bytes < SEND_BYTES {
-                match tokio::time::timeout_at(until, chunks.recv()).await {
-                    Ok(Some(chunk)) => self.add(chunk),
+                match tokio::time::timeout_at(until, messages.recv()).await {
+                    Ok(Some(message)) => self.take(message),
                     Ok(None) => return,
                     Err(_) => break,
                 }
             }
-            let commands = self.take_pending();
-            if !self.send(commands, Duration::ZERO).await {
+            if !self.send_pending(Duration::ZERO).await {
                 return;
             }
         }
@@ -67,18 +78,66 @@ impl<'a> Reporter<'a> {
 
     /// Sends what is left, and the outcome.
     pub(super) async fn finish(mut self, outcome: Outcome) {
-        let mut commands = self.take_pending();
-        commands.push(match outcome {
-            Outcome::Completed(json) => self.command("JOB.COMPLETE", [json.into()]),
-            Outcome::Failed(json) => self.command("JOB.FAIL", [json.into()]),
+        // When the worker is leaving, a job that is done is worth a moment; so are the tasks that the next attempt need
+        // not run again.
+        let is_done = matches!(outcome, Outcome::Completed(_));
+        if self.is_progress_due && !is_done && !self.send_pending(FAREWELL).await {
+            return;
+        }
+        let (name, results) = match outcome {
+            Outcome::Completed(results) => ("JOB.COMPLETE", results),
+            Outcome::Failed(results) => ("JOB.FAIL", results),
             Outcome::Abandoned => return,
-        });
-        // When the worker is leaving, a job that is done is worth a moment.
+        };
+        let results = Results { tasks: self.marked(results.tasks), ..results };
+        let mut commands = self.take_pending();
+        commands.push(self.command(name, [results.to_json().into()]));
         self.send(commands, FAREWELL).await;
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Output(chunk) => self.add(chunk),
+            Message::Kept(tasks) => {
+                for task in tasks {
+                    self.ledger.add(task.task_number, Stream::Stdout, task.stdout_bytes);
+                    self.ledger.add(task.task_number, Stream::Stderr, task.stderr_bytes);
+                    self.finished.insert(task.task_number, task);
+                }
+            }
+            Message::Finished(task) => {
+                self.finished.insert(task.task_number, task);
+                self.is_progress_due = true;
+            }
+        }
+    }
+
+    /// Sends output up, and behind it which tasks are finished, so that none is said to be whose output is not there.
+    async fn send_pending(&mut self, patience: Duration) -> bool {
+        let commands = self.take_pending();
+        if !self.send(commands, patience).await {
+            return false;
+        }
+        if !std::mem::take(&mut self.is_progress_due) {
+            return true;
+        }
+        let tasks = self.marked(self.finished.values().cloned().collect());
+        let progress = Results { message: None, tasks }.to_json();
+        let command = self.command("JOB.PROGRESS", [progress.into()]);
+        self.send(vec![command], patience).await
+    }
+
+    /// The results with those marked whose output is not kept whole.
+    fn marked(&self, mut tasks: Vec<TaskResult>) -> Vec<TaskResult> {
+        for task in &mut tasks {
+            task.truncated |= self.ledger.is_truncated(task.task_number);
+        }
+        tasks
     }
 
     fn add(&mut self, chunk: Chunk) {
         self.pending_bytes += chunk.bytes.len();
+        self.ledger.add(chunk.task, chunk.stream, chunk.bytes.len() as u64);
         match self.pending.last_mut() {
             Some(piece) if piece.task == chunk.task && piece.stream == chunk.stream => {
                 piece.bytes.extend_from_slice(&chunk.bytes);

@@ -14,8 +14,8 @@ use super::{Phase, Running};
 
 /// How long one claim waits for a job.
 const BLOCK: Duration = Duration::from_secs(30);
-/// Pieces of output between a program and its report: with 32 KiB each, half a megabyte.
-const CHUNKS: usize = 16;
+/// Messages, pieces of output for the most part, between a program and its report: with 32 KiB each, half a megabyte.
+const MESSAGES: usize = 16;
 
 /// Works until the worker drains.
 ///
@@ -76,9 +76,9 @@ fn claims(reply: &Reply) -> Result<Vec<Claim>, Error> {
 async fn work(config: &Config, running: &Running, link: &mut Link, claim: &Claim, max_output: u64) {
     tracing::info!(job = claim.job_id, epoch = claim.epoch, "running");
     let halt = running.enter(&claim.job_id, claim.epoch);
-    let (output, chunks) = mpsc::channel(CHUNKS);
-    let mut reporter = Reporter::new(link, claim, running, halt.clone());
-    let (outcome, ()) = tokio::join!(job::run(config, claim, max_output, output, halt), reporter.stream(chunks));
+    let (report, messages) = mpsc::channel(MESSAGES);
+    let mut reporter = Reporter::new(link, claim, running, halt.clone(), max_output);
+    let (outcome, ()) = tokio::join!(job::run(config, claim, report, halt), reporter.stream(messages));
     tracing::info!(job = claim.job_id, ?outcome, "ended");
     reporter.finish(outcome).await;
     running.leave(&claim.job_id);

@@ -60,6 +60,14 @@ fn every_example_runs_on_its_sample() {
     assert_eq!(sums.lines().count(), std::fs::read_dir(example("data")).unwrap().count());
     let codes = run("plans/status-codes.json", &format!("log={}", example("data/access.log")));
     assert!(codes.contains("404") && codes.contains("200"), "{codes}");
+    // What tasks that run side by side wrote stands in the order of the tasks.
+    let log = example("data/access.log");
+    let report = run("plans/log-report.json", &format!("log={log}"));
+    let mut lines = report.lines();
+    let requests = std::fs::read_to_string(&log).unwrap().lines().count();
+    assert_eq!(lines.next(), Some(requests.to_string().as_str()), "{report}");
+    assert!(lines.next().unwrap().parse::<usize>().is_ok() && lines.next().unwrap().contains(" /"), "{report}");
+    assert_eq!(report.lines().last(), Some(format!("counted in {log}").as_str()));
 }
 
 #[test]

@@ -198,3 +198,125 @@ fn jobs_of_a_kind_and_those_that_need_more_are_left_to_others() {
     let (found, _) = json(world.dir(), &["job", "get", &kind, "--json"]);
     assert_eq!((found["status"].as_str(), found["attempt"].as_u64()), (Some("pending"), Some(0)), "{found}");
 }
+
+fn fifo(world: &World, name: &str) -> PathBuf {
+    let path = world.dir().join(name);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    path
+}
+
+/// Asks for a job again and again until it is as wanted.
+fn until(world: &World, job: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    for _ in 0..1_000 {
+        let (found, _) = json(world.dir(), &["job", "get", job, "--json"]);
+        if wanted(&found) {
+            return found;
+        }
+    }
+    panic!("job {job} never became as wanted");
+}
+
+#[test]
+fn a_cancel_stops_all_tasks_that_run_side_by_side() {
+    let world = World::new();
+    let _worker = world.worker(&["--task-concurrency", "2"]);
+    let (one, two) = (fifo(&world, "one"), fifo(&world, "two"));
+    let task = |number: u32, gate: &Path| {
+        format!(
+            r#"{{"task_number":{number},"command":"sh","needs":[],"args":["-c","echo up > {}; exec sleep 1000"]}}"#,
+            gate.display()
+        )
+    };
+    let job = world.submit(&format!("[{},{}]", task(1, &one), task(2, &two)), &[]);
+    for gate in [&one, &two] {
+        assert_eq!(std::fs::read_to_string(gate).unwrap(), "up\n");
+    }
+    stdout(world.dir(), &["job", "cancel", &job]);
+    let (found, _) = world.wait(&job);
+    assert_eq!(found["status"], "cancelled", "{found}");
+    let signals: Vec<_> =
+        found["error"]["tasks"].as_array().unwrap().iter().map(|task| task["signal"].as_i64()).collect();
+    assert_eq!(signals, [Some(15), Some(15)], "{found}");
+}
+
+#[test]
+fn what_a_killed_worker_finished_does_not_run_again() {
+    let world = World::new();
+    let mut first = world.worker(&["--lease", "1000"]);
+    let (runs, plan) = (world.dir().join("runs"), world.dir().join("idempotent.json"));
+    // The first task leaves a line for each time that it runs; the second waits for ever the first time.
+    let tasks = format!(
+        r#"{{"allow_shell_characters":true,"idempotent_tasks":true,"tasks":[
+        {{"task_number":1,"command":"sh","args":["-c","echo ran >> {0}; echo one"]}},
+        {{"task_number":2,"command":"sh","args":["-c","echo half; if [ $AGQ_ATTEMPT = 1 ]; then exec sleep 20; fi; echo two"]}}]}}"#,
+        runs.display()
+    );
+    std::fs::write(&plan, tasks).unwrap();
+    let submit = ["job", "submit", "--plan", plan.to_str().unwrap()];
+    let job = stdout(world.dir(), &submit).trim().to_owned();
+    first.wait_for("running");
+    until(&world, &job, |found| found["progress"]["tasks"][0]["task_number"] == 1);
+    first.signal(Signal::KILL);
+    let _second = world.worker(&[]);
+    let (found, _) = world.wait(&job);
+    assert_eq!((found["status"].as_str(), found["losses"].as_i64()), (Some("completed"), Some(1)), "{found}");
+    assert_eq!(std::fs::read_to_string(&runs).unwrap(), "ran\n");
+    assert_eq!(stdout(world.dir(), &["job", "log", &job]), "one\nhalf\ntwo\n");
+    let bytes: Vec<_> =
+        found["result"]["tasks"].as_array().unwrap().iter().map(|task| task["stdout_bytes"].as_i64()).collect();
+    assert_eq!(bytes, [Some(4), Some(9)], "{found}");
+}
+
+#[test]
+fn what_an_attempt_finished_stays_when_another_task_fails() {
+    let world = World::new();
+    let _worker = world.worker(&[]);
+    let plan = world.dir().join("idempotent.json");
+    let tasks = r#"{"allow_shell_characters":true,"idempotent_tasks":true,"tasks":[
+        {"task_number":1,"command":"sh","args":["-c","echo attempt $AGQ_ATTEMPT"]},
+        {"task_number":2,"command":"sh","args":["-c","test $AGQ_ATTEMPT = 2"]}]}"#;
+    std::fs::write(&plan, tasks).unwrap();
+    let job = stdout(world.dir(), &["job", "submit", "--plan", plan.to_str().unwrap()]).trim().to_owned();
+    assert_eq!(world.wait(&job).0["status"], "failed");
+    stdout(world.dir(), &["job", "retry", &job]);
+    assert_eq!(world.wait(&job).0["status"], "completed");
+    assert_eq!(stdout(world.dir(), &["job", "log", &job]), "attempt 1\n");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_sandbox_bounds_programs_and_leaves_their_errors_as_they_are() {
+    let world = World::new();
+    let options = "no-new-privs,private-tmp,cpu=60,memory=1GiB,file-size=1MiB,open-files=50,processes=100000";
+    let _worker = world.worker(&["--sandbox", options]);
+    let script = "grep NoNewPrivs /proc/self/status; ulimit -t; ulimit -v; ulimit -n; ls -ld $TMPDIR; touch $TMPDIR/x";
+    let tasks = format!(
+        r#"[{{"task_number":1,"command":"sh","args":["-c","{script}"]}},
+            {{"task_number":2,"command":"printenv","args":["TMPDIR"]}},
+            {{"task_number":3,"command":"no-such-program"}}]"#
+    );
+    let job = world.submit(&tasks, &[]);
+    let (found, _) = world.wait(&job);
+    assert_eq!(found["error"]["message"], "task 3 (no-such-program) ended with exit code 127", "{found}");
+    let text = stdout(world.dir(), &["job", "log", &job, "--stream", "stderr"]);
+    assert_eq!(text, "agq: cannot start 'no-such-program': there is no such program on this worker\n");
+    let text = stdout(world.dir(), &["job", "log", &job]);
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("NoNewPrivs:\t1"));
+    let limits: Vec<_> = lines.by_ref().take(3).collect();
+    assert_eq!(limits, ["60", "1048576", "50"]);
+    assert!(lines.next().unwrap().starts_with("drwx------"), "{text:.200}");
+    let dir = Path::new(lines.next().unwrap());
+    assert!(dir.is_absolute() && !dir.exists(), "{}", dir.display());
+    // A program that goes too far is stopped by a signal that says so.
+    let job = world.submit(
+        r#"[{"task_number":1,"command":"sh","args":["-c","exec dd if=/dev/zero of=$TMPDIR/big bs=2000000 count=2"]}]"#,
+        &[],
+    );
+    assert_eq!(world.wait(&job).0["error"]["tasks"][0]["signal"], 25);
+    for (option, why) in [("network=none", "expected no-new-privs"), ("cpu=1,cpu=2", "--sandbox says cpu=1 and cpu=2")]
+    {
+        let refused = output(world.dir(), &["worker", "--sandbox", option]);
+        assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains(why), "{refused:?}");
+    }
+}

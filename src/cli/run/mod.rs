@@ -55,7 +55,7 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     inputs: InputArgs,
     /// Submit to this queue and leave the work to its workers [default: a queue of its own, worked here]
-    #[arg(long, short, value_name = "NAME", conflicts_with_all = ["concurrency", "task_timeout", "kill_grace", "lease", "heartbeat"])]
+    #[arg(long, short, value_name = "NAME", conflicts_with_all = ["concurrency", "task_concurrency", "task_timeout", "kill_grace", "lease", "heartbeat", "sandbox"])]
     queue: Option<String>,
     #[command(flatten)]
     limits: Limits,
@@ -81,7 +81,8 @@ struct Action {
 /// Runs it all.
 pub(super) async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     log::start("warn");
-    // What is wrong with the plan's file or the inputs is said before a server is started.
+    // What is wrong with the flags, the plan's file or the inputs is said before a server is started.
+    args.limits.check()?;
     let submission = match &args.plan {
         Some(file) => Some(Prepared::read(args, file)?),
         None => None,
@@ -120,7 +121,7 @@ async fn with_server(
     };
     eprintln!("agq: action {} of {} job(s)", action.id, action.jobs.len());
     let plan = watch::plan_of(&mut client, &action.plan_id).await?;
-    let worker = action.private_queue.as_ref().map(|queue| Worker::start(args, options, queue));
+    let worker = action.private_queue.as_ref().map(|queue| Worker::start(args, options, queue)).transpose()?;
     let watch = Watch { action: &action.id, jobs: &action.jobs, plan: &plan, json: args.json, unread: Cell::default() };
     let (code, totals) = follow(&watch, client, options, worker, signals).await?;
     if action.jobs.len() > 1 {
@@ -235,10 +236,10 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(args: &RunArgs, options: &ConnectOptions, queue: &str) -> Worker {
-        let config = args.limits.config(options.clone(), new_id(WORKER), vec![queue.to_owned()]);
+    fn start(args: &RunArgs, options: &ConnectOptions, queue: &str) -> anyhow::Result<Worker> {
+        let config = args.limits.config(options.clone(), new_id(WORKER), vec![queue.to_owned()])?;
         let (phase, phases) = phase_watch::channel(Phase::Work);
-        Worker { task: tokio::spawn(worker::run(config, phases)), phase }
+        Ok(Worker { task: tokio::spawn(worker::run(config, phases)), phase })
     }
 
     /// Stops what runs and waits until nothing does.

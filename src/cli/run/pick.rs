@@ -1,19 +1,35 @@
 //! Which part of a job's stdout is its result: what no later task reads.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::jobs::plan::Plan;
 
-/// The stdout of the tasks whose output is no other task's input, in order. A job's stdout is its tasks' output one
-/// after the other; where its middle was not kept, what can still be told apart is taken from its end.
+/// True when a job's stdout is its tasks' output one after the other.
+pub(super) fn is_in_order(plan: &Plan) -> bool {
+    !plan.is_parallel() && !plan.idempotent_tasks
+}
+
+fn is_read(plan: &Plan, number: u64) -> bool {
+    plan.tasks.iter().any(|task| task.input_from_task.map(u64::from) == Some(number))
+}
+
+/// The stdout of the tasks whose output is no other task's input, in order, where what each wrote is known.
+pub(super) fn final_of_tasks(plan: &Plan, mut outputs: BTreeMap<u64, Vec<u8>>) -> Vec<u8> {
+    outputs.retain(|number, _| !is_read(plan, *number));
+    outputs.into_values().flatten().collect()
+}
+
+/// The same, out of a stdout that is [in order](is_in_order). Where its middle was not kept, what can still be told
+/// apart is taken from its end.
 pub(super) fn final_output(plan: &Plan, tasks: &[Value], stdout: &[u8]) -> Vec<u8> {
-    let is_read = |number: u64| plan.tasks.iter().any(|task| task.input_from_task.map(u64::from) == Some(number));
     let mut end = stdout.len();
     let mut parts = Vec::new();
     for task in tasks.iter().rev() {
         let length = task["stdout_bytes"].as_u64().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
         let start = end.saturating_sub(length);
-        if !is_read(task["task_number"].as_u64().unwrap_or(0)) {
+        if !is_read(plan, task["task_number"].as_u64().unwrap_or(0)) {
             parts.push(&stdout[start..end]);
         }
         end = start;
@@ -42,6 +58,8 @@ mod tests {
     #[test]
     fn what_a_later_task_reads_is_left_out() {
         assert_eq!(final_output(&plan(), &tasks([3, 2, 1]), b"aaabbc"), b"bbc");
+        let outputs = [(1, b"aaa".to_vec()), (2, b"bb".to_vec()), (3, b"c".to_vec())];
+        assert_eq!(final_of_tasks(&plan(), outputs.into()), b"bbc");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use agq_client::Client;
 use serde_json::{Value, json};
 
-use super::pick::final_output;
+use super::pick::{final_of_tasks, final_output, is_in_order};
 use crate::cli::connect::{json, text};
 use crate::cli::fields::{cell, first, short};
 use crate::cli::job::{has_ended, is_truncated, message_of, tasks_of, truncated_notice, wait_once};
@@ -119,7 +119,8 @@ impl Watch<'_> {
         let jobs: Vec<Value> = ended.drain(..count.min(ended.len())).collect();
         let outputs = job_output::of_all(client, jobs.iter().map(|job| cell(job, "job_id"))).await?;
         for (job, (stdout, stderr)) in jobs.iter().zip(outputs) {
-            self.show(job, &stdout, &stderr).await?;
+            let result = self.result_of(client, job, &stdout).await?;
+            self.show(job, (&stdout, &stderr), result).await?;
             match cell(job, "status").as_str() {
                 "completed" => seen.completed += 1,
                 "failed" => seen.failed += 1,
@@ -129,8 +130,20 @@ impl Watch<'_> {
         Ok(())
     }
 
-    async fn show(&self, job: &Value, stdout: &[u8], stderr: &[u8]) -> anyhow::Result<()> {
-        let (mut out, err) = self.text_of(job, stdout, stderr);
+    /// What a completed job's last tasks wrote.
+    async fn result_of(&self, client: &mut Client, job: &Value, stdout: &[u8]) -> anyhow::Result<Vec<u8>> {
+        if self.json || cell(job, "status") != "completed" {
+            return Ok(Vec::new());
+        }
+        if is_in_order(self.plan) {
+            return Ok(final_output(self.plan, tasks_of(job), stdout));
+        }
+        let outputs = job_output::stdout_of_tasks(client, &cell(job, "job_id")).await?;
+        Ok(final_of_tasks(self.plan, outputs))
+    }
+
+    async fn show(&self, job: &Value, outputs: (&[u8], &[u8]), result: Vec<u8>) -> anyhow::Result<()> {
+        let (mut out, err) = self.text_of(job, outputs, result);
         if self.unread.get() {
             out.clear();
         }
@@ -144,7 +157,7 @@ impl Watch<'_> {
     }
 
     /// What a job's end says on standard output and on standard error.
-    fn text_of(&self, job: &Value, stdout: &[u8], stderr: &[u8]) -> (Vec<u8>, String) {
+    fn text_of(&self, job: &Value, (stdout, stderr): (&[u8], &[u8]), result: Vec<u8>) -> (Vec<u8>, String) {
         let id = cell(job, "job_id");
         let truncated = is_truncated(job);
         if self.json {
@@ -167,7 +180,7 @@ impl Watch<'_> {
         let mut err = if truncated { truncated_notice(&id) } else { String::new() };
         let status = cell(job, "status");
         if status == "completed" {
-            out.extend(final_output(self.plan, tasks_of(job), stdout));
+            out.extend(result);
             return (out, err);
         }
         let reason = first(&json!({"message": message_of(job), "reason": job["reason"]}), &["message", "reason"]);

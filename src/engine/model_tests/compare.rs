@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::{Bound, ControlFlow};
 
 use crate::engine::model_tests::reference::Model;
+use crate::engine::model_tests::steps::PROGRESS;
 use crate::jobs::actions::Action;
 use crate::jobs::check::check;
 use crate::jobs::{Id, Job, JobsView, Status, Stream};
@@ -82,16 +83,16 @@ fn compare_job(model: &Model, view: &JobsView<'_>, job: &Job) {
         (job.starts, job.failures, job.losses, after_left as usize),
         (job.run_at, job.expires_at, job.ended_at, job.remove_at),
         (job.worker.as_deref().map(str::to_owned), job.lease.as_ref().map(|lease| lease.deadline)),
-        (body(job.result.as_ref()), body(job.error.as_ref())),
-        view.output(&job.id, Stream::Stdout).unwrap(),
+        (body(job.result.as_ref()), body(job.error.as_ref()), body(job.progress.as_ref())),
+        String::from_utf8(view.output(&job.id, Stream::Stdout).unwrap()).unwrap(),
     );
     let expected = (
         (known.terms.queue, known.status, known.reason, known.cancelling, known.epoch),
         (known.starts, known.failures, known.losses, known.after.len()),
         (known.run_at, known.expires_at, known.ended_at, known.remove_at),
         (known.worker.clone(), known.lease.as_ref().map(|lease| lease.deadline)),
-        (known.result.clone(), known.error.clone()),
-        known.output.clone(),
+        (known.result.clone(), known.error.clone(), known.progress.map(|progress| PROGRESS[progress].0.to_owned())),
+        known.output.iter().map(|(_, text)| *text).collect(),
     );
     assert_eq!(stored, expected, "job {} in the store and in the model", job.id);
 }

@@ -32,7 +32,9 @@ pub(super) enum Deed {
     Fail { job: usize, dead: bool, wait: bool, late: bool },
     Release { job: usize, delay: bool },
     Extend(usize),
-    Append(usize),
+    Append(usize, u32),
+    Progress(usize, usize),
+    Update { job: usize, progress: usize, completed: bool },
     Cancel(usize),
     Retry(usize),
     RetryAll { cancelled: bool },
@@ -161,7 +163,10 @@ fn deed() -> impl Strategy<Value = Deed> {
             .prop_map(|(job, dead, wait, late)| Deed::Fail { job, dead, wait, late }),
         2 => (job(), flag()).prop_map(|(job, delay)| Deed::Release { job, delay }),
         1 => job().prop_map(Deed::Extend),
-        2 => job().prop_map(Deed::Append),
+        2 => (job(), 1..3_u32).prop_map(|(job, task)| Deed::Append(job, task)),
+        2 => (job(), 0..PROGRESS.len()).prop_map(|(job, progress)| Deed::Progress(job, progress)),
+        1 => (job(), 0..PROGRESS.len(), prop::bool::weighted(0.3))
+            .prop_map(|(job, progress, completed)| Deed::Update { job, progress, completed }),
         1 => (0..3_usize, prop_oneof![Just(None), (0..40_usize).prop_map(Some)])
             .prop_map(|(worker, jobs)| Deed::Heartbeat { worker, jobs }),
         1 => (0..3_usize).prop_map(Deed::Unregister),
@@ -205,10 +210,19 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The plans of a life: one that every worker can run, and one with a variable.
+/// What workers say of their progress, and the tasks that they so say are finished.
+pub(super) const PROGRESS: [(&str, &[u32]); 4] = [
+    ("0.5", &[]),
+    (r#"{"tasks":[{"task_number":1,"exit_code":0,"stdout_bytes":3}]}"#, &[1]),
+    (r#"{"tasks":[{"task_number":2,"exit_code":0},{"task_number":1,"exit_code":1}]}"#, &[2]),
+    (r#"{"tasks":[{"task_number":1,"exit_code":0},{"task_number":2,"exit_code":0}]}"#, &[1, 2]),
+];
+
+/// The plans of a life: one that every worker can run, and one with a variable, whose tasks may run twice.
 pub(super) const PLANS: [&str; 2] = [
     r#"{"plan_id":"p","tasks":[{"task_number":1,"command":"echo","args":["x"]}]}"#,
-    r#"{"plan_id":"e","tasks":[{"task_number":1,"command":"env","args":[],"env":{"A":"b"}}]}"#,
+    r#"{"plan_id":"e","idempotent_tasks":true,"tasks":[{"task_number":1,"command":"env","args":[],"env":{"A":"b"}},
+        {"task_number":2,"command":"true"}]}"#,
 ];
 
 impl Terms {

@@ -22,7 +22,9 @@ enum Step {
     Fail { job: usize, dead: bool, retry: bool },
     Release { job: usize, delay: bool },
     Extend(usize),
-    Append(usize),
+    Append { job: usize, task: u32 },
+    Progress { job: usize, json: usize },
+    Update { job: usize, end: usize },
     Cancel(usize),
     Retry(usize),
     RetryAll(bool),
@@ -44,7 +46,7 @@ enum Step {
     Restart,
 }
 
-const JOBS: [&str; 13] = [
+const JOBS: [&str; 14] = [
     r#"{"kind":"a"}"#,
     r#"{"kind":"a","priority":9,"attempts":2,"max_losses":1,"retention_ms":0}"#,
     r#"{"kind":"a","delay_ms":40000,"timeout_ms":20000}"#,
@@ -57,7 +59,19 @@ const JOBS: [&str; 13] = [
     r#"{"kind":"a","unique_key":"u","on_conflict":"replace"}"#,
     r#"{"kind":"a","unique_key":"u","delay_ms":3000}"#,
     r#"{"kind":"a","idempotency_key":"i"}"#,
+    r#"{"plan":{"idempotent_tasks":true,"tasks":[{"task_number":1,"command":"true"},
+        {"task_number":2,"command":"true","needs":[]},{"task_number":3,"command":"cat","input_from_task":2}]},"attempts":3}"#,
     r#"{"kind":"b","expires_at":1800000090000,"payload":[1,2,3]}"#,
+];
+
+/// The first task is finished.
+const CHECKPOINT: &str = r#"{"tasks":[{"task_number":1,"exit_code":0,"stdout_bytes":11,"stderr_bytes":0}]}"#;
+
+const UPDATES: [&str; 4] = [
+    r#"{"stdout":"a","stderr":"b","task":2,"progress":{"done":1}}"#,
+    r#"{"progress":null}"#,
+    r#"{"stdout":"end","status":"completed","result":{"ok":true}}"#,
+    r#"{"progress":[1],"status":"failed","error":{"error":"no"},"retry_in_ms":10}"#,
 ];
 
 const ACTIONS: [&str; 4] = [
@@ -87,7 +101,9 @@ fn steps() -> impl Strategy<Value = Step> {
         3 => (any_job(), any::<bool>(), any::<bool>()).prop_map(|(job, dead, retry)| Step::Fail { job, dead, retry }),
         2 => (any_job(), any::<bool>()).prop_map(|(job, delay)| Step::Release { job, delay }),
         1 => any_job().prop_map(Step::Extend),
-        2 => any_job().prop_map(Step::Append),
+        2 => (any_job(), 1..4_u32).prop_map(|(job, task)| Step::Append { job, task }),
+        2 => (any_job(), 0..4_usize).prop_map(|(job, json)| Step::Progress { job, json }),
+        2 => (any_job(), 0..UPDATES.len()).prop_map(|(job, end)| Step::Update { job, end }),
         2 => any_job().prop_map(Step::Cancel),
         2 => any_job().prop_map(Step::Retry),
         1 => any::<bool>().prop_map(Step::RetryAll),
@@ -233,8 +249,20 @@ impl Bench<'_> {
                 self.report(&chosen(*job), |jobs, job, epoch| jobs.release(job, epoch, delay));
             }
             Step::Extend(n) => self.report(&chosen(*n), |jobs, job, epoch| jobs.extend(job, epoch, 60_000)),
-            Step::Append(n) => {
-                self.report(&chosen(*n), |jobs, job, epoch| jobs.append(job, epoch, Stream::Stdout, 1, b"some output"));
+            Step::Append { job, task } => {
+                let append = |jobs: &mut Jobs<'_, '_>, job: &[u8], epoch| {
+                    jobs.append(job, epoch, Stream::Stdout, *task, b"some output")
+                };
+                self.report(&chosen(*job), append);
+            }
+            Step::Progress { job, json } => {
+                let long = format!("\"{}\"", "x".repeat(600));
+                let json = ["0.5", CHECKPOINT, &long, r#"{"tasks":[{"task_number":2,"exit_code":0}]}"#][*json];
+                self.report(&chosen(*job), |jobs, job, epoch| jobs.progress(job, epoch, json.as_bytes()));
+            }
+            Step::Update { job, end } => {
+                let update = Update::parse(UPDATES[*end].as_bytes()).unwrap();
+                self.report(&chosen(*job), |jobs, job, epoch| jobs.update(job, epoch, &update));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::reports::lease;
 use super::*;
+use crate::engine::model_tests::steps::PROGRESS;
 
 impl Model {
     pub(super) fn room(&self, name: &str) -> u64 {
@@ -109,7 +110,10 @@ impl Model {
         self.change(id, |job| {
             (job.status, job.reason, job.epoch, job.starts) = (Running, Reason::None, job.epoch + 1, job.starts + 1);
             (job.started_at, job.ended_at, job.worker) = (now, None, Some(claim.worker.clone()));
-            job.output.clear();
+            // Only a plan whose tasks may run twice goes on from there.
+            job.progress = job.progress.filter(|_| job.work == Work::Plan);
+            let finished = job.progress.map_or(&[][..], |progress| PROGRESS[progress].1);
+            job.output.retain(|(task, _)| finished.contains(task));
             if !is_list {
                 job.abandons = 0;
             }

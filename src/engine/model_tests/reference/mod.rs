@@ -138,7 +138,9 @@ pub(super) struct Job {
     /// Jobs it still waits for.
     pub(super) after: BTreeSet<String>,
     has_dependents: bool,
-    pub(super) output: Vec<u8>,
+    /// Each piece with its task.
+    pub(super) output: Vec<(u32, &'static str)>,
+    pub(super) progress: Option<usize>,
     pub(super) result: Option<String>,
     pub(super) error: Option<String>,
 }

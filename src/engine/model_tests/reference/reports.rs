@@ -105,10 +105,32 @@ impl Model {
         });
     }
 
-    pub(crate) fn append(&mut self, id: &str, epoch: u64, bytes: &[u8]) -> Answer {
+    pub(crate) fn append(&mut self, id: &str, epoch: u64, task: u32, text: &'static str) -> Answer {
         self.current(id, epoch)?;
-        self.change(id, |job| job.output.extend_from_slice(bytes));
+        self.change(id, |job| job.output.push((task, text)));
         Ok(())
+    }
+
+    pub(crate) fn progress(&mut self, id: &str, epoch: u64, progress: usize) -> Answer {
+        self.current(id, epoch)?;
+        self.change(id, |job| job.progress = Some(progress));
+        Ok(())
+    }
+
+    /// Output, progress and, where there is a result, the end.
+    pub(crate) fn update(
+        &mut self,
+        id: &str,
+        epoch: u64,
+        (text, progress): (&'static str, usize),
+        result: Option<&str>,
+    ) -> Answer {
+        let job = self.job(id)?;
+        if result.is_none() || job.status != Completed || job.epoch != epoch {
+            self.append(id, epoch, 1, text)?;
+            self.progress(id, epoch, progress)?;
+        }
+        result.map_or(Ok(()), |result| self.complete(id, epoch, result))
     }
 
     pub(super) fn lose(&mut self, id: &str) {

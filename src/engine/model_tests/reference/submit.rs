@@ -35,6 +35,7 @@ impl Model {
             after: BTreeSet::new(),
             has_dependents: false,
             output: Vec::new(),
+            progress: None,
             result: None,
             error: None,
         }

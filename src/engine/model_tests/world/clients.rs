@@ -213,10 +213,24 @@ impl Open<'_, '_> {
                 let expected = self.side.model.extend(&id, epoch, 60_000);
                 self.ask(&["JOB.EXTEND", &id, &epoch.to_string(), "60000"], &expected);
             }
-            Deed::Append(n) => {
+            Deed::Append(n, task) => {
                 let (id, epoch) = self.chosen(n);
-                let expected = self.side.model.append(&id, epoch, b"some output");
-                self.ask(&["JOB.APPEND", &id, &epoch.to_string(), "stdout", "some output"], &expected);
+                let expected = self.side.model.append(&id, epoch, task, "some output");
+                let (epoch, task) = (epoch.to_string(), task.to_string());
+                self.ask(&["JOB.APPEND", &id, &epoch, "stdout", "TASK", &task, "some output"], &expected);
+            }
+            Deed::Progress(n, progress) => {
+                let (id, epoch) = self.chosen(n);
+                let expected = self.side.model.progress(&id, epoch, progress);
+                self.ask(&["JOB.PROGRESS", &id, &epoch.to_string(), PROGRESS[progress].0], &expected);
+            }
+            Deed::Update { job, progress, completed } => {
+                let (id, epoch) = self.chosen(job);
+                let expected = self.side.model.update(&id, epoch, ("x", progress), completed.then_some(RESULT));
+                let end = if completed { format!(r#","status":"completed","result":{RESULT}"#) } else { String::new() };
+                let json = PROGRESS[progress].0;
+                let json = format!(r#"{{"epoch":{epoch},"stdout":"x","task":1,"progress":{json}{end}}}"#);
+                self.ask(&["JOB.UPDATE", &id, &json], &expected);
             }
             Deed::Cancel(n) => self.ask_of_job("JOB.CANCEL", n, Model::cancel),
             Deed::Retry(n) => self.ask_of_job("JOB.RETRY", n, Model::retry),

@@ -15,7 +15,7 @@ use crate::engine::model_tests::compare::{compare, learn, retried};
 use crate::engine::model_tests::reference::{
     Action, ActionSubmission, Answer, Claim, Job, LEASE_MS, Model, No, Submission, Takes, Terms, Work,
 };
-use crate::engine::model_tests::steps::{CONTROL, Cut, Deed, LEASED, LISTED, PLANS, START, Step, callbacks};
+use crate::engine::model_tests::steps::{CONTROL, Cut, Deed, LEASED, LISTED, PLANS, PROGRESS, START, Step, callbacks};
 use crate::engine::{ConnId, Engine, Input, Output, Unit};
 use crate::jobs::job::AfterPolicy;
 use crate::jobs::{Settings, Status};
