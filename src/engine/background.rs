@@ -37,8 +37,8 @@ impl Background {
 }
 
 impl Engine {
-    /// Does what is due, a slice of each kind at most, and finds out when the next is.
-    pub(super) fn run_background(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<()> {
+    /// Does what is due, a slice of each kind at most. True when something was.
+    pub(super) fn run_background(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<bool> {
         let is_due = |at: Option<Millis>| at.is_some_and(|at| at <= now);
         let (sweep_due, trash_due) = (is_due(self.background.next_sweep), is_due(self.background.next_trash));
         let jobs_due = is_due(self.background.next_job);
@@ -61,11 +61,7 @@ impl Engine {
         self.index_slice(batch, now)?;
         self.tell_notices();
         self.send_messages(None);
-        let changed = PLANNED_FROM.into_iter().any(|table| batch.has_changed(table));
-        if changed || sweep_due || trash_due || jobs_due || !self.background.planned {
-            self.plan_background(batch, now)?;
-        }
-        Ok(())
+        Ok(sweep_due || trash_due || jobs_due)
     }
 
     /// Goes on making the index of ranks of a sorted set.
@@ -85,8 +81,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Finds out when background work is due, from what stands in the store.
-    fn plan_background(&mut self, batch: &Batch<'_>, now: Millis) -> storage::Result<()> {
+    /// Finds out when background work is due, from what stands in the store. It comes last in a batch: a claim that waited
+    /// and was served in it has a lease that runs out.
+    pub(super) fn plan_background(&mut self, batch: &Batch<'_>, worked: bool, now: Millis) -> storage::Result<()> {
+        let changed = PLANNED_FROM.into_iter().any(|table| batch.has_changed(table));
+        if !changed && !worked && self.background.planned {
+            return Ok(());
+        }
         let earliest = self.background.last_sweep.plus(self.server.config.sweep_interval_ms);
         self.background.next_sweep = keys::next_expiry(batch)?.map(|at| at.max(earliest));
         self.background.planned = true;

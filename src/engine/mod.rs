@@ -237,13 +237,14 @@ impl Engine {
         while let Some(parked) = self.waiters.take_expired(now) {
             self.unpark(parked);
         }
+        let worked = may_work && self.run_background(batch, now)?;
+        self.wake(batch, now)?;
+        self.run_ready(batch, now)?;
         if may_work {
-            self.run_background(batch, now)?;
+            self.plan_background(batch, worked, now)?;
         } else {
             self.background.plan_anew();
         }
-        self.wake(batch, now)?;
-        self.run_ready(batch, now)?;
         self.show_commands(None);
         Ok(())
     }

@@ -246,3 +246,21 @@ fn a_connection_is_heard_when_it_sends_and_not_when_its_parked_command_is_tried_
         assert_eq!(bench.engine.sessions[&1].jobs.heard, heard);
     });
 }
+
+#[test]
+fn the_lease_of_a_job_that_came_due_for_a_claim_that_waits_runs_out_by_itself() {
+    with_engine(|bench| {
+        (1..=2).for_each(|conn| bench.open(conn));
+        let tick = |bench: &mut Bench<'_>| bench.engine.tick(&mut bench.batch, bench.now, true).unwrap();
+        bench.send(1, &["JOB.CLAIM w BLOCK 0 QUEUES ready"]);
+        bench.send(2, &[r#"JOB.SUBMIT {"job_id":"j","kind":"k","delay_ms":1000}"#]);
+        tick(bench);
+        bench.finished();
+        bench.now = bench.now.plus(1000);
+        tick(bench);
+        assert!(bench.finished()[0].1.contains("\"job_id\":\"j\""));
+        // The batch that serves it ends, and nobody sends anything any more.
+        let lease_ms = crate::jobs::Settings::default().lease_ms;
+        assert_eq!(bench.engine.next_deadline(), Some(bench.now.plus(lease_ms)));
+    });
+}
