@@ -36,6 +36,8 @@ impl Open<'_, '_> {
             self.serve(conn, &reply);
             self.side.model.end_overdue();
         }
+        // What was claimed too late may have ended an action, whose callbacks came up by that.
+        learn(&mut self.side.model, self.batch);
     }
 
     pub(super) fn serve(&mut self, conn: ConnId, reply: &Reply) {
