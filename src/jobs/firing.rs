@@ -138,10 +138,11 @@ impl Jobs<'_, '_> {
             after.map_or(Ok(()), |plan| plan_store::count_schedule(self.batch, plan, 1))?;
             before.map_or(Ok(()), |plan| plan_store::count_schedule(self.batch, plan, -1))?;
         }
-        Ok(match new {
+        match new {
             Some(schedule) => self.batch.put(Table::Schedules, key, schedule.encode())?,
             None => self.batch.remove(Table::Schedules, key)?,
-        })
+        }
+        Ok(())
     }
 
     /// Goes through the ticks of a schedule that have come, as far as a slice goes. Returns about how many rows it took.
