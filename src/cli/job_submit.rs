@@ -56,9 +56,10 @@ struct Submission<'a> {
     settings: &'a Settings,
 }
 
+/// What a job does.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum Work {
+pub(super) enum Work {
     Plan {
         #[serde(flatten)]
         plan: PlanField,
@@ -88,23 +89,36 @@ fn submission(args: &SubmitArgs) -> anyhow::Result<String> {
         (None, Some(id)) => Some(PlanField::PlanId(id.clone())),
         (None, None) => None,
     };
-    let work = match (plan, &args.kind) {
+    let work = work(plan, args.kind.as_deref(), args.payload.as_deref(), &args.inputs)?;
+    let work = work.context("what is to run? Give --plan, --plan-id or --kind, or a file with the whole submission")?;
+    Ok(serde_json::to_string(&Submission { job_id: args.job_id.as_deref(), work, settings: &args.settings })?)
+}
+
+/// A plan with its one input, or a kind with its payload; `None` when neither is given.
+///
+/// # Errors
+/// When the inputs are not one, or the payload is no JSON.
+pub(super) fn work(
+    plan: Option<PlanField>,
+    kind: Option<&str>,
+    payload: Option<&str>,
+    inputs: &InputArgs,
+) -> anyhow::Result<Option<Work>> {
+    match (plan, kind) {
         (Some(plan), _) => {
-            let mut inputs = args.inputs.read()?;
+            let mut inputs = inputs.read()?;
             let (Some(input), true) = (inputs.pop(), inputs.is_empty()) else {
                 bail!("a job has one input: 'agq action submit' runs a plan over many");
             };
-            Work::Plan { plan, input }
+            Ok(Some(Work::Plan { plan, input }))
         }
-        (None, Some(_)) if !args.inputs.is_empty() => bail!("a job of a kind has a --payload, no inputs"),
+        (None, Some(_)) if !inputs.is_empty() => bail!("a job of a kind has a --payload, no inputs"),
         (None, Some(kind)) => {
-            let payload = args.payload.clone().unwrap_or_else(|| "null".to_owned());
-            let payload = RawValue::from_string(payload).context("the payload is not JSON")?;
-            Work::Kind { kind: kind.clone(), payload }
+            let payload = RawValue::from_string(payload.unwrap_or("null").to_owned());
+            Ok(Some(Work::Kind { kind: kind.to_owned(), payload: payload.context("the payload is not JSON")? }))
         }
-        (None, None) => bail!("what is to run? Give --plan, --plan-id or --kind, or a file with the whole submission"),
-    };
-    Ok(serde_json::to_string(&Submission { job_id: args.job_id.as_deref(), work, settings: &args.settings })?)
+        (None, None) => Ok(None),
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ mod queue;
 mod recover;
 mod run;
 mod sandbox;
+mod schedule;
+mod schedule_add;
 mod serve;
 mod signals;
 mod size;
@@ -64,6 +66,8 @@ enum Command {
     Queue(queue::QueueArgs),
     /// Tell web servers of what happens to jobs and actions.
     Webhook(webhook::WebhookArgs),
+    /// Submit jobs again and again, by a cron line.
+    Schedule(schedule::ScheduleArgs),
     /// Ask whether the server is there.
     Ping(ping::PingArgs),
     /// Put load on a server and measure it.
@@ -100,6 +104,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Job(args)) => block_on(job::run(&args)),
         Some(Command::Queue(args)) => block_on(queue::run(&args)),
         Some(Command::Webhook(args)) => block_on(webhook::run(&args)),
+        Some(Command::Schedule(args)) => block_on(schedule::run(&args)),
         Some(Command::Ping(args)) => block_on(ping::run(&args)),
         Some(Command::Bench(args)) => block_on(bench::run(&args)),
         Some(Command::Recover(args)) => recover::run(&args).map(|()| ExitCode::SUCCESS),

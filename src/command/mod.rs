@@ -37,6 +37,7 @@ pub(crate) mod pubsub;
 mod queues;
 mod random_elements;
 mod scans;
+mod schedules;
 mod server;
 mod session;
 mod set_algebra;

@@ -124,6 +124,8 @@ pub enum Group {
     Queue,
     /// Webhooks.
     Webhook,
+    /// Schedules: jobs that come again and again.
+    Schedule,
 }
 
 impl Group {
@@ -150,6 +152,7 @@ impl Group {
             Group::Worker => "worker",
             Group::Queue => "queue",
             Group::Webhook => "webhook",
+            Group::Schedule => "schedule",
         }
     }
 
@@ -169,7 +172,13 @@ impl Group {
             Group::Hash => "@hash",
             Group::Set => "@set",
             Group::SortedSet => "@sortedset",
-            Group::Plan | Group::Job | Group::Action | Group::Worker | Group::Queue | Group::Webhook => "@jobs",
+            Group::Plan
+            | Group::Job
+            | Group::Action
+            | Group::Worker
+            | Group::Queue
+            | Group::Webhook
+            | Group::Schedule => "@jobs",
         })
     }
 }
@@ -405,6 +414,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::workers::COMMANDS,
         super::queues::COMMANDS,
         super::webhooks::COMMANDS,
+        super::schedules::COMMANDS,
     ];
     TABLE.iter()
 }

@@ -2,7 +2,7 @@
 //!
 //! It reads everything, trusts no counter, and says in words what does not hold.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
@@ -16,10 +16,11 @@ use crate::jobs::lanes::Lanes;
 use crate::jobs::plan_store::{self, Usage};
 use crate::jobs::repeats::Repeat;
 use crate::jobs::rows::{EXPANSION, Timer, data_key, dependent_key, tenant_key, timer_key, turn_key};
+use crate::jobs::schedules::job_key;
 use crate::jobs::state::{index_rows, may_follow};
 use crate::jobs::tenants::{Share, Tenant};
 use crate::jobs::webhooks::MAX_WEBHOOKS;
-use crate::jobs::{Counts, Id, JobsView, Stream};
+use crate::jobs::{Counts, Id, JobsView, Stream, Submit};
 use crate::storage::{Result, Rows, Table, tables};
 
 /// What does not hold; nothing when all is well.
@@ -67,6 +68,10 @@ fn check_indexes(rows: &dyn Rows, jobs: &BTreeMap<Bytes, Job>, wrong: &mut Vec<S
     expect_tenants(rows, jobs, &mut expected, wrong)?;
     expect_repeats(rows, &mut expected)?;
     expect_bulks(rows, &mut expected)?;
+    for (id, schedule) in (JobsView { rows, now: Millis(0) }).schedules(None, usize::MAX)? {
+        let timer = schedule.timer_key().map(|timer| (Table::Timers, timer));
+        expected.extend(timer.map(|timer| (timer, Bytes::copy_from_slice(id.as_bytes()))));
+    }
     for (id, action) in (JobsView { rows, now: Millis(0) }).actions(None, usize::MAX)? {
         if action.unmade() > 0 {
             let timer = timer_key(Timer::Expand, action.created_at, action.number);
@@ -239,6 +244,7 @@ fn check_counters(
             usage.open += u64::from(action.live() > 0);
         }
     }
+    check_schedules(view, &mut plans, wrong)?;
     for (id, counted) in plans {
         let usage = plan_store::usage(view.rows, &id)?;
         if usage != counted {
@@ -246,6 +252,40 @@ fn check_counters(
         }
     }
     check_actions(view, actions, wrong)
+}
+
+/// A schedule has a job that can be read, of the plan that is counted for it, and no job is left of one that is gone.
+fn check_schedules(
+    view: &JobsView<'_>,
+    plans: &mut BTreeMap<Id, Usage>,
+    wrong: &mut Vec<String>,
+) -> crate::jobs::Result<()> {
+    let mut jobs: BTreeSet<Vec<u8>> = BTreeSet::new();
+    for (id, schedule) in view.schedules(None, usize::MAX)? {
+        Submit::parse(&view.schedule_job(&id)?)?;
+        jobs.insert(job_key(&id));
+        if let Some(plan) = &schedule.plan {
+            plans.entry(plan.clone()).or_default().schedules += 1;
+            if !plan_store::exists(view.rows, plan.as_bytes())? {
+                wrong.push(format!("schedule {id} runs plan {plan}, which is not there"));
+            }
+        }
+        let (course, last) = (&schedule.course, schedule.last.as_ref().map(|(tick, _)| *tick));
+        let is_out_of_place = |next: Millis| {
+            course.start_at.is_some_and(|start| next < start)
+                || course.end_at.is_some_and(|end| next > end)
+                || last.is_some_and(|last| next <= last)
+        };
+        if schedule.next_at.is_some_and(is_out_of_place) {
+            wrong.push(format!("schedule {id} comes too early or too late: {schedule:?}"));
+        }
+    }
+    for (key, _) in all(view.rows, Table::Schedules)? {
+        if key.first() == Some(&0) && !jobs.contains(&key[..]) {
+            wrong.push(format!("schedules has {} for no schedule", key.escape_ascii()));
+        }
+    }
+    Ok(())
 }
 
 fn check_actions(

@@ -14,7 +14,7 @@ pub enum Error {
     /// There is no such thing.
     #[error("ERR {what} not found: {id}")]
     NotFound {
-        /// `Job`, `Plan`, `Action` or `Worker`.
+        /// `Job`, `Plan`, `Action`, `Schedule` or `Worker`.
         what: &'static str,
         /// The id that was asked for.
         id: String,

@@ -1,8 +1,8 @@
 //! Plans in the store, and how many jobs use each.
 //!
 //! Table `plans`: id → `[version u8][flags u8][created_at_ms u64][task_count u16][description u16 length + 1, 0 for
-//! none][description][canonical JSON]`; and `00`, id → `[version u8][open jobs u64][jobs u64]`, a row of its own since
-//! every submit and ending touches it. Ids hold no zero byte, so the two never meet.
+//! none][description][canonical JSON]`; and `00`, id → `[version u8][open jobs u64][jobs u64][schedules u64]`, a row of
+//! its own since every submit and ending touches it. Ids hold no zero byte, so the two never meet.
 
 use std::ops::{Bound, ControlFlow};
 
@@ -14,6 +14,8 @@ use crate::jobs::plan::{self, Plan};
 use crate::storage::{self, Batch, Rows, Table};
 
 const VERSION: u8 = 1;
+const USAGE_VERSION: u8 = 2;
+const USAGE_BYTES: usize = 25;
 const INLINE: u8 = 1;
 /// Version, flags, time, tasks, length of the description.
 const HEADER_BYTES: usize = 14;
@@ -23,7 +25,7 @@ const USAGE: u8 = 0;
 /// A plan as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// It came with a job or an action, and goes with its last job.
+    /// It came with a job, an action or a schedule, and goes with the last of them.
     pub inline: bool,
     /// When it was first submitted.
     pub created_at: Millis,
@@ -35,13 +37,15 @@ pub struct Stored {
     pub canonical: Bytes,
 }
 
-/// How many jobs use a plan.
+/// What uses a plan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Jobs that are not terminal.
     pub open: u64,
     /// All jobs that are kept.
     pub jobs: u64,
+    /// Schedules.
+    pub schedules: u64,
 }
 
 impl Stored {
@@ -134,7 +138,7 @@ pub fn need(rows: &dyn Rows, id: &[u8]) -> Result<Stored> {
 
 /// Stores a plan, unless it is there already. Returns its id.
 ///
-/// An `inline` plan goes with its last job; one that is submitted by itself later stays.
+/// An `inline` plan goes with what used it last; one that is submitted by itself later stays.
 ///
 /// # Errors
 /// When its id has other content.
@@ -162,7 +166,7 @@ pub fn submit(batch: &mut Batch<'_>, plan: &Plan, inline: bool, now: Millis) -> 
     Ok(id)
 }
 
-/// How many jobs use a plan.
+/// What uses a plan.
 ///
 /// # Errors
 /// When the store fails.
@@ -170,43 +174,56 @@ pub fn usage(rows: &dyn Rows, id: &str) -> storage::Result<Usage> {
     let Some(row) = rows.get(Table::Plans, &usage_key(id))? else { return Ok(Usage::default()) };
     let corrupt = || storage::Error::corrupt(Table::Plans, format!("the use of plan {id} is a row of {}", row.len()));
     let mut rest = row.clone();
-    if rest.len() != 17 || rest.get_u8() != VERSION {
+    if rest.len() != USAGE_BYTES || rest.get_u8() != USAGE_VERSION {
         return Err(corrupt());
     }
-    let usage = Usage { open: rest.get_u64(), jobs: rest.get_u64() };
-    if usage.open > usage.jobs || usage.jobs == 0 { Err(corrupt()) } else { Ok(usage) }
+    let usage = Usage { open: rest.get_u64(), jobs: rest.get_u64(), schedules: rest.get_u64() };
+    if usage.open > usage.jobs || usage == Usage::default() { Err(corrupt()) } else { Ok(usage) }
 }
 
 /// Counts jobs that came, ended or went: `open` those that are not terminal, `jobs` all that are kept. An inline plan
-/// goes with its last job.
+/// goes with what used it last.
 ///
 /// # Errors
 /// When the store fails, or a count would fall below zero.
 pub fn count(batch: &mut Batch<'_>, id: &str, open: i64, jobs: i64) -> storage::Result<()> {
+    count_all(batch, id, [open, jobs, 0])
+}
+
+/// Counts a schedule that came or went, as [`count`] counts jobs.
+///
+/// # Errors
+/// When the store fails, or the count would fall below zero.
+pub fn count_schedule(batch: &mut Batch<'_>, id: &str, change: i64) -> storage::Result<()> {
+    count_all(batch, id, [0, 0, change])
+}
+
+fn count_all(batch: &mut Batch<'_>, id: &str, changes: [i64; 3]) -> storage::Result<()> {
     let before = usage(batch, id)?;
-    let (Some(open), Some(jobs)) = (before.open.checked_add_signed(open), before.jobs.checked_add_signed(jobs)) else {
-        let change = format!("plan {id} has {before:?}, and would change by {open} and {jobs}");
+    let counts = [before.open, before.jobs, before.schedules].into_iter().zip(changes);
+    let counts: Option<Vec<u64>> = counts.map(|(count, change)| count.checked_add_signed(change)).collect();
+    let Some(&[open, jobs, schedules]) = counts.as_deref() else {
+        let change = format!("plan {id} has {before:?}, and would change by {changes:?}");
         return Err(storage::Error::corrupt(Table::Plans, change));
     };
     debug_assert!(open <= jobs, "plan {id} would have {open} open jobs of {jobs}");
-    if jobs == 0 {
+    if jobs == 0 && schedules == 0 {
         batch.remove(Table::Plans, usage_key(id))?;
         if load(batch, id.as_bytes())?.is_some_and(|stored| stored.inline) {
             batch.remove(Table::Plans, id.as_bytes().to_vec())?;
         }
         return Ok(());
     }
-    let mut row = Vec::with_capacity(17);
-    row.put_u8(VERSION);
-    row.put_u64(open);
-    row.put_u64(jobs);
+    let mut row = Vec::with_capacity(USAGE_BYTES);
+    row.put_u8(USAGE_VERSION);
+    [open, jobs, schedules].into_iter().for_each(|count| row.put_u64(count));
     batch.put(Table::Plans, usage_key(id), row)
 }
 
 /// Removes a plan.
 ///
 /// # Errors
-/// When there is none, or a job that is not terminal uses it.
+/// When there is none, or a job that is not terminal or a schedule uses it.
 pub fn delete(batch: &mut Batch<'_>, id: &[u8]) -> Result<()> {
     need(batch, id)?;
     let name = shown(id);
@@ -215,6 +232,12 @@ pub fn delete(batch: &mut Batch<'_>, id: &[u8]) -> Result<()> {
         let jobs = usage.open;
         return Err(Error::refused(format!(
             "Plan {name} is in use by {jobs} jobs that have not ended: wait for them or cancel them first"
+        )));
+    }
+    if usage.schedules > 0 {
+        let schedules = usage.schedules;
+        return Err(Error::refused(format!(
+            "Plan {name} is in use by {schedules} schedules: SCHEDULE.DELETE them first, or SCHEDULE.PUT another plan there"
         )));
     }
     Ok(batch.remove(Table::Plans, id.to_vec())?)

@@ -47,10 +47,12 @@ pub(super) enum Timer {
     Bulk = 11,
     /// More jobs of an action are made.
     Expand = 12,
+    /// A schedule's next tick comes.
+    Schedule = 13,
 }
 
 impl Timer {
-    pub(super) const ALL: [Timer; 12] = [
+    pub(super) const ALL: [Timer; 13] = [
         // Before a job is removed, those who wait for it learn of its end.
         Timer::Dependents,
         Timer::Due,
@@ -62,6 +64,8 @@ impl Timer {
         Timer::Worker,
         Timer::Rate,
         Timer::Repeat,
+        // What comes at a moment is not held up by what takes its time.
+        Timer::Schedule,
         Timer::Bulk,
         Timer::Expand,
     ];

@@ -1,4 +1,4 @@
-//! Jobs, actions and workers as clients read them: JSON, with stored bytes as they came.
+//! Jobs, actions, schedules and workers as clients read them: JSON, with stored bytes as they came.
 
 use crate::clock::Millis;
 use crate::jobs::actions::{Action, Cancelling, SHOWN_JOBS, Submitted};
@@ -6,6 +6,7 @@ use crate::jobs::body::{Part, body_of};
 use crate::jobs::bulk::{Preview, Progress};
 use crate::jobs::error::Result;
 use crate::jobs::job::{Body, Job, Status, Work};
+use crate::jobs::schedules::Schedule;
 use crate::jobs::workers::{Tidings, Worker};
 use crate::jobs::{Id, JobsView, Settings, Stream, plan_store, time};
 
@@ -334,6 +335,43 @@ pub fn cancelled_json(job: &Job) -> String {
 #[must_use]
 pub fn progress_json(progress: &Progress) -> String {
     format!("{{\"changed\":{},\"finished\":{}}}", progress.changed, progress.finished)
+}
+
+/// A schedule as SCHEDULE.GET answers it, with the job that it submits, or as SCHEDULE.LIST does, without.
+#[must_use]
+pub fn schedule_json(id: &Id, schedule: &Schedule, job: Option<&[u8]>) -> String {
+    let mut out = Json::new();
+    out.text("schedule_id", id);
+    out.text("cron", &schedule.course.cron);
+    out.text("zone", &schedule.course.zone);
+    out.time("start_at", schedule.course.start_at);
+    out.time("end_at", schedule.course.end_at);
+    out.text("misfire", schedule.misfire.name());
+    out.text("overlap", schedule.overlap.name());
+    if let Some(job) = job {
+        out.raw("job", &String::from_utf8_lossy(job));
+    }
+    if let Some(plan) = &schedule.plan {
+        out.text("plan_id", plan);
+    }
+    out.raw("paused", if schedule.paused { "true" } else { "false" });
+    out.time("next_at", schedule.next_at);
+    if let Some((tick, job)) = &schedule.last {
+        out.time("last_at", Some(*tick));
+        out.text("last_job_id", job);
+    }
+    let Schedule { fired, skipped, missed, refused, .. } = *schedule;
+    for (name, count) in [("fired", fired), ("skipped", skipped), ("missed", missed), ("refused", refused)] {
+        out.number(name, count);
+    }
+    if let Some((tick, why)) = &schedule.last_error {
+        let mut error = Json::new();
+        error.time("at", Some(*tick));
+        error.text("error", why);
+        out.raw("last_error", &error.finish());
+    }
+    out.time("created_at", Some(schedule.created_at));
+    out.finish()
 }
 
 /// What a change of many jobs would change.

@@ -127,6 +127,11 @@ impl<'a> Submit<'a> {
         };
         Ok(Submit { id, what, terms, once, after })
     }
+
+    /// The same submission under this id.
+    pub(super) fn named(&self, id: Id) -> Submit<'a> {
+        Submit { id: Some(id), ..self.clone() }
+    }
 }
 
 /// A plan that is stored and checked against inputs.
@@ -165,15 +170,7 @@ impl Jobs<'_, '_> {
     /// # Errors
     /// When the plan is not there, the input lacks something, or the id is taken.
     pub fn submit(&mut self, submit: &Submit<'_>) -> Result<Submitted> {
-        let (work, is_plain, body) = match &submit.what {
-            What::Plan(choice, input) => {
-                let ready = self.ready_plan(choice)?;
-                let text = input.map_or("{}", RawValue::get);
-                ready.needs.check(&Input::parse(text.as_bytes(), "input")?, "input")?;
-                (Work::Plan(ready.id), ready.plan.is_plain(), Some(text))
-            }
-            What::Kind(kind, payload) => (Work::Kind(kind.clone()), false, payload.map(RawValue::get)),
-        };
+        let (work, is_plain, body) = self.work_of(submit)?;
         let digest = submission(&work, body, submit);
         if let Some(key) = &submit.once.idempotency_key
             && let Some((made, _)) = self.view().repeat(Repeats::Job, key, digest)?
@@ -206,6 +203,26 @@ impl Jobs<'_, '_> {
             self.remember(Repeats::Job, key, digest, (&job.id, Bytes::new()))?;
         }
         Ok(if bad.is_some() { self.end_after(&job, job.clone())? } else { job }.into())
+    }
+
+    /// What a submission is for, checked; whether workers of the list contract can do it; and what it is given.
+    fn work_of<'s>(&mut self, submit: &Submit<'s>) -> Result<(Work, bool, Option<&'s str>)> {
+        match &submit.what {
+            What::Plan(choice, input) => {
+                let ready = self.ready_plan(choice)?;
+                let text = input.map_or("{}", RawValue::get);
+                ready.needs.check(&Input::parse(text.as_bytes(), "input")?, "input")?;
+                Ok((Work::Plan(ready.id), ready.plan.is_plain(), Some(text)))
+            }
+            What::Kind(kind, payload) => Ok((Work::Kind(kind.clone()), false, payload.map(RawValue::get))),
+        }
+    }
+
+    /// Checks what will be submitted later as if it were now, and stores the plan that came along. Returns what it is for.
+    pub(super) fn check_submit(&mut self, submit: &Submit<'_>) -> Result<Work> {
+        let (work, ..) = self.work_of(submit)?;
+        self.check_queue_name(&submit.terms.queue)?;
+        Ok(work)
     }
 
     /// Makes way for a job with a unique key. Returns the job that holds the key where that is the answer.

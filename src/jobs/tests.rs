@@ -514,4 +514,5 @@ mod conditions;
 mod costs;
 mod queues;
 mod random;
+mod schedules;
 mod webhooks;

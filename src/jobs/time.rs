@@ -14,6 +14,12 @@ pub fn rfc3339(at: Millis) -> String {
     format!("{timestamp:.3}")
 }
 
+/// `20261123T214841Z`, in seconds: a moment as a part of an id.
+#[must_use]
+pub(super) fn compact(at: Millis) -> String {
+    rfc3339(at).chars().take("2026-11-23T21:48:41".len()).filter(|c| !matches!(c, '-' | ':')).chain(['Z']).collect()
+}
+
 /// Reads a moment: a string in RFC 3339, or a number of Unix milliseconds.
 ///
 /// # Errors
@@ -56,6 +62,7 @@ mod tests {
         assert_eq!(rfc3339(Millis(0)), "1970-01-01T00:00:00.000Z");
         assert_eq!(rfc3339(Millis(1_800_000_000_007)), "2027-01-15T08:00:00.007Z");
         assert!(rfc3339(Millis::MAX).starts_with("9999-12-3"));
+        assert_eq!(compact(Millis(1_800_000_000_007)), "20270115T080000Z");
         for text in ["1800000000007", "\"2027-01-15T08:00:00.007Z\"", "\"2027-01-15T09:00:00.007+01:00\""] {
             let raw: &RawValue = serde_json::from_str(text).unwrap();
             assert_eq!(read(raw, "run_at").unwrap(), Millis(1_800_000_000_007));

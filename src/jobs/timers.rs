@@ -64,11 +64,17 @@ impl Jobs<'_, '_> {
     pub fn run_timers(&mut self, limit: usize, holds: &Holds<'_>) -> Result<()> {
         let mut left = limit;
         for kind in Timer::ALL {
-            for (at, number, id) in self.due(kind, left)? {
-                left = left.saturating_sub(self.run_timer((kind, at, number), &id, left, holds)?);
-                if left == 0 {
-                    return Ok(());
+            // Schedules with much to make up for leave room for what else is done in slices.
+            let mut share = if kind == Timer::Schedule { left / 2 } else { left };
+            for (at, number, id) in self.due(kind, share)? {
+                let took = self.run_timer((kind, at, number), &id, share, holds)?;
+                (share, left) = (share.saturating_sub(took), left.saturating_sub(took));
+                if share == 0 {
+                    break;
                 }
+            }
+            if left == 0 {
+                return Ok(());
             }
         }
         self.remove_old_events(left)?;
@@ -98,6 +104,7 @@ impl Jobs<'_, '_> {
             Timer::Repeat => return self.forget_repeat(timer_key(kind, at, number), id).map(|()| 1),
             Timer::Expand => return self.expand(timer_key(kind, at, number), id),
             Timer::Bulk => return self.run_bulk(timer_key(kind, at, number), id, limit),
+            Timer::Schedule => return self.run_schedule(id, limit),
             _ => {}
         }
         let job = self.view().job(id)?.ok_or_else(|| {
@@ -113,7 +120,7 @@ impl Jobs<'_, '_> {
                 return self.remove_job(&job, limit);
             }
             Timer::Dependents => return self.run_dependents(timer_key(kind, at, number), &job, limit),
-            Timer::Worker | Timer::Rate | Timer::Repeat | Timer::Bulk | Timer::Expand => {}
+            Timer::Worker | Timer::Rate | Timer::Repeat | Timer::Bulk | Timer::Expand | Timer::Schedule => {}
         }
         Ok(1)
     }

@@ -55,11 +55,13 @@ pub enum Table {
     Holes = 21,
     /// webhook id → webhook record, with its place among the events.
     Webhooks = 22,
+    /// schedule id → schedule record; 00, schedule id → what its jobs are submitted as.
+    Schedules = 23,
 }
 
 impl Table {
     /// Every table, in the order of its number.
-    pub const ALL: [Table; 23] = [
+    pub const ALL: [Table; 24] = [
         Table::Meta,
         Table::Keys,
         Table::Blobs,
@@ -83,6 +85,7 @@ impl Table {
         Table::Counts,
         Table::Holes,
         Table::Webhooks,
+        Table::Schedules,
     ];
 
     /// How many tables there are.
@@ -115,6 +118,7 @@ impl Table {
             Table::Counts => "counts",
             Table::Holes => "holes",
             Table::Webhooks => "webhooks",
+            Table::Schedules => "schedules",
         }
     }
 

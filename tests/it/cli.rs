@@ -107,3 +107,31 @@ fn jobs_and_queues_are_mended() {
     let vague = output(dir.path(), &["job", "retry"]);
     assert!(String::from_utf8_lossy(&vague.stderr).contains("say which jobs"));
 }
+
+#[test]
+fn schedules_are_made_looked_at_and_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let _server = Server::agq_in(dir.path(), &[]);
+    let run = |args: &[&str]| stdout(dir.path(), args).trim().to_owned();
+    let plan = dir.path().join("plan.json");
+    std::fs::write(&plan, r#"{"tasks":[{"task_number":1,"command":"date","args":[]}]}"#).unwrap();
+    let add = ["schedule", "add", "0 7 * * 1-5", "Europe/Berlin", plan.to_str().unwrap()];
+    let schedule = run(&add);
+    assert_eq!(run(&add), schedule, "the same again is the same schedule");
+    assert!(run(&["schedule", "list"]).contains("Europe/Berlin"));
+    let (list, _) = json(dir.path(), &["schedule", "list", "--json"]);
+    assert_eq!(list[0]["schedule_id"], schedule);
+    let (times, _) = json(dir.path(), &["schedule", "next", &schedule, "-n", "3", "--json"]);
+    assert!(times.as_array().unwrap().iter().all(|time| time.as_str().unwrap().ends_with(":00:00.000Z")), "{times}");
+    run(&["schedule", "pause", &schedule]);
+    assert!(run(&["schedule", "get", &schedule]).contains("paused"));
+    let (resumed, _) = json(dir.path(), &["schedule", "resume", &schedule, "--json"]);
+    assert_eq!(resumed[0]["next_at"], times[0]);
+    let job = run(&["schedule", "run", &schedule]);
+    assert!(run(&["job", "get", &job]).contains("pending"));
+    run(&["schedule", "delete", &schedule]);
+    let refused = output(dir.path(), &["schedule", "add", "0 7 31 2 *", "UTC", "--kind", "a", "--id", "x"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("'0 7 31 2 *' never comes"), "{refused:?}");
+    assert_eq!(run(&["schedule", "list", "--json"]), "[]");
+}

@@ -58,6 +58,8 @@ const OUTSIDE: &[Outside] = &[
     outside("std::time::SystemTime", &["cli", "worker", "http", "server", "wall_clock"], DETERMINISM),
     outside("jiff::Timestamp::now", EDGE, DETERMINISM),
     outside("jiff::Zoned::now", EDGE, DETERMINISM),
+    outside("jiff::tz::TimeZone::system", EDGE, DETERMINISM),
+    outside("jiff::tz::TimeZone::get", EDGE, "zones come with the program: TimeZoneDatabase::bundled"),
     outside("uuid::Uuid::now_v7", EDGE, DETERMINISM),
     outside("uuid::Uuid::new_v4", EDGE, DETERMINISM),
 ];

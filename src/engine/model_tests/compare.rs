@@ -66,6 +66,27 @@ pub(super) fn compare(model: &Model, rows: &dyn Rows) {
     let names: Vec<&str> = actions.iter().map(|(id, _)| &**id).collect();
     assert_eq!(names, model.actions.keys().map(String::as_str).collect::<Vec<_>>(), "actions");
     actions.iter().for_each(|(id, action)| compare_action(model, id, action));
+    compare_schedules(model, &view);
+}
+
+fn compare_schedules(model: &Model, view: &JobsView<'_>) {
+    let stored: Vec<_> = view.schedules(None, usize::MAX).unwrap();
+    let stored = stored.into_iter().map(|(id, found)| {
+        let last = found.last.map(|(tick, job)| (tick, job.to_string()));
+        let ticks = [found.fired, found.skipped, found.missed, found.refused];
+        (id.to_string(), found.paused, found.next_at, last, ticks)
+    });
+    let known = model
+        .schedules
+        .iter()
+        .map(|(name, known)| ((*name).to_owned(), known.paused, known.next_at, known.last.clone(), known.ticks));
+    assert_eq!(stored.collect::<Vec<_>>(), known.collect::<Vec<_>>(), "schedules in the store and in the model");
+}
+
+/// The tick at which a schedule in the store stands: how many it goes through at once is its own affair.
+pub(super) fn stands(rows: &dyn Rows, schedule: &str) -> Option<crate::clock::Millis> {
+    let view = JobsView { rows, now: crate::clock::Millis(0) };
+    view.need_schedule(schedule.as_bytes()).unwrap().next_at
 }
 
 fn compare_job(model: &Model, view: &JobsView<'_>, job: &Job) {

@@ -4,9 +4,10 @@ use proptest::prelude::*;
 
 use crate::clock::Millis;
 use crate::engine::model_tests::reference::{
-    ActionSubmission, Backoff, Conflict, Limits, Occasion, Submission, Terms, Work,
+    ActionSubmission, Backoff, Conflict, Limits, Occasion, Submission, Terms, Work, schedules::Definition,
 };
 use crate::jobs::job::AfterPolicy;
+use crate::jobs::schedules::{Misfire, Overlap};
 
 /// The moment at which every life begins.
 pub(super) const START: Millis = Millis(1_800_000_000_000);
@@ -49,6 +50,9 @@ pub(super) enum Deed {
     Heartbeat { worker: usize, jobs: Option<usize> },
     Unregister(usize),
     Disconnect(usize),
+    PutSchedule { name: &'static str, definition: Box<Definition> },
+    PauseSchedule(&'static str, bool),
+    DeleteSchedule(&'static str),
 }
 
 /// How the server's life ends, and when in a batch.
@@ -185,7 +189,33 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => flag().prop_map(Deed::Pause),
         1 => limits().prop_map(Deed::Limit),
     ];
-    prop_oneof![4 => submits, 4 => claims, 6 => reports, 3 => control]
+    prop_oneof![4 => submits, 4 => claims, 6 => reports, 3 => control, 1 => schedules()]
+}
+
+fn schedules() -> impl Strategy<Value = Deed> {
+    let name = || prop_oneof![Just("s"), Just("t")];
+    let overlap = prop_oneof![Just(Overlap::Allow), Just(Overlap::Skip)];
+    // Of those that are made up for all there are not too many after a week.
+    let course = prop_oneof![
+        2 => Just((120_000, Misfire::Once)),
+        2 => Just((120_000, Misfire::Skip)),
+        1 => Just((6 * 3_600_000, Misfire::All)),
+    ];
+    let definition = (course, overlap, work(), terms(), conflict());
+    let definition = definition.prop_map(|((period_ms, misfire), overlap, work, terms, unique)| {
+        let terms = Terms { delay_ms: 0, expires_at: None, ..terms };
+        let unique = unique.map(|conflict| ("u", conflict));
+        let (id, after, policy) = (String::new(), Vec::new(), AfterPolicy::Cancel);
+        let submission = Submission { id, work, terms, unique, idempotency: None, after, policy };
+        Definition { period_ms, misfire, overlap, submission }
+    });
+    prop_oneof![
+        4 => (name(), definition).prop_map(|(name, definition)| {
+            Deed::PutSchedule { name, definition: Box::new(definition) }
+        }),
+        1 => (name(), any::<bool>()).prop_map(|(name, paused)| Deed::PauseSchedule(name, paused)),
+        1 => name().prop_map(Deed::DeleteSchedule),
+    ]
 }
 
 fn cut() -> impl Strategy<Value = Option<Cut>> {
@@ -282,6 +312,15 @@ impl ActionSubmission {
             json += &format!(r#","on_{word}":{{"plan_id":"p"}}"#);
         }
         json + "}"
+    }
+}
+
+impl Definition {
+    pub(super) fn json(&self) -> String {
+        let cron = if self.period_ms == 120_000 { "*/2 * * * *" } else { "0 */6 * * *" };
+        let (misfire, overlap) = (self.misfire.name(), self.overlap.name());
+        let job = self.submission.json().replacen(r#""job_id":"","#, "", 1);
+        format!(r#"{{"cron":"{cron}","misfire":"{misfire}","overlap":"{overlap}","job":{job}}}"#)
     }
 }
 

@@ -41,10 +41,17 @@ enum Step {
     PutWebhook { id: u8, terms: usize },
     ChangeWebhook { id: u8, how: u8 },
     Deliver(u8),
+    PutSchedule { id: usize, course: usize, job: usize },
+    PauseSchedule { id: usize, paused: bool },
+    RunSchedule(usize),
+    DeleteSchedule(usize),
+    DeletePlan,
     Disconnect,
     Pass(u64),
     Restart,
 }
+
+const PLAN_P: &[u8] = br#"{"plan_id":"p","tasks":[{"task_number":1,"command":"echo","args":["{{input.x}}"]}]}"#;
 
 const JOBS: [&str; 14] = [
     r#"{"kind":"a"}"#,
@@ -86,6 +93,25 @@ const WEBHOOKS: [&str; 2] = [
     r#"{"url":"http://a/","events":["*"],"queue":"other","secret":"0123456789abcdef","backoff":{"type":"fixed","ms":0}}"#,
 ];
 
+const SCHEDULES: [&str; 2] = ["s", "t"];
+
+const COURSES: [&str; 6] = [
+    r#""cron":"* * * * *","overlap":"skip""#,
+    r#""cron":"*/20 * * * *","zone":"Europe/Berlin","misfire":"skip""#,
+    r#""cron":"30 1-2 * * *","zone":"America/New_York","misfire":"all""#,
+    r#""cron":"*/10 * * * * *","end_at":1800000090000"#,
+    r#""cron":"@hourly","misfire":"all","overlap":"skip","start_at":1800000060000"#,
+    r#""cron":"0 0 29 2 *""#,
+];
+
+const SCHEDULED: [&str; 5] = [
+    r#"{"kind":"a","retention_ms":0}"#,
+    r#"{"plan_id":"p","input":{"x":1},"queue":"other"}"#,
+    r#"{"plan":{"tasks":[{"task_number":1,"command":"date","args":[]}]},"retention_ms":1000}"#,
+    r#"{"kind":"a","unique_key":"u"}"#,
+    r#"{"kind":"a","unique_key":"u","on_conflict":"replace","key":"x"}"#,
+];
+
 fn steps() -> impl Strategy<Value = Step> {
     let any_job = || 0..40_usize;
     prop_oneof![
@@ -119,6 +145,14 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => (0..2_u8, 0..WEBHOOKS.len()).prop_map(|(id, terms)| Step::PutWebhook { id, terms }),
         1 => (0..2_u8, 0..3_u8).prop_map(|(id, how)| Step::ChangeWebhook { id, how }),
         3 => (0..4_u8).prop_map(Step::Deliver),
+        2 => (0..SCHEDULES.len(), 0..COURSES.len(), 0..SCHEDULED.len())
+            .prop_map(|(id, course, job)| Step::PutSchedule { id, course, job }),
+        1 => (0..SCHEDULES.len(), any::<bool>()).prop_map(|(id, paused)| Step::PauseSchedule { id, paused }),
+        1 => prop_oneof![
+            (0..SCHEDULES.len()).prop_map(Step::RunSchedule),
+            (0..SCHEDULES.len()).prop_map(Step::DeleteSchedule),
+            Just(Step::DeletePlan),
+        ],
         1 => Just(Step::Disconnect),
         4 => prop_oneof![Just(1_u64), 500..40_000_u64, Just(8 * 86_400_000)].prop_map(Step::Pass),
         1 => Just(Step::Restart),
@@ -184,7 +218,7 @@ impl Bench<'_> {
             Step::Pass(ms) => {
                 self.pass(*ms);
                 // What an end brings about may bring about more.
-                for _ in 0..50 {
+                for _ in 0..100 {
                     if self.next().is_some_and(|next| next <= self.now) {
                         self.pass(0);
                     }
@@ -211,6 +245,29 @@ impl Bench<'_> {
                 }));
             }
             Step::Deliver(how) => self.deliver(*how),
+            Step::PutSchedule { id: at, course, job } => {
+                let json = format!("{{{},\"job\":{}}}", COURSES[*course], SCHEDULED[*job]);
+                let definition = Definition::parse(json.as_bytes()).unwrap();
+                drop(self.command(|jobs| jobs.put_schedule(&id(SCHEDULES[*at]), &definition)));
+            }
+            Step::PauseSchedule { id, paused } => {
+                drop(self.command(|jobs| jobs.pause_schedule(SCHEDULES[*id].as_bytes(), *paused)));
+            }
+            Step::RunSchedule(id) => {
+                let submitted = self.command(|jobs| jobs.run_schedule_now(SCHEDULES[*id].as_bytes()));
+                if let Ok(Submitted { job: Some(job), .. }) = submitted {
+                    self.learn(known, &job);
+                }
+            }
+            Step::DeleteSchedule(id) => {
+                drop(self.command(|jobs| jobs.delete_schedule(SCHEDULES[*id].as_bytes())));
+            }
+            Step::DeletePlan => {
+                let uses = plan_store::usage(&self.batch, "p").unwrap();
+                let deleted = self.command(|jobs| plan_store::delete(jobs.batch, b"p"));
+                assert_eq!(deleted.is_ok(), uses.open == 0 && uses.schedules == 0, "{uses:?}: {deleted:?}");
+                plan_store::submit(&mut self.batch, &plan::Plan::parse(PLAN_P).unwrap(), false, START).unwrap();
+            }
             Step::Disconnect => self.connections.clear(),
             Step::Restart => {
                 self.connections.clear();
@@ -319,8 +376,7 @@ fn all_invariants_hold_after_every_step() {
         let mut runner = TestRunner::new_with_rng(config, random);
         let result = runner.run(&proptest::collection::vec(steps(), 1..60), |steps| {
             let mut bench = Bench::new(db);
-            let plan = br#"{"plan_id":"p","tasks":[{"task_number":1,"command":"echo","args":["{{input.x}}"]}]}"#;
-            plan_store::submit(&mut bench.batch, &plan::Plan::parse(plan).unwrap(), false, START).unwrap();
+            plan_store::submit(&mut bench.batch, &plan::Plan::parse(PLAN_P).unwrap(), false, START).unwrap();
             let plan =
                 br#"{"plan_id":"q","tasks":[{"task_number":1,"command":"echo","args":["{{input.jobs_failed}}"]}]}"#;
             plan_store::submit(&mut bench.batch, &plan::Plan::parse(plan).unwrap(), false, START).unwrap();

@@ -5,6 +5,7 @@ mod actions;
 mod claims;
 mod control;
 mod reports;
+pub(super) mod schedules;
 mod submit;
 mod time;
 mod workers;
@@ -281,6 +282,7 @@ pub(super) struct Model {
     pub(super) queues: BTreeMap<&'static str, Queue>,
     pub(super) workers: BTreeMap<String, Worker>,
     pub(super) actions: BTreeMap<String, Action>,
+    pub(super) schedules: BTreeMap<&'static str, schedules::Schedule>,
     pub(super) conns: BTreeMap<u64, Conn>,
     /// Claims that wait, the oldest first.
     pub(super) parked: Vec<Claim>,

@@ -28,7 +28,8 @@ impl Model {
         self.due(|job| Some((job.expires_at.filter(|_| not_started(job))?, job.number)))
     }
 
-    /// Everything that is due now, once each: the way one turn of the server does it.
+    /// What is due at its moment, once each: the way one turn of the server does it. Schedules follow, then
+    /// [`Model::go_on_in_slices`].
     pub(crate) fn turn(&mut self) {
         for id in self.told() {
             self.tell(&id);
@@ -57,6 +58,10 @@ impl Model {
         self.forget_workers();
         let now = self.now;
         self.repeats.retain(|_, (_, _, until)| *until > now);
+    }
+
+    /// A slice of all that is done in slices.
+    pub(crate) fn go_on_in_slices(&mut self) {
         for action in std::mem::take(&mut self.bulks) {
             self.cancel_jobs_of(&action);
         }
@@ -79,6 +84,7 @@ impl Model {
             || self.actions.values().any(|action| !action.unmade.is_empty())
             || self.workers.values().any(|worker| worker.timer_at <= self.now)
             || self.repeats.values().any(|(_, _, until)| *until <= self.now)
+            || !self.due_schedules().is_empty()
     }
 
     /// Those who wait for a job learn of its end.

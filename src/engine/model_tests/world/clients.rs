@@ -10,6 +10,11 @@ impl Open<'_, '_> {
         self.engine.tick(self.batch, now, true).unwrap();
         if works {
             self.side.model.turn();
+            for schedule in self.side.model.due_schedules() {
+                let made = self.side.model.go_through(schedule, stands(self.batch, schedule));
+                self.side.known.extend(made.into_iter().map(|id| (id, 0)));
+            }
+            self.side.model.go_on_in_slices();
         }
         learn(&mut self.side.model, self.batch);
         self.serve_others();
@@ -179,6 +184,18 @@ impl Open<'_, '_> {
                 assert_eq!(reply.and_then(|reply| reply.as_int()), expected.ok().map(|jobs| jobs as i64));
             }
             Deed::Disconnect(n) => self.disconnect(*n),
+            Deed::PutSchedule { name, definition } => {
+                self.side.model.put_schedule(name, definition);
+                self.ask(&["SCHEDULE.PUT", name, &definition.json()], &Ok(()));
+            }
+            Deed::PauseSchedule(name, paused) => {
+                let expected = self.side.model.pause_schedule(name, *paused);
+                self.ask(&[if *paused { "SCHEDULE.PAUSE" } else { "SCHEDULE.RESUME" }, name], &expected);
+            }
+            Deed::DeleteSchedule(name) => {
+                let expected = self.side.model.delete_schedule(name);
+                self.ask(&["SCHEDULE.DELETE", name], &expected);
+            }
             report_or_control => self.change(report_or_control),
         }
     }

@@ -11,7 +11,7 @@ use bytes::BytesMut;
 
 use crate::clock::Millis;
 use crate::command::{Config, Session, System, WebhookRules};
-use crate::engine::model_tests::compare::{compare, learn, retried};
+use crate::engine::model_tests::compare::{compare, learn, retried, stands};
 use crate::engine::model_tests::reference::{
     Action, ActionSubmission, Answer, Claim, Job, LEASE_MS, Model, No, Submission, Takes, Terms, Work,
 };
