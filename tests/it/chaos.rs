@@ -3,8 +3,8 @@
 //! only where a claim was lost.
 //!
 //! A job appends `<job id> <epoch>` to a file (one write with O_APPEND, which the kernel does under the file's lock).
-//! `AGQ_CHAOS_SECONDS` is how long killing goes on at least, `AGQ_CHAOS_JOBS` how many jobs there are, `AGQ_SEED` what
-//! is drawn from. The machine's own timing takes part, so a seed repeats who is killed, not what they were doing.
+//! `AGQ_CHAOS_SECONDS` is how long killing goes on at least, with two thousand jobs in each thirty, `AGQ_SEED` what is drawn
+//! from. The machine's own timing takes part, so a seed repeats who is killed, not what they were doing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -20,7 +20,8 @@ use crate::support::server::Server;
 
 const WORKERS: usize = 3;
 const SECONDS: u64 = 30;
-const JOBS: usize = 2_000;
+/// Jobs in so long.
+const JOBS: u64 = 2_000;
 /// Submitted at once, so that a kill meets submits too.
 const SUBMITTED: usize = 50;
 /// A kill comes after so many transitions of jobs.
@@ -154,8 +155,8 @@ async fn submit(world: &World, file: &Path, from: usize, jobs: usize, rng: &mut 
 #[test]
 fn jobs_with_side_effects_outlive_kills_of_server_and_workers() {
     let seed = number_of("AGQ_SEED").unwrap_or_else(|| fastrand::u64(..));
-    let jobs = number_of("AGQ_CHAOS_JOBS").map_or(JOBS, |jobs| usize::try_from(jobs).unwrap());
-    let killing = Duration::from_secs(number_of("AGQ_CHAOS_SECONDS").unwrap_or(SECONDS));
+    let seconds = number_of("AGQ_CHAOS_SECONDS").unwrap_or(SECONDS);
+    let (jobs, killing) = (usize::try_from(JOBS * seconds / SECONDS).unwrap(), Duration::from_secs(seconds));
     eprintln!("AGQ_SEED={seed}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (mut world, mut rng, began) = (World::new(), Rng::with_seed(seed), Instant::now());

@@ -3,9 +3,9 @@
 //! A check prints what it found as `path:line: message`, one a line, and makes the program end with 1.
 
 mod docs;
-mod kills;
 mod layers;
 mod length;
+mod long_tests;
 mod scripts;
 mod sim;
 mod source;
@@ -31,6 +31,10 @@ cargo xtask <task>
                  simulated crashes, 10,000 lives of a store unless told otherwise
   kills [count] [seed]
                  kills of the real program under load, 1,000 unless told otherwise
+  lives [count] [seed]
+                 random lives of the job system against its reference model, 100,000 unless told otherwise
+  chaos [seconds] [seed]
+                 kills of server and workers while jobs run, ten minutes unless told otherwise
 ";
 
 /// Something that a check does not accept.
@@ -81,7 +85,9 @@ fn run(arguments: &[&str]) -> anyhow::Result<Vec<Finding>> {
         ["scripts"] => scripts::check(&root),
         ["texts"] => texts::check(&root),
         ["sim", seeds @ ..] => sim::run(seeds).map(|()| Vec::new()),
-        ["kills", numbers @ ..] => kills::run(&root, numbers).map(|()| Vec::new()),
+        [name @ ("kills" | "lives" | "chaos"), numbers @ ..] => {
+            long_tests::run(&root, name, numbers).map(|()| Vec::new())
+        }
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             Ok(Vec::new())
