@@ -2,10 +2,15 @@
 //! a server. `recover` alone works on the files.
 
 mod action;
+mod add;
+mod array;
 mod bench;
 mod connect;
+mod duration;
 mod exit;
 mod fields;
+mod follow;
+mod ids;
 mod inputs;
 mod job;
 mod job_control;
@@ -23,7 +28,9 @@ mod serve;
 mod signals;
 mod size;
 mod table;
+mod wait;
 mod webhook;
+mod words;
 mod worker;
 
 use std::process::ExitCode;
@@ -50,6 +57,20 @@ struct Cli {
 enum Command {
     /// Start the server (the default).
     Serve(serve::ServeArgs),
+    /// Submit a command as a job and print its id.
+    Add(add::AddArgs),
+    /// Submit a command over many values, a job for each, and print the action's id.
+    Array(array::ArrayArgs),
+    /// Print what a job or an action writes, as it comes; the exit code is the job's.
+    Follow(follow::FollowArgs),
+    /// Print what a job wrote.
+    Log(follow::LogArgs),
+    /// Wait until jobs and actions have ended; the exit code says how.
+    Wait(wait::WaitArgs),
+    /// Cancel jobs and actions.
+    Cancel(ids::IdsArgs),
+    /// Run jobs and actions again that have failed.
+    Retry(job_control::RetryArgs),
     /// Run a plan over its inputs and print what comes out.
     Run(run::RunArgs),
     /// Run jobs for a server.
@@ -93,6 +114,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         None => serve::run(&cli.serve).map(|()| ExitCode::SUCCESS),
         Some(Command::Serve(args)) => serve::run(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Add(args)) => block_on(add::run(&args)),
+        Some(Command::Array(args)) => block_on(array::run(&args)),
+        Some(Command::Follow(args)) => block_on(follow::run(&args)),
+        Some(Command::Log(args)) => block_on(follow::log(&args)),
+        Some(Command::Wait(args)) => block_on(wait::run(&args)),
+        Some(Command::Cancel(args)) => block_on(args.change(ids::CANCEL)),
+        Some(Command::Retry(args)) => block_on(job_control::retry(&args)),
         Some(Command::Run(args)) => block_on(run::run(&args)),
         Some(Command::Worker(args)) => block_on(worker::run(&args)),
         Some(Command::Plan(args)) => block_on(plan::run(&args)),

@@ -20,6 +20,7 @@ mod run;
 mod scan;
 mod script;
 mod support;
+mod verbs;
 mod webhooks;
 mod worker;
 mod zsets_model;
