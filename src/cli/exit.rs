@@ -8,7 +8,7 @@ use super::job::tasks_of;
 
 /// The codes as `--help` tells them.
 pub(super) const HELP: &str = "Exit codes: 0 done, and every job waited for is completed; 1 refused or failed, or a \
-                               job waited for has failed or was cancelled; 2 wrong usage; 3 no \
+                               job waited for has failed or was cancelled; 2 wrong usage, or a wrong setting; 3 no \
                                server was reached, or it did not let this client in; 4 the wait is over and the job is \
                                not; 130 interrupted. Who waits for or follows one job gets the code of its first task \
                                that failed, 128 and the signal's number when one ended it.";
@@ -31,6 +31,11 @@ pub(super) fn unfinished() -> ExitCode {
 /// Stopped by a signal, as shells say it of SIGINT.
 pub(super) fn interrupted() -> ExitCode {
     ExitCode::from(130)
+}
+
+/// A flag, a variable or a file says what makes no sense.
+pub(super) fn usage() -> ExitCode {
+    ExitCode::from(2)
 }
 
 /// The code of one job that has ended: that of its first task that failed, as a shell would say it.

@@ -5,6 +5,7 @@ mod action;
 mod add;
 mod array;
 mod bench;
+mod config;
 mod connect;
 mod duration;
 mod exit;
@@ -33,6 +34,7 @@ mod webhook;
 mod words;
 mod worker;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -49,6 +51,9 @@ use clap::{Parser, Subcommand};
 struct Cli {
     #[command(flatten)]
     serve: serve::ServeArgs,
+    /// File of settings [default: agq.toml in the data directory, if there is one]
+    #[arg(long, global = true, env = "AGQ_CONFIG", value_name = "FILE", help_heading = "Server")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -89,6 +94,8 @@ enum Command {
     Ping(ping::PingArgs),
     /// Put load on a server and measure it.
     Bench(bench::BenchArgs),
+    /// Print every setting in force, and where it comes from.
+    Config(config::ConfigArgs),
     /// Make a store open again whose log is lost or damaged.
     Recover(recover::RecoverArgs),
     /// Become a program in a sandbox: what the worker starts.
@@ -99,8 +106,14 @@ enum Command {
 /// Runs the program; the exit code says how it went.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match dispatch(cli) {
+    let (cli, config) = match config::parse(std::env::args_os()) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            eprintln!("agq: {error:#}");
+            return exit::usage();
+        }
+    };
+    match dispatch(cli, &config) {
         Ok(code) => code,
         Err(error) if error.is::<output::Closed>() => ExitCode::SUCCESS,
         Err(error) => {
@@ -110,7 +123,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+fn dispatch(cli: Cli, config: &config::Config) -> anyhow::Result<ExitCode> {
     match cli.command {
         None => serve::run(&cli.serve).map(|()| ExitCode::SUCCESS),
         Some(Command::Serve(args)) => serve::run(&args).map(|()| ExitCode::SUCCESS),
@@ -121,7 +134,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Wait(args)) => block_on(wait::run(&args)),
         Some(Command::Cancel(args)) => block_on(args.change(ids::CANCEL)),
         Some(Command::Retry(args)) => block_on(job_control::retry(&args)),
-        Some(Command::Run(args)) => block_on(run::run(&args)),
+        Some(Command::Run(args)) => block_on(run::run(&args, config)),
         Some(Command::Worker(args)) => block_on(worker::run(&args)),
         Some(Command::Plan(args)) => block_on(plan::run(&args)),
         Some(Command::Action(args)) => block_on(action::run(&args)),
@@ -130,6 +143,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Webhook(args)) => block_on(webhook::run(&args)),
         Some(Command::Ping(args)) => block_on(ping::run(&args)),
         Some(Command::Bench(args)) => block_on(bench::run(&args)),
+        Some(Command::Config(args)) => config::run(&args, config),
         Some(Command::Recover(args)) => recover::run(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Sandboxed(args)) => sandbox::run(&args),
     }

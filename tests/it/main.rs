@@ -4,6 +4,7 @@
 
 mod chaos;
 mod cli;
+mod config;
 mod contract;
 mod differential;
 mod dumps;

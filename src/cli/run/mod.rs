@@ -21,6 +21,7 @@ use tokio::sync::watch as phase_watch;
 use tokio::task::JoinHandle;
 
 use super::action::{Bounds, Settings, Submission, plan_of_file};
+use super::config::Config;
 use super::connect::{self, ServerArgs, is_lost, json};
 use super::fields::cell;
 use super::inputs::InputArgs;
@@ -76,7 +77,7 @@ struct Action {
 }
 
 /// Runs it all.
-pub(super) async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: &RunArgs, config: &Config) -> anyhow::Result<ExitCode> {
     log::start("warn");
     // What is wrong with the flags, the plan's file or the inputs is said before a server is started.
     args.limits.check()?;
@@ -85,7 +86,7 @@ pub(super) async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         None => None,
     };
     let mut signals = Signals::catch()?;
-    let Attached { client, options, host } = host::attach(&args.server).await?;
+    let Attached { client, options, host } = host::attach(&args.server, config).await?;
     let outcome = with_server(args, submission, client, &options, &mut signals).await;
     let left = match host {
         Some(host) => leave(host, &options, &mut signals).await,
