@@ -28,7 +28,7 @@ pub(super) struct ActionArgs {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Submit a plan over its inputs and print the action's id.
-    Submit(SubmitArgs),
+    Submit(Box<SubmitArgs>),
     /// Print how far an action is.
     Get {
         /// The action's id

@@ -28,6 +28,16 @@ pub(super) fn parse_ms(text: &str) -> Result<u64, String> {
     if text.is_empty() { Err(expected()) } else { Ok(total) }
 }
 
+/// A length of time as a person reads it: its two largest units.
+pub(super) fn show(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{}h{:02}m", seconds / 3_600, seconds / 60 % 60),
+        _ => format!("{}d{:02}h", seconds / 86_400, seconds / 3_600 % 24),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,5 +51,11 @@ mod tests {
         for wrong in ["", "s", "1x", "1h30", "-1", "1.5h", "é", "99999999999999999999", "18446744073709551615d"] {
             assert!(parse_ms(wrong).is_err_and(|error| error.contains("expected 90 (seconds)")), "{wrong}");
         }
+    }
+
+    #[test]
+    fn lengths_show_their_two_largest_units() {
+        let shown = [7, 61, 3_700, 90_000].map(show);
+        assert_eq!(shown, ["7s", "1m01s", "1h01m", "1d01h"]);
     }
 }

@@ -14,6 +14,7 @@ use super::ids::{self, IdsArgs};
 use super::job_submit::{self, SubmitArgs};
 use super::output::{Colour, paint, wants_colours};
 use super::table::{Align, Table};
+use super::work::Works;
 use super::{exit, follow, job_control, output, wait};
 
 /// `agq job …`
@@ -26,7 +27,7 @@ pub(super) struct JobArgs {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Submit a job and print its id.
-    Submit(SubmitArgs),
+    Submit(Box<SubmitArgs>),
     /// Print a job.
     Get {
         /// The job's id
@@ -140,7 +141,7 @@ async fn list(args: &ListArgs) -> anyhow::Result<()> {
     if args.common.json {
         return output::json(&json!({"next_cursor": cursor, "jobs": jobs}));
     }
-    print_list(&jobs)?;
+    print_list(&mut client, &jobs).await?;
     if let Some(cursor) = cursor {
         output::line(format_args!("more: --cursor {cursor}"))?;
     }
@@ -158,13 +159,15 @@ pub(super) fn page(reply: &agq_client::Reply) -> anyhow::Result<(Option<String>,
     }
 }
 
-fn print_list(jobs: &[Value]) -> anyhow::Result<()> {
+async fn print_list(client: &mut Client, jobs: &[Value]) -> anyhow::Result<()> {
+    let mut works = Works::default();
+    works.learn(client, jobs).await?;
     let columns = ["job", "status", "queue", "work", "created", "worker"];
     let mut table = Table::new(&columns.map(|name| (name, Align::Left)));
     for job in jobs {
         let status = cell(job, "status");
         let colour = Colour::of_status(&status);
-        let work = short(&first(job, &["plan_id", "kind"]), 40);
+        let work = short(&works.of(job), 40);
         let cells = [cell(job, "job_id"), status, cell(job, "queue"), work, time(job, "created_at"), worker(job)];
         table.painted(
             cells.into_iter().enumerate().map(|(at, text)| (text, if at == 1 { colour } else { Colour::Plain })),

@@ -19,6 +19,7 @@ mod job_output;
 mod job_submit;
 mod log;
 mod output;
+mod pages;
 mod ping;
 mod plan;
 mod queue;
@@ -29,9 +30,11 @@ mod serve;
 mod signals;
 mod size;
 mod table;
+mod top;
 mod wait;
 mod webhook;
 mod words;
+mod work;
 mod worker;
 
 use std::path::PathBuf;
@@ -90,12 +93,18 @@ enum Command {
     Queue(queue::QueueArgs),
     /// Tell web servers of what happens to jobs and actions.
     Webhook(webhook::WebhookArgs),
+    /// Watch queues, workers and running jobs.
+    Top(top::TopArgs),
     /// Ask whether the server is there.
     Ping(ping::PingArgs),
     /// Put load on a server and measure it.
     Bench(bench::BenchArgs),
     /// Print every setting in force, and where it comes from.
     Config(config::ConfigArgs),
+    /// Print a script with which a shell completes this program's commands.
+    Completions(pages::CompletionsArgs),
+    /// Print or write manual pages.
+    Man(pages::ManArgs),
     /// Make a store open again whose log is lost or damaged.
     Recover(recover::RecoverArgs),
     /// Become a program in a sandbox: what the worker starts.
@@ -141,9 +150,12 @@ fn dispatch(cli: Cli, config: &config::Config) -> anyhow::Result<ExitCode> {
         Some(Command::Job(args)) => block_on(job::run(&args)),
         Some(Command::Queue(args)) => block_on(queue::run(&args)),
         Some(Command::Webhook(args)) => block_on(webhook::run(&args)),
+        Some(Command::Top(args)) => block_on(top::run(&args)),
         Some(Command::Ping(args)) => block_on(ping::run(&args)),
         Some(Command::Bench(args)) => block_on(bench::run(&args)),
         Some(Command::Config(args)) => config::run(&args, config),
+        Some(Command::Completions(args)) => pages::completions(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Man(args)) => pages::man(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Recover(args)) => recover::run(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Sandboxed(args)) => sandbox::run(&args),
     }

@@ -21,6 +21,7 @@ mod run;
 mod scan;
 mod script;
 mod support;
+mod top;
 mod verbs;
 mod webhooks;
 mod worker;
