@@ -111,9 +111,10 @@ pub(super) async fn connect(mut options: ConnectOptions, asked: bool) -> anyhow:
     Ok((client, options))
 }
 
-/// How long a server that is away is waited for, and between two looks.
+/// How long a server that is away is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
-const LOOK: Duration = Duration::from_millis(250);
+/// Between two looks at what cannot be waited for.
+pub(super) const LOOK: Duration = Duration::from_millis(250);
 
 /// True when the connection, and not what was asked, is at fault.
 pub(super) fn is_lost(error: &Error) -> bool {
@@ -181,6 +182,11 @@ impl Reader {
     }
 
     /// The connection, for what is more than reading.
+    pub(super) fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
+    /// The connection, and how it was made.
     pub(super) fn into_parts(self) -> (Client, ConnectOptions) {
         (self.client, self.options)
     }

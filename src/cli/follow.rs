@@ -8,11 +8,12 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
 
-use super::connect::{Reader, ServerArgs};
+use super::connect::{LOOK, Reader, ServerArgs};
 use super::fields::{cell, first};
 use super::ids::{Target, find};
-use super::job::{message_of, print_status, truncated_notice};
+use super::job::{jobs_of, message_of, print_status, truncated_notice};
 use super::job_output::Stream;
+use super::wait::action_has_ended;
 use super::{connect, exit, output, run};
 
 /// How long one JOB.LOG waits for more; a longer wait is several of them.
@@ -76,15 +77,30 @@ pub(super) async fn job(reader: &mut Reader, id: &str, as_json: bool) -> anyhow:
 }
 
 /// Prints what each job of an action gave, as `agq run` does.
-async fn action(reader: Reader, id: &str, as_json: bool) -> anyhow::Result<ExitCode> {
-    let (mut client, options) = reader.into_parts();
-    let jobs = run::jobs_of(&mut client, id).await?;
-    let action = connect::json(&client.call(&["ACTION.GET", id]).await?)?;
-    let plan = run::watch::plan_of(&mut client, &cell(&action, "plan_id")).await?;
-    let jobs: Vec<String> = jobs.iter().map(|job| cell(job, "job_id")).collect();
-    let watch = run::watch::Watch { action: id, jobs: &jobs, plan: &plan, json: as_json, unread: Cell::default() };
+async fn action(mut reader: Reader, id: &str, as_json: bool) -> anyhow::Result<ExitCode> {
+    let mut action = connect::json(&reader.call(&["ACTION.GET", id]).await?)?;
+    let plan = run::watch::plan_of(reader.client(), &cell(&action, "plan_id")).await?;
+    let (unread, way_out) = (Cell::new(false), format!("'agq follow {id}' goes on"));
     let mut totals = run::watch::Totals::default();
-    run::persist(&watch, &mut client, &options, &mut totals, &format!("'agq follow {id}' goes on")).await?;
+    let mut jobs: Vec<String> = Vec::new();
+    loop {
+        let followed = jobs.len();
+        jobs = jobs_of(&mut reader, id).await?.iter().map(|job| cell(job, "job_id")).collect();
+        let watch = run::watch::Watch { action: id, jobs: &jobs, plan: &plan, json: as_json, unread: unread.clone() };
+        let (mut client, options) = reader.into_parts();
+        run::persist(&watch, &mut client, &options, &mut totals, &way_out).await?;
+        unread.set(watch.unread.get());
+        reader = Reader::new(client, options);
+        // An action that had ended before its jobs were listed has all of them in the list.
+        if action_has_ended(&action) {
+            break;
+        }
+        if jobs.len() == followed {
+            // The server is still making jobs of its inputs.
+            tokio::time::sleep(LOOK).await;
+        }
+        action = connect::json(&reader.call(&["ACTION.GET", id]).await?)?;
+    }
     if jobs.len() > 1 {
         eprintln!("agq: action {id}: {}", run::describe(totals));
     }

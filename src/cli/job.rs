@@ -8,7 +8,7 @@ use agq_client::Client;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::connect::{ServerArgs, json, rows, text};
+use super::connect::{Reader, ServerArgs, json, rows, text};
 use super::fields::{cell, first, short, time};
 use super::ids::{self, IdsArgs};
 use super::job_submit::{self, SubmitArgs};
@@ -16,6 +16,9 @@ use super::output::{Colour, paint, wants_colours};
 use super::table::{Align, Table};
 use super::work::Works;
 use super::{exit, follow, job_control, output, wait};
+
+/// Jobs asked for at a time where all of an action are wanted.
+const PAGE: &str = "1000";
 
 /// `agq job …`
 #[derive(Debug, Args)]
@@ -101,7 +104,14 @@ pub(super) async fn run(args: &JobArgs) -> anyhow::Result<ExitCode> {
         Verb::Get { id, common } => {
             let (mut client, _) = common.server.connect().await?;
             let reply = client.call(&["JOB.GET", id]).await?;
-            if common.json { output::line(text(&reply)?)? } else { print(&json(&reply)?)? }
+            if common.json {
+                output::line(text(&reply)?)?;
+            } else {
+                let job = json(&reply)?;
+                let mut works = Works::default();
+                works.learn(&mut client, std::slice::from_ref(&job)).await?;
+                print(&job, &works.of(&job))?;
+            }
         }
         Verb::List(args) => list(args).await?,
         Verb::Cancel(args) => return args.change(ids::CANCEL).await,
@@ -159,6 +169,24 @@ pub(super) fn page(reply: &agq_client::Reply) -> anyhow::Result<(Option<String>,
     }
 }
 
+/// The jobs of an action that are made so far, in the order of their inputs.
+///
+/// # Errors
+/// When there is no answer.
+pub(super) async fn jobs_of(reader: &mut Reader, action: &str) -> anyhow::Result<Vec<Value>> {
+    let mut jobs = Vec::new();
+    let mut cursor = "0".to_owned();
+    loop {
+        let command = ["JOB.LIST", "ACTION", action, "LIMIT", PAGE, "CURSOR", &cursor];
+        let (next, found) = page(&reader.call(&command).await?)?;
+        jobs.extend(found);
+        match next {
+            Some(next) => cursor = next,
+            None => return Ok(jobs),
+        }
+    }
+}
+
 async fn print_list(client: &mut Client, jobs: &[Value]) -> anyhow::Result<()> {
     let mut works = Works::default();
     works.learn(client, jobs).await?;
@@ -200,16 +228,17 @@ pub(super) fn has_ended(job: &Value) -> bool {
     matches!(cell(job, "status").as_str(), "completed" | "failed" | "cancelled")
 }
 
-/// Prints a job.
+/// Prints a job, and what it runs where that is known.
 ///
 /// # Errors
 /// As [`output::write`].
-pub(super) fn print(job: &Value) -> anyhow::Result<()> {
+pub(super) fn print(job: &Value, work: &str) -> anyhow::Result<()> {
     let painted = print_status(&cell(job, "status"), &std::io::stdout());
     let reason = cell(job, "reason");
     let reason = if reason.is_empty() { reason } else { format!(" ({reason})") };
     output::line(format_args!("{}  {painted}{reason}", cell(job, "job_id")))?;
     let shown = [
+        ("runs", short(work, 200)),
         ("plan", cell(job, "plan_id")),
         ("kind", cell(job, "kind")),
         ("action", cell(job, "action_id")),

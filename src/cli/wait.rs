@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::Value;
 
-use super::connect::{Reader, ServerArgs, json};
+use super::connect::{LOOK, Reader, ServerArgs, json};
 use super::duration::parse_ms;
 use super::fields::cell;
 use super::ids::{Target, find};
-use super::job::{has_ended, page};
+use super::job::{has_ended, jobs_of};
 use super::{action, exit, job, output};
 
 /// How long one JOB.WAIT waits; a longer wait is several of them.
@@ -50,7 +50,7 @@ pub(super) async fn run(args: &WaitArgs) -> anyhow::Result<ExitCode> {
         let is_job = ended.get("job_id").is_some();
         match (args.json, is_job) {
             (true, _) => output::json(&ended)?,
-            (false, true) => job::print(&ended)?,
+            (false, true) => job::print(&ended, "")?,
             (false, false) => action::print(&ended)?,
         }
         code = match args.ids.len() {
@@ -81,26 +81,20 @@ async fn until_job(reader: &mut Reader, id: &str, until: Option<Instant>) -> any
     }
 }
 
-/// Waits for one of an action's jobs after the other, those first that will end last.
+/// Waits for one of an action's jobs after the other.
 async fn until_action(reader: &mut Reader, id: &str, until: Option<Instant>) -> anyhow::Result<Option<Value>> {
     loop {
-        let action = json(&reader.call(&["ACTION.GET", id]).await?)?;
-        let mut unended = None;
-        for status in ["waiting", "scheduled", "pending", "running"] {
-            let reply = reader.call(&["JOB.LIST", "ACTION", id, "STATUS", status, "LIMIT", "1"]).await?;
-            if let (_, jobs) = page(&reply)?
-                && let Some(job) = jobs.first()
-            {
-                unended = Some(cell(job, "job_id"));
-                break;
+        for job in jobs_of(reader, id).await?.iter().filter(|job| !has_ended(job)) {
+            if until_job(reader, &cell(job, "job_id"), until).await?.is_none() {
+                return Ok(None);
             }
         }
-        match unended {
-            Some(job) if until_job(reader, &job, until).await?.is_none() => return Ok(None),
-            Some(_) => {}
-            None if action_has_ended(&action) => return Ok(Some(action)),
-            None => {}
+        let action = json(&reader.call(&["ACTION.GET", id]).await?)?;
+        if action_has_ended(&action) {
+            return Ok(Some(action));
         }
+        // The server is still making jobs of its inputs, or somebody has some of them run again.
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -169,3 +169,27 @@ fn queues_are_bounded_and_say_so() {
     assert_eq!(world.run(&["queue", "pause", "mail", "--json"]), r#"{"paused":true,"queue":"mail"}"#);
     assert_eq!(world.run(&["queue", "purge", "mail", "--json"]), r#"{"changed":0,"finished":true}"#);
 }
+
+#[test]
+fn a_follower_goes_on_when_its_server_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::agq_in(dir.path(), &[]);
+    let socket = format!("unix:{}", dir.path().join("test.sock").display());
+    let mut worker = Running::start(dir.path(), &["worker", "--tools", "sh", "--server", &socket]);
+    worker.wait_for("ready");
+    let fifo = dir.path().join("gate");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let script = format!("echo before; cat {}; exit 5", fifo.display());
+    let job = stdout(dir.path(), &["add", "sh", "-c", &script]);
+    let follow = ["follow", job.trim(), "--server", &socket];
+    let mut follow = agq(dir.path(), &follow).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
+    let mut errors = BufReader::new(follow.stderr.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "before");
+    server.kill();
+    assert!(errors.next().unwrap().unwrap().contains("looking for the server"));
+    let _server = Server::agq_in(dir.path(), &[]);
+    std::fs::write(&fifo, "behind\n").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "behind", "nothing is printed twice");
+    assert_eq!(follow.wait().unwrap().code(), Some(5));
+}

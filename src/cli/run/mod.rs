@@ -22,10 +22,10 @@ use tokio::task::JoinHandle;
 
 use super::action::{Bounds, Settings, Submission, plan_of_file};
 use super::config::Config;
-use super::connect::{self, ServerArgs, is_lost, json};
+use super::connect::{self, Reader, ServerArgs, is_lost, json};
 use super::fields::cell;
 use super::inputs::InputArgs;
-use super::job::page;
+use super::job::jobs_of;
 use super::signals::Signals;
 use super::worker::{Limits, new_id};
 use super::{exit, log};
@@ -36,8 +36,6 @@ use watch::{Totals, Watch};
 
 /// The id of a run's own worker begins like this.
 const WORKER: &str = "run";
-/// Jobs asked for at a time when an action is resumed.
-const PAGE: &str = "1000";
 
 /// Flags of `agq run`.
 #[derive(Debug, Args)]
@@ -114,7 +112,12 @@ async fn with_server(
 ) -> anyhow::Result<ExitCode> {
     let action = match (&submission, &args.resume) {
         (Some(prepared), _) => prepared.submit(&mut client).await?,
-        (None, Some(id)) => resume(&mut client, id).await?,
+        (None, Some(id)) => {
+            let mut reader = Reader::new(client, options.clone());
+            let action = resume(&mut reader, id).await?;
+            (client, _) = reader.into_parts();
+            action
+        }
         (None, None) => bail!("a plan's file or --resume is needed"),
     };
     eprintln!("agq: action {} of {} job(s)", action.id, action.jobs.len());
@@ -268,12 +271,12 @@ impl Prepared {
 }
 
 /// What an earlier run began: its jobs, in the order of their inputs.
-async fn resume(client: &mut Client, id: &str) -> anyhow::Result<Action> {
-    let action = json(&client.call(&["ACTION.GET", id]).await?)?;
-    let jobs = jobs_of(client, id).await?;
+async fn resume(reader: &mut Reader, id: &str) -> anyhow::Result<Action> {
+    let action = json(&reader.call(&["ACTION.GET", id]).await?)?;
+    let jobs = jobs_of(reader, id).await?;
     let queue = jobs.first().map(|job| cell(job, "queue")).filter(|queue| queue.starts_with(PRIVATE_PREFIX));
     if queue.is_some() {
-        release(client, &jobs).await?;
+        release(reader.client(), &jobs).await?;
     }
     Ok(Action {
         id: id.to_owned(),
@@ -281,24 +284,6 @@ async fn resume(client: &mut Client, id: &str) -> anyhow::Result<Action> {
         jobs: jobs.iter().map(|job| cell(job, "job_id")).collect(),
         private_queue: queue,
     })
-}
-
-/// All jobs of an action, in the order of their inputs.
-pub(super) async fn jobs_of(client: &mut Client, id: &str) -> anyhow::Result<Vec<Value>> {
-    let mut jobs = Vec::new();
-    let mut cursor: Option<String> = None;
-    loop {
-        let mut command = vec!["JOB.LIST", "ACTION", id, "LIMIT", PAGE];
-        if let Some(cursor) = &cursor {
-            command.extend(["CURSOR", cursor]);
-        }
-        let (next, found) = page(&client.call(&command).await?)?;
-        jobs.extend(found);
-        match next {
-            Some(next) => cursor = Some(next),
-            None => return Ok(jobs),
-        }
-    }
 }
 
 /// The worker of the run that is gone holds its last jobs until their leases are over: it is told off now. If it lives
