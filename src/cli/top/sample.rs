@@ -133,9 +133,9 @@ impl Sampler {
     }
 }
 
-/// Adds submissions, completions and failures.
+/// Adds submissions, completions and failures of jobs; the feed tells of actions too.
 fn count(events: &[Value], counts: &mut [u32; 3]) {
-    for event in events {
+    for event in events.iter().filter(|event| event.get("job_id").is_some()) {
         counts[0] += u32::from(event.get("from").is_none());
         counts[1] += u32::from(event["to"] == "completed");
         counts[2] += u32::from(event["to"] == "failed");
@@ -149,11 +149,12 @@ mod tests {
     #[test]
     fn events_are_counted_by_what_they_are() {
         let events = [
-            json!({"to": "pending"}),
-            json!({"from": "pending", "to": "running"}),
-            json!({"from": "running", "to": "completed"}),
-            json!({"from": "running", "to": "failed"}),
-            json!({"to": "scheduled"}),
+            json!({"job_id": "j", "to": "pending"}),
+            json!({"job_id": "j", "from": "pending", "to": "running"}),
+            json!({"job_id": "j", "from": "running", "to": "completed"}),
+            json!({"job_id": "j", "from": "running", "to": "failed"}),
+            json!({"job_id": "j", "to": "scheduled"}),
+            json!({"action_id": "a", "to": "completed"}),
         ];
         let mut counts = [0; 3];
         count(&events, &mut counts);
