@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use agq_client::Client;
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -10,6 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::connect::{ServerArgs, json, text};
+use super::duration::parse_ms;
 use super::fields::cell;
 use super::inputs::{InputArgs, read_text};
 use super::job_control::print_progress;
@@ -26,7 +28,7 @@ pub(super) struct ActionArgs {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Submit a plan over its inputs and print the action's id.
-    Submit(SubmitArgs),
+    Submit(Box<SubmitArgs>),
     /// Print how far an action is.
     Get {
         /// The action's id
@@ -39,7 +41,7 @@ enum Verb {
         /// The action's id
         id: String,
         #[command(flatten)]
-        server: ServerArgs,
+        common: Common,
     },
     /// Run the jobs of an action again that have failed.
     Retry {
@@ -49,7 +51,7 @@ enum Verb {
         #[arg(long)]
         cancelled: bool,
         #[command(flatten)]
-        server: ServerArgs,
+        common: Common,
     },
 }
 
@@ -61,6 +63,8 @@ struct SubmitArgs {
     inputs: InputArgs,
     #[command(flatten)]
     settings: Settings,
+    #[command(flatten)]
+    bounds: Bounds,
     /// The action's id [default: a new one]
     #[arg(long, value_name = "ID")]
     action_id: Option<String>,
@@ -75,6 +79,15 @@ struct Common {
     json: bool,
     #[command(flatten)]
     server: ServerArgs,
+}
+
+impl Common {
+    /// Changes jobs of an action, and says how far that has come.
+    async fn change(&self, command: &[&str], what: &str) -> anyhow::Result<()> {
+        let (mut client, _) = self.server.connect().await?;
+        let progress = json(&client.call(command).await?)?;
+        if self.json { output::json(&progress) } else { print_progress(&progress, what) }
+    }
 }
 
 /// Which plan: a file's, or one that is stored.
@@ -104,14 +117,63 @@ pub(super) struct Settings {
     #[arg(long, value_name = "MS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) delay_ms: Option<u64>,
+    /// Time before the first start: 90 (seconds), 5m, 1h30m
+    #[arg(long, value_name = "TIME", value_parser = parse_ms, conflicts_with = "delay_ms")]
+    #[serde(rename = "delay_ms", skip_serializing_if = "Option::is_none")]
+    pub(super) delay: Option<u64>,
+    /// The first start: a time as 2027-01-31T07:00:00Z
+    #[arg(long = "at", value_name = "WHEN", conflicts_with_all = ["delay_ms", "delay"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) run_at: Option<String>,
     /// How often a job may run to a bad end [default: 1 for a plan, 5 for a payload]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) attempts: Option<u32>,
+    /// Leases that may be lost before the job counts as one that kills its workers [default: 3]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) max_losses: Option<u32>,
     /// Milliseconds that one attempt may take
     #[arg(long, value_name = "MS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) timeout_ms: Option<u64>,
+    /// Time that one attempt may take: 90 (seconds), 5m, 1h30m
+    #[arg(long, value_name = "TIME", value_parser = parse_ms, conflicts_with = "timeout_ms")]
+    #[serde(rename = "timeout_ms", skip_serializing_if = "Option::is_none")]
+    pub(super) timeout: Option<u64>,
+    /// The latest start: a time as 2027-01-31T07:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) expires_at: Option<String>,
+    /// A label to find the job by; may be given several times
+    #[arg(long = "label", value_name = "LABEL")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) labels: Vec<String>,
+    /// Whose job it is: a queue serves its keys in turn
+    #[arg(id = "job_key", long = "of-key", value_name = "KEY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) key: Option<String>,
+    /// What a worker must have, as a tool or a tag
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) requires: Vec<String>,
+    /// How long the job is kept after its end [default: 7d, 180d when it failed]
+    #[arg(long = "keep", value_name = "TIME", value_parser = parse_ms)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) retention_ms: Option<u64>,
+}
+
+/// What bounds an action as a whole.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+pub(super) struct Bounds {
+    /// Jobs that may be under way at once
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) max_parallel: Option<u64>,
+    /// Failed jobs with more of which the rest is cancelled
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) max_failures: Option<u64>,
 }
 
 /// What ACTION.SUBMIT takes.
@@ -124,6 +186,8 @@ pub(super) struct Submission<'a> {
     pub(super) inputs: &'a [Box<RawValue>],
     #[serde(flatten)]
     pub(super) settings: &'a Settings,
+    #[serde(flatten)]
+    pub(super) bounds: &'a Bounds,
 }
 
 /// The field that names or holds the plan.
@@ -132,6 +196,19 @@ pub(super) struct Submission<'a> {
 pub(super) enum PlanField {
     Plan(Box<RawValue>),
     PlanId(String),
+}
+
+impl Submission<'_> {
+    /// Submits it, prints its id, and returns that.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub(super) async fn send(&self, client: &mut Client, as_json: bool) -> anyhow::Result<String> {
+        let reply = client.call(&["ACTION.SUBMIT", &serde_json::to_string(self)?]).await?;
+        let id = cell(&json(&reply)?, "action_id");
+        output::line(if as_json { text(&reply)? } else { &id })?;
+        Ok(id)
+    }
 }
 
 impl PlanChoice {
@@ -170,36 +247,31 @@ pub(super) async fn run(args: &ActionArgs) -> anyhow::Result<ExitCode> {
                 plan: args.plan.read()?,
                 inputs: &inputs,
                 settings: &args.settings,
+                bounds: &args.bounds,
             };
-            let submission = serde_json::to_string(&submission)?;
             let (mut client, _) = args.common.server.connect().await?;
-            let reply = client.call(&["ACTION.SUBMIT", &submission]).await?;
-            if args.common.json {
-                output::line(text(&reply)?)?;
-            } else {
-                output::line(cell(&json(&reply)?, "action_id"))?;
-            }
+            submission.send(&mut client, args.common.json).await?;
         }
         Verb::Get { id, common } => {
             let (mut client, _) = common.server.connect().await?;
             let reply = client.call(&["ACTION.GET", id]).await?;
             if common.json { output::line(text(&reply)?)? } else { print(&json(&reply)?)? }
         }
-        Verb::Cancel { id, server } => {
-            let (mut client, _) = server.connect().await?;
-            print_progress(&json(&client.call(&["ACTION.CANCEL", id]).await?)?, "cancelled")?;
-        }
-        Verb::Retry { id, cancelled, server } => {
-            let (mut client, _) = server.connect().await?;
+        Verb::Cancel { id, common } => common.change(&["ACTION.CANCEL", id], "cancelled").await?,
+        Verb::Retry { id, cancelled, common } => {
             let mut command = vec!["ACTION.RETRY", id];
             command.extend(cancelled.then_some("CANCELLED"));
-            print_progress(&json(&client.call(&command).await?)?, "run again")?;
+            common.change(&command, "run again").await?;
         }
     }
     Ok(exit::DONE)
 }
 
-fn print(action: &Value) -> anyhow::Result<()> {
+/// Prints how far an action is.
+///
+/// # Errors
+/// As [`output::write`].
+pub(super) fn print(action: &Value) -> anyhow::Result<()> {
     let status = cell(action, "status");
     let status = paint(&status, Colour::of_status(&status), wants_colours(&std::io::stdout()));
     output::line(format_args!("{}  {status}", cell(action, "action_id")))?;

@@ -2,8 +2,9 @@
 //! lock file says where its server listens and whose `session.key` lets the same user in.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use agq_client::{Address, Client, ConnectOptions, Error};
+use agq_client::{Address, Client, ConnectOptions, Error, Reply};
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 
@@ -108,6 +109,87 @@ pub(super) async fn connect(mut options: ConnectOptions, asked: bool) -> anyhow:
     let mut client = client.map_err(explain)?;
     client.call(&["PING"]).await.map_err(explain)?;
     Ok((client, options))
+}
+
+/// How long a server that is away is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at what cannot be waited for.
+pub(super) const LOOK: Duration = Duration::from_millis(250);
+
+/// True when the connection, and not what was asked, is at fault.
+pub(super) fn is_lost(error: &Error) -> bool {
+    matches!(error, Error::Closed | Error::Connect { .. } | Error::Io(_) | Error::Timeout)
+}
+
+/// Connects again to a server that was lost, a restart for example, and says so; `hint` tells what to do when it stays
+/// away.
+///
+/// # Errors
+/// When it is away for longer than a minute.
+pub(super) async fn again(
+    options: &ConnectOptions,
+    lost: &impl std::fmt::Display,
+    hint: &str,
+) -> anyhow::Result<Client> {
+    eprintln!("agq: {lost:#}: looking for the server for up to {} s", PATIENCE.as_secs());
+    let until = Instant::now() + PATIENCE;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        match Client::connect(options).await {
+            Ok(client) => return Ok(client),
+            Err(_) if Instant::now() < until => {}
+            Err(error) => return Err(anyhow::Error::from(error).context(hint.to_owned())),
+        }
+    }
+}
+
+/// A connection for commands that change nothing: they are asked again when the server was away for a while.
+pub(super) struct Reader {
+    client: Client,
+    options: ConnectOptions,
+}
+
+impl Reader {
+    /// Over a connection that is there.
+    pub(super) fn new(client: Client, options: ConnectOptions) -> Reader {
+        Reader { client, options }
+    }
+
+    /// Asks until there is an answer.
+    ///
+    /// # Errors
+    /// The server's own, or when it stays away.
+    pub(super) async fn call<A: AsRef<[u8]>>(&mut self, args: &[A]) -> anyhow::Result<Reply> {
+        match self.call_raw(args).await? {
+            Reply::Error(text) => Err(Error::Server(String::from_utf8_lossy(&text).into_owned()).into()),
+            reply => Ok(reply),
+        }
+    }
+
+    /// Asks until there is an answer, which may be an error of the server's.
+    ///
+    /// # Errors
+    /// When the server stays away.
+    pub(super) async fn call_raw<A: AsRef<[u8]>>(&mut self, args: &[A]) -> anyhow::Result<Reply> {
+        loop {
+            match self.client.call_raw(args).await {
+                Err(lost) if is_lost(&lost) => {
+                    self.client = again(&self.options, &lost, "the jobs are kept: ask again later").await?;
+                }
+                answer => return Ok(answer?),
+            }
+        }
+    }
+
+    /// The connection, for what is more than reading.
+    pub(super) fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
+    /// The connection, and how it was made.
+    pub(super) fn into_parts(self) -> (Client, ConnectOptions) {
+        (self.client, self.options)
+    }
 }
 
 /// Adds what to do about an error of the connection.

@@ -1,23 +1,24 @@
 //! `agq job`: single runs.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use agq_client::Client;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::connect::{ServerArgs, json, rows, text};
+use super::connect::{Reader, ServerArgs, json, rows, text};
 use super::fields::{cell, first, short, time};
-use super::job_control;
-use super::job_output::{self, Stream};
+use super::ids::{self, IdsArgs};
 use super::job_submit::{self, SubmitArgs};
 use super::output::{Colour, paint, wants_colours};
 use super::table::{Align, Table};
-use super::{exit, output};
+use super::work::Works;
+use super::{exit, follow, job_control, output, wait};
 
-/// How long one JOB.WAIT waits; a longer wait is several of them.
-const WAIT_SLICE: Duration = Duration::from_secs(5);
+/// Jobs asked for at a time where all of an action are wanted.
+const PAGE: &str = "1000";
 
 /// `agq job …`
 #[derive(Debug, Args)]
@@ -29,7 +30,7 @@ pub(super) struct JobArgs {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Submit a job and print its id.
-    Submit(SubmitArgs),
+    Submit(Box<SubmitArgs>),
     /// Print a job.
     Get {
         /// The job's id
@@ -40,41 +41,15 @@ enum Verb {
     /// List jobs.
     List(ListArgs),
     /// Cancel jobs; a running one is told to stop.
-    Cancel {
-        /// The jobs' ids
-        #[arg(required = true)]
-        ids: Vec<String>,
-        #[command(flatten)]
-        common: Common,
-    },
+    Cancel(IdsArgs),
     /// Run jobs again that have failed or were cancelled.
     Retry(job_control::RetryArgs),
     /// Let scheduled jobs run now.
-    Promote {
-        /// The jobs' ids
-        #[arg(required = true)]
-        ids: Vec<String>,
-        #[command(flatten)]
-        server: ServerArgs,
-    },
+    Promote(IdsArgs),
     /// Remove jobs that have ended.
-    Delete {
-        /// The jobs' ids
-        #[arg(required = true)]
-        ids: Vec<String>,
-        #[command(flatten)]
-        server: ServerArgs,
-    },
-    /// Wait until a job has ended; the exit code says how.
-    Wait {
-        /// The job's id
-        id: String,
-        /// Seconds to wait at most [default: for ever]
-        #[arg(long, value_name = "SECONDS")]
-        timeout: Option<u64>,
-        #[command(flatten)]
-        common: Common,
-    },
+    Delete(IdsArgs),
+    /// Wait until jobs have ended; the exit code says how.
+    Wait(wait::WaitArgs),
     /// Print what a job gave so far, as JSON: result or error, and its output as text.
     Result {
         /// The job's id
@@ -83,15 +58,7 @@ enum Verb {
         server: ServerArgs,
     },
     /// Print a job's output.
-    Log {
-        /// The job's id
-        id: String,
-        /// Which output
-        #[arg(long, value_enum, default_value_t = Stream::Stdout)]
-        stream: Stream,
-        #[command(flatten)]
-        server: ServerArgs,
-    },
+    Log(follow::LogArgs),
 }
 
 #[derive(Debug, Args)]
@@ -137,26 +104,26 @@ pub(super) async fn run(args: &JobArgs) -> anyhow::Result<ExitCode> {
         Verb::Get { id, common } => {
             let (mut client, _) = common.server.connect().await?;
             let reply = client.call(&["JOB.GET", id]).await?;
-            if common.json { output::line(text(&reply)?)? } else { print(&json(&reply)?)? }
+            if common.json {
+                output::line(text(&reply)?)?;
+            } else {
+                let job = json(&reply)?;
+                let mut works = Works::default();
+                works.learn(&mut client, std::slice::from_ref(&job)).await?;
+                print(&job, &works.of(&job))?;
+            }
         }
         Verb::List(args) => list(args).await?,
-        Verb::Cancel { ids, common } => return cancel(ids, common).await,
+        Verb::Cancel(args) => return args.change(ids::CANCEL).await,
         Verb::Retry(args) => return job_control::retry(args).await,
-        Verb::Promote { ids, server } => return job_control::each("JOB.PROMOTE", ids, server).await,
-        Verb::Delete { ids, server } => return job_control::each("JOB.DELETE", ids, server).await,
-        Verb::Wait { id, timeout, common } => return wait(id, timeout.map(Duration::from_secs), common).await,
+        Verb::Promote(args) => return args.change(ids::PROMOTE).await,
+        Verb::Delete(args) => return args.change(ids::DELETE).await,
+        Verb::Wait(args) => return wait::run(args).await,
+        Verb::Log(args) => return follow::log(args).await,
         Verb::Result { id, server } => {
             let (mut client, _) = server.connect().await?;
             let reply = client.call(&["JOB.RESULT", id]).await?;
             output::line(text(&reply)?)?;
-        }
-        Verb::Log { id, stream, server } => {
-            let (mut client, _) = server.connect().await?;
-            client.call(&["JOB.GET", id]).await?;
-            output::write(job_output::one(&mut client, id, *stream).await?)?;
-            if is_truncated(&json(&client.call(&["JOB.GET", id]).await?)?) {
-                eprint!("{}", truncated_notice(id));
-            }
         }
     }
     Ok(exit::DONE)
@@ -184,7 +151,7 @@ async fn list(args: &ListArgs) -> anyhow::Result<()> {
     if args.common.json {
         return output::json(&json!({"next_cursor": cursor, "jobs": jobs}));
     }
-    print_list(&jobs)?;
+    print_list(&mut client, &jobs).await?;
     if let Some(cursor) = cursor {
         output::line(format_args!("more: --cursor {cursor}"))?;
     }
@@ -202,13 +169,33 @@ pub(super) fn page(reply: &agq_client::Reply) -> anyhow::Result<(Option<String>,
     }
 }
 
-fn print_list(jobs: &[Value]) -> anyhow::Result<()> {
+/// The jobs of an action that are made so far, in the order of their inputs.
+///
+/// # Errors
+/// When there is no answer.
+pub(super) async fn jobs_of(reader: &mut Reader, action: &str) -> anyhow::Result<Vec<Value>> {
+    let mut jobs = Vec::new();
+    let mut cursor = "0".to_owned();
+    loop {
+        let command = ["JOB.LIST", "ACTION", action, "LIMIT", PAGE, "CURSOR", &cursor];
+        let (next, found) = page(&reader.call(&command).await?)?;
+        jobs.extend(found);
+        match next {
+            Some(next) => cursor = next,
+            None => return Ok(jobs),
+        }
+    }
+}
+
+async fn print_list(client: &mut Client, jobs: &[Value]) -> anyhow::Result<()> {
+    let mut works = Works::default();
+    works.learn(client, jobs).await?;
     let columns = ["job", "status", "queue", "work", "created", "worker"];
     let mut table = Table::new(&columns.map(|name| (name, Align::Left)));
     for job in jobs {
         let status = cell(job, "status");
         let colour = Colour::of_status(&status);
-        let work = short(&first(job, &["plan_id", "kind"]), 40);
+        let work = short(&works.of(job), 40);
         let cells = [cell(job, "job_id"), status, cell(job, "queue"), work, time(job, "created_at"), worker(job)];
         table.painted(
             cells.into_iter().enumerate().map(|(at, text)| (text, if at == 1 { colour } else { Colour::Plain })),
@@ -219,50 +206,6 @@ fn print_list(jobs: &[Value]) -> anyhow::Result<()> {
 
 fn worker(job: &Value) -> String {
     first(job, &["worker_id", "worker"])
-}
-
-/// Cancels one by one: what is refused does not keep the others.
-async fn cancel(ids: &[String], common: &Common) -> anyhow::Result<ExitCode> {
-    let (mut client, _) = common.server.connect().await?;
-    let commands: Vec<Vec<&str>> = ids.iter().map(|id| vec!["JOB.CANCEL", id]).collect();
-    let replies = client.pipeline(&commands).await?;
-    let mut code = exit::DONE;
-    let mut results = Vec::new();
-    for (id, reply) in ids.iter().zip(&replies) {
-        let error = reply.as_error().map(|text| String::from_utf8_lossy(text).into_owned());
-        if let Some(error) = &error {
-            code = exit::FAILED;
-            if !common.json {
-                eprintln!("agq: {id}: {error}");
-            }
-        }
-        results.push(json!({"job_id": id, "cancelled": error.is_none(), "error": error}));
-    }
-    if common.json {
-        output::json(&results.into())?;
-    }
-    Ok(code)
-}
-
-async fn wait(id: &str, timeout: Option<Duration>, common: &Common) -> anyhow::Result<ExitCode> {
-    let (mut client, _) = common.server.connect().await?;
-    let until = timeout.map(|timeout| Instant::now() + timeout);
-    loop {
-        let left = until.map_or(WAIT_SLICE, |until| until.saturating_duration_since(Instant::now()));
-        let slice = left.min(WAIT_SLICE);
-        if let Some(job) = wait_once(&mut client, id, slice).await? {
-            if common.json {
-                output::json(&job)?
-            } else {
-                print(&job)?
-            }
-            return Ok(exit::of_status(&cell(&job, "status")));
-        }
-        if left <= WAIT_SLICE && until.is_some() {
-            eprintln!("agq: job {id} has not ended yet");
-            return Ok(exit::unfinished());
-        }
-    }
 }
 
 /// Waits for a job for a while; the job, once it has ended.
@@ -285,14 +228,17 @@ pub(super) fn has_ended(job: &Value) -> bool {
     matches!(cell(job, "status").as_str(), "completed" | "failed" | "cancelled")
 }
 
-fn print(job: &Value) -> anyhow::Result<()> {
-    let colours = wants_colours(&std::io::stdout());
-    let status = cell(job, "status");
+/// Prints a job, and what it runs where that is known.
+///
+/// # Errors
+/// As [`output::write`].
+pub(super) fn print(job: &Value, work: &str) -> anyhow::Result<()> {
+    let painted = print_status(&cell(job, "status"), &std::io::stdout());
     let reason = cell(job, "reason");
     let reason = if reason.is_empty() { reason } else { format!(" ({reason})") };
-    let painted = paint(&status, Colour::of_status(&status), colours);
     output::line(format_args!("{}  {painted}{reason}", cell(job, "job_id")))?;
     let shown = [
+        ("runs", short(work, 200)),
         ("plan", cell(job, "plan_id")),
         ("kind", cell(job, "kind")),
         ("action", cell(job, "action_id")),
@@ -309,6 +255,11 @@ fn print(job: &Value) -> anyhow::Result<()> {
         output::line(format_args!("{name:<8} {value}"))?;
     }
     print_tasks(job)
+}
+
+/// A status in its colour, where the stream it goes to shows colours.
+pub(super) fn print_status(status: &str, stream: &impl IsTerminal) -> String {
+    paint(status, Colour::of_status(status), wants_colours(stream))
 }
 
 /// What a failed job's worker said.

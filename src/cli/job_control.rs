@@ -1,4 +1,4 @@
-//! `agq job retry`, `promote` and `delete`: what an operator does to jobs.
+//! `agq retry`: jobs by their ids, or all that meet conditions.
 
 use std::process::ExitCode;
 
@@ -7,12 +7,13 @@ use clap::Args;
 
 use super::connect::{ServerArgs, json, text};
 use super::fields::cell;
-use super::{exit, output};
+use super::{exit, ids, output};
 
-/// `agq job retry …`
+/// `agq retry …`
 #[derive(Debug, Args)]
 pub(super) struct RetryArgs {
-    /// The jobs' ids; without any, all jobs that meet every condition
+    /// Ids of jobs and actions; without any, all jobs that meet every condition
+    #[arg(value_name = "ID")]
     ids: Vec<String>,
     #[command(flatten)]
     filter: FilterArgs,
@@ -81,10 +82,10 @@ impl FilterArgs {
 /// Runs jobs again.
 pub(super) async fn retry(args: &RetryArgs) -> anyhow::Result<ExitCode> {
     if !args.ids.is_empty() && !args.filter.words().is_empty() {
-        bail!("give either ids or conditions: a job that is named runs again whatever it is");
+        bail!("give either ids or conditions: what is named runs again whatever it is");
     }
     if !args.ids.is_empty() {
-        return each("JOB.RETRY", &args.ids, &args.server).await;
+        return ids::each(ids::RETRY, &args.ids, args.json, &args.server).await;
     }
     let mut command = vec!["JOB.RETRY", "WHERE"];
     command.extend(args.filter.words());
@@ -117,17 +118,4 @@ pub(super) async fn retry(args: &RetryArgs) -> anyhow::Result<ExitCode> {
 pub(super) fn print_progress(answer: &serde_json::Value, what: &str) -> anyhow::Result<()> {
     let rest = if answer["finished"] == true { "" } else { " so far; the others follow" };
     output::line(format_args!("{} jobs {what}{rest}", cell(answer, "changed")))
-}
-
-/// Sends a command for each of several jobs.
-pub(super) async fn each(command: &str, ids: &[String], server: &ServerArgs) -> anyhow::Result<ExitCode> {
-    let (mut client, _) = server.connect().await?;
-    let mut failed = false;
-    for id in ids {
-        if let Err(error) = client.call(&[command, id]).await {
-            eprintln!("agq: {error}");
-            failed = true;
-        }
-    }
-    Ok(if failed { exit::FAILED } else { exit::DONE })
 }

@@ -62,11 +62,3 @@ pub(super) async fn stdout_of_tasks(client: &mut Client, id: &str) -> anyhow::Re
         from = next.as_str().unwrap_or_default().to_owned();
     }
 }
-
-/// What is kept of one output of one job.
-///
-/// # Errors
-/// As [`of_all`].
-pub(super) async fn one(client: &mut Client, id: &str, stream: Stream) -> anyhow::Result<Vec<u8>> {
-    Ok(bytes(&client.call(&get(id, stream)).await?))
-}

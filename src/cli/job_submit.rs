@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use agq_client::Client;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde::Serialize;
@@ -31,13 +32,12 @@ pub(super) struct SubmitArgs {
     /// The payload's JSON, for --kind
     #[arg(long, value_name = "JSON", requires = "kind")]
     payload: Option<String>,
-    /// The job's id [default: a new one]
-    #[arg(long, value_name = "ID")]
-    job_id: Option<String>,
     #[command(flatten)]
     inputs: InputArgs,
     #[command(flatten)]
     settings: Settings,
+    #[command(flatten)]
+    identity: Identity,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -45,39 +45,82 @@ pub(super) struct SubmitArgs {
     server: ServerArgs,
 }
 
-/// What JOB.SUBMIT takes.
-#[derive(Debug, Serialize)]
-struct Submission<'a> {
+/// What tells a job from others, and what it comes after.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+pub(super) struct Identity {
+    /// The job's id [default: a new one]
+    #[arg(long, value_name = "ID")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    job_id: Option<&'a str>,
-    #[serde(flatten)]
-    work: Work,
-    #[serde(flatten)]
-    settings: &'a Settings,
+    job_id: Option<String>,
+    /// A key that only one job holds until it has ended
+    #[arg(long = "unique", value_name = "KEY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unique_key: Option<String>,
+    /// What happens when another job holds it: reject, return (that job's id) or replace [default: reject]
+    #[arg(long, value_name = "WHAT", requires = "unique_key")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_conflict: Option<String>,
+    /// A key with which a submission counts once for a day
+    #[arg(long, value_name = "KEY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<String>,
+    /// Jobs that must have completed first
+    #[arg(long, value_name = "ID,…", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    after: Vec<String>,
+    /// What becomes of the job when one of them ends badly: cancel, continue or fail [default: cancel]
+    #[arg(long, value_name = "WHAT", requires = "after")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after_policy: Option<String>,
 }
 
-/// What a job does.
+/// What JOB.SUBMIT takes.
+#[derive(Debug, Serialize)]
+pub(super) struct Submission<'a> {
+    #[serde(flatten)]
+    pub(super) work: Work,
+    #[serde(flatten)]
+    pub(super) settings: &'a Settings,
+    #[serde(flatten)]
+    pub(super) identity: &'a Identity,
+}
+
+/// What a job runs.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum Work {
+    /// A plan with its input.
     Plan {
         #[serde(flatten)]
         plan: PlanField,
         input: Box<RawValue>,
     },
-    Kind {
-        kind: String,
-        payload: Box<RawValue>,
-    },
+    /// A kind of work with what it takes.
+    Kind { kind: String, payload: Box<RawValue> },
 }
 
 /// Submits, and prints the id.
 pub(super) async fn run(args: &SubmitArgs) -> anyhow::Result<()> {
     let submission = submission(args)?;
     let (mut client, _) = args.server.connect().await?;
-    let reply = client.call(&["JOB.SUBMIT", &submission]).await?;
-    let id = text(&reply)?;
-    if args.json { output::json(&json!({"job_id": id})) } else { output::line(id) }
+    let id = send(&mut client, &submission).await?;
+    print_id(&id, args.json)
+}
+
+/// Submits a job and returns its id.
+///
+/// # Errors
+/// When the server refuses it.
+pub(super) async fn send(client: &mut Client, submission: &str) -> anyhow::Result<String> {
+    Ok(text(&client.call(&["JOB.SUBMIT", submission]).await?)?.to_owned())
+}
+
+/// Prints the id of a job that was submitted.
+///
+/// # Errors
+/// As [`output::write`].
+pub(super) fn print_id(id: &str, as_json: bool) -> anyhow::Result<()> {
+    if as_json { output::json(&json!({"job_id": id})) } else { output::line(id) }
 }
 
 fn submission(args: &SubmitArgs) -> anyhow::Result<String> {
@@ -91,7 +134,7 @@ fn submission(args: &SubmitArgs) -> anyhow::Result<String> {
     };
     let work = work(plan, args.kind.as_deref(), args.payload.as_deref(), &args.inputs)?;
     let work = work.context("what is to run? Give --plan, --plan-id or --kind, or a file with the whole submission")?;
-    Ok(serde_json::to_string(&Submission { job_id: args.job_id.as_deref(), work, settings: &args.settings })?)
+    Ok(serde_json::to_string(&Submission { work, settings: &args.settings, identity: &args.identity })?)
 }
 
 /// A plan with its one input, or a kind with its payload; `None` when neither is given.
@@ -145,7 +188,12 @@ mod tests {
         );
         assert_eq!(
             submission_of(&["--plan-id", "p", "--input", "a=b", "--queue", "q", "--job-id", "j"]).unwrap(),
-            r#"{"job_id":"j","plan_id":"p","input":{"a":"b"},"queue":"q"}"#
+            r#"{"plan_id":"p","input":{"a":"b"},"queue":"q","job_id":"j"}"#
+        );
+        let terms = ["--kind", "k", "--delay", "1m", "--label", "a", "--after", "x,y", "--unique", "u", "--keep", "1d"];
+        assert_eq!(
+            submission_of(&terms).unwrap(),
+            r#"{"kind":"k","payload":null,"delay_ms":60000,"labels":["a"],"retention_ms":86400000,"unique_key":"u","after":["x","y"]}"#
         );
     }
 

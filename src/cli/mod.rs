@@ -2,10 +2,16 @@
 //! a server. `recover` alone works on the files.
 
 mod action;
+mod add;
+mod array;
 mod bench;
+mod config;
 mod connect;
+mod duration;
 mod exit;
 mod fields;
+mod follow;
+mod ids;
 mod inputs;
 mod job;
 mod job_control;
@@ -13,6 +19,7 @@ mod job_output;
 mod job_submit;
 mod log;
 mod output;
+mod pages;
 mod ping;
 mod plan;
 mod queue;
@@ -25,9 +32,14 @@ mod serve;
 mod signals;
 mod size;
 mod table;
+mod top;
+mod wait;
 mod webhook;
+mod words;
+mod work;
 mod worker;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -44,6 +56,9 @@ use clap::{Parser, Subcommand};
 struct Cli {
     #[command(flatten)]
     serve: serve::ServeArgs,
+    /// File of settings [default: agq.toml in the data directory, if there is one]
+    #[arg(long, global = true, env = "AGQ_CONFIG", value_name = "FILE", help_heading = "Server")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -52,6 +67,20 @@ struct Cli {
 enum Command {
     /// Start the server (the default).
     Serve(serve::ServeArgs),
+    /// Submit a command as a job and print its id.
+    Add(add::AddArgs),
+    /// Submit a command over many values, a job for each, and print the action's id.
+    Array(array::ArrayArgs),
+    /// Print what a job or an action writes, as it comes; the exit code is the job's.
+    Follow(follow::FollowArgs),
+    /// Print what a job wrote.
+    Log(follow::LogArgs),
+    /// Wait until jobs and actions have ended; the exit code says how.
+    Wait(wait::WaitArgs),
+    /// Cancel jobs and actions.
+    Cancel(ids::IdsArgs),
+    /// Run jobs and actions again that have failed.
+    Retry(job_control::RetryArgs),
     /// Run a plan over its inputs and print what comes out.
     Run(run::RunArgs),
     /// Run jobs for a server.
@@ -68,10 +97,18 @@ enum Command {
     Webhook(webhook::WebhookArgs),
     /// Submit jobs again and again, by a cron line.
     Schedule(schedule::ScheduleArgs),
+    /// Watch queues, workers and running jobs.
+    Top(top::TopArgs),
     /// Ask whether the server is there.
     Ping(ping::PingArgs),
     /// Put load on a server and measure it.
     Bench(bench::BenchArgs),
+    /// Print every setting in force, and where it comes from.
+    Config(config::ConfigArgs),
+    /// Print a script with which a shell completes this program's commands.
+    Completions(pages::CompletionsArgs),
+    /// Print or write manual pages.
+    Man(pages::ManArgs),
     /// Make a store open again whose log is lost or damaged.
     Recover(recover::RecoverArgs),
     /// Become a program in a sandbox: what the worker starts.
@@ -82,8 +119,14 @@ enum Command {
 /// Runs the program; the exit code says how it went.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match dispatch(cli) {
+    let (cli, config) = match config::parse(std::env::args_os()) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            eprintln!("agq: {error:#}");
+            return exit::usage();
+        }
+    };
+    match dispatch(cli, &config) {
         Ok(code) => code,
         Err(error) if error.is::<output::Closed>() => ExitCode::SUCCESS,
         Err(error) => {
@@ -93,11 +136,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+fn dispatch(cli: Cli, config: &config::Config) -> anyhow::Result<ExitCode> {
     match cli.command {
         None => serve::run(&cli.serve).map(|()| ExitCode::SUCCESS),
         Some(Command::Serve(args)) => serve::run(&args).map(|()| ExitCode::SUCCESS),
-        Some(Command::Run(args)) => block_on(run::run(&args)),
+        Some(Command::Add(args)) => block_on(add::run(&args)),
+        Some(Command::Array(args)) => block_on(array::run(&args)),
+        Some(Command::Follow(args)) => block_on(follow::run(&args)),
+        Some(Command::Log(args)) => block_on(follow::log(&args)),
+        Some(Command::Wait(args)) => block_on(wait::run(&args)),
+        Some(Command::Cancel(args)) => block_on(args.change(ids::CANCEL)),
+        Some(Command::Retry(args)) => block_on(job_control::retry(&args)),
+        Some(Command::Run(args)) => block_on(run::run(&args, config)),
         Some(Command::Worker(args)) => block_on(worker::run(&args)),
         Some(Command::Plan(args)) => block_on(plan::run(&args)),
         Some(Command::Action(args)) => block_on(action::run(&args)),
@@ -105,8 +155,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Queue(args)) => block_on(queue::run(&args)),
         Some(Command::Webhook(args)) => block_on(webhook::run(&args)),
         Some(Command::Schedule(args)) => block_on(schedule::run(&args)),
+        Some(Command::Top(args)) => block_on(top::run(&args)),
         Some(Command::Ping(args)) => block_on(ping::run(&args)),
         Some(Command::Bench(args)) => block_on(bench::run(&args)),
+        Some(Command::Config(args)) => config::run(&args, config),
+        Some(Command::Completions(args)) => pages::completions(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Man(args)) => pages::man(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Recover(args)) => recover::run(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Sandboxed(args)) => sandbox::run(&args),
     }

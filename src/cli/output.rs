@@ -61,6 +61,7 @@ pub(super) enum Colour {
     Yellow,
     Blue,
     Dim,
+    Bold,
 }
 
 impl Colour {
@@ -73,6 +74,7 @@ impl Colour {
             Colour::Yellow => "\x1b[33m",
             Colour::Blue => "\x1b[34m",
             Colour::Dim => "\x1b[2m",
+            Colour::Bold => "\x1b[1m",
         }
     }
 

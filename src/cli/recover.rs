@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
+use serde_json::{Map, Value, json};
 
 use super::output;
 use super::serve::data_dir;
@@ -16,6 +17,9 @@ pub(super) struct RecoverArgs {
     /// Give up what cannot be read of the log; without this, say what would be done
     #[arg(long)]
     discard_log: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
     /// Folder of the store [default: ~/.agq]
     #[arg(long, env = "AGQ_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -31,13 +35,32 @@ pub(super) fn run(args: &RecoverArgs) -> anyhow::Result<()> {
         if let Some(holder) = lock::holder(&dir)? {
             bail!(lock::in_use(&dir, &holder));
         }
-        return output::write(plan(&dir));
+        return match args.json {
+            true => output::json(&json!({"changed": false})),
+            false => output::write(plan(&dir)),
+        };
     }
     let _lock = Lock::take(&dir)?;
     // Sortable, and never that of copies made before: those are not to be replaced.
     let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S.%3fZ").to_string();
     let discarded = storage::discard_log(&storage::Options::new(&dir), &stamp)?;
-    output::write(report(&dir, &discarded))
+    if args.json { output::json(&report_json(&discarded)) } else { output::write(report(&dir, &discarded)) }
+}
+
+/// The report as JSON.
+fn report_json(discarded: &Discarded) -> Value {
+    let rows: Map<String, Value> =
+        discarded.lost_rows.iter().map(|(table, rows)| (table.to_string(), (*rows).into())).collect();
+    json!({
+        "changed": true,
+        "kept_to_record": discarded.last_kept,
+        "replayed": discarded.replayed,
+        "unreadable": discarded.unreadable,
+        "damaged_records": damaged(discarded),
+        "lost_records": discarded.lost,
+        "lost_rows": rows,
+        "copies": discarded.copies,
+    })
 }
 
 /// What `--discard-log` would do.
@@ -126,6 +149,8 @@ mod tests {
              4 changed rows of 'keys'\n\
              copy      /d/data.redb-log-0.discarded-x\n"
         );
+        let shown = report_json(&discarded);
+        assert_eq!((&shown["damaged_records"], &shown["lost_rows"]["keys"]), (&json!([11, 14]), &json!(4)));
         let nothing = report(Path::new("/d"), &Discarded::default());
         assert!(nothing.ends_with("lost      nothing\n"), "{nothing}");
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
+use super::config::Config;
 use super::size::parse_size;
 use crate::command::WebhookRules;
 use crate::jobs::Settings;
@@ -201,15 +202,10 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
     }
 }
 
-/// The options of a server inside another command: what the environment and the defaults say, on a socket in the data
-/// directory instead of the network.
-pub(super) fn embedded(dir: &Path, key: Option<&str>) -> anyhow::Result<server::Options> {
-    #[derive(clap::Parser)]
-    struct Defaults {
-        #[command(flatten)]
-        serve: ServeArgs,
-    }
-    let mut args = <Defaults as clap::Parser>::try_parse_from(["agq"])?.serve;
+/// The options of a server inside another command: what the environment, the file and the defaults say, on a socket in
+/// the data directory instead of the network.
+pub(super) fn embedded(dir: &Path, key: Option<&str>, config: &Config) -> anyhow::Result<server::Options> {
+    let mut args = config.serve_alone()?.serve;
     let socket = dir.join("agq.sock");
     if socket.as_os_str().len() < LONGEST_SOCKET_PATH {
         args.bind = Vec::new();

@@ -71,7 +71,7 @@ impl Table {
 }
 
 /// What comes from a server must neither break the table nor steer the terminal.
-fn one_line(cell: String) -> String {
+pub(super) fn one_line(cell: String) -> String {
     if cell.is_empty() {
         return "-".to_owned();
     }

@@ -4,6 +4,7 @@
 
 mod chaos;
 mod cli;
+mod config;
 mod contract;
 mod differential;
 mod dumps;
@@ -20,6 +21,8 @@ mod run;
 mod scan;
 mod script;
 mod support;
+mod top;
+mod verbs;
 mod webhooks;
 mod worker;
 mod zsets_model;

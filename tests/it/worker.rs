@@ -82,7 +82,7 @@ fn a_failing_task_ends_the_job_and_says_why() {
         &[],
     );
     let (found, code) = world.wait(&job);
-    assert_eq!((found["status"].as_str(), code), (Some("failed"), Some(1)), "{found}");
+    assert_eq!((found["status"].as_str(), code), (Some("failed"), Some(3)), "{found}");
     assert_eq!(found["error"]["message"], "task 1 (sh) ended with exit code 3");
     assert_eq!(found["error"]["tasks"].as_array().unwrap().len(), 1);
     assert_eq!(stdout(world.dir(), &["job", "log", &job, "--stream", "stderr"]), "oops\n");

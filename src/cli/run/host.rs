@@ -9,6 +9,7 @@ use agq_client::{Client, ConnectOptions};
 use anyhow::{Context as _, anyhow};
 use tokio::sync::oneshot;
 
+use crate::cli::config::Config;
 use crate::cli::connect::{ServerArgs, Unreachable, connect};
 use crate::cli::serve;
 use crate::server;
@@ -38,7 +39,7 @@ pub(super) struct Host {
 ///
 /// # Errors
 /// When none is reached and none can be started.
-pub(super) async fn attach(args: &ServerArgs) -> anyhow::Result<Attached> {
+pub(super) async fn attach(args: &ServerArgs, config: &Config) -> anyhow::Result<Attached> {
     if args.server.is_some() {
         let (client, options) = args.connect().await?;
         return Ok(Attached { client, options, host: None });
@@ -54,7 +55,7 @@ pub(super) async fn attach(args: &ServerArgs) -> anyhow::Result<Attached> {
                 attached => return attached,
             }
         } else if let Ok(lock) = Lock::try_take(&dir)? {
-            return start(args, &dir, lock).await;
+            return start(args, &dir, lock, config).await;
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -66,8 +67,9 @@ async fn attach_to(args: &ServerArgs, dir: &Path, holder: &Holder) -> anyhow::Re
 }
 
 /// Runs the ordinary server on a thread of this process, on a socket in the data directory.
-async fn start(args: &ServerArgs, dir: &Path, mut lock: Lock) -> anyhow::Result<Attached> {
-    let options = serve::embedded(dir, args.key.as_deref())?;
+async fn start(args: &ServerArgs, dir: &Path, mut lock: Lock, config: &Config) -> anyhow::Result<Attached> {
+    let options = serve::embedded(dir, args.key.as_deref(), config)?;
+    let key = options.key.as_deref().map(str::to_owned);
     let (stop, stopped) = oneshot::channel::<()>();
     let (ready, listening) = oneshot::channel();
     let run = move || {
@@ -92,7 +94,8 @@ async fn start(args: &ServerArgs, dir: &Path, mut lock: Lock) -> anyhow::Result<
         host.stop().await?;
         return Err(anyhow!("the server stopped before it was ready"));
     };
-    let (client, options) = connect(args.options_of_holder(dir, &holder)?, args.key.is_some()).await?;
+    let options = ConnectOptions { key, ..args.options_of_holder(dir, &holder)? };
+    let (client, options) = connect(options, true).await?;
     Ok(Attached { client, options, host: Some(host) })
 }
 

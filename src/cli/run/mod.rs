@@ -5,13 +5,13 @@
 
 mod host;
 mod pick;
-mod watch;
+pub(super) mod watch;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use agq_client::{Client, ConnectOptions};
 use anyhow::{Context as _, bail};
@@ -20,11 +20,12 @@ use serde_json::Value;
 use tokio::sync::watch as phase_watch;
 use tokio::task::JoinHandle;
 
-use super::action::{Settings, Submission, plan_of_file};
-use super::connect::{ServerArgs, json};
+use super::action::{Bounds, Settings, Submission, plan_of_file};
+use super::config::Config;
+use super::connect::{self, Reader, ServerArgs, is_lost, json};
 use super::fields::cell;
 use super::inputs::InputArgs;
-use super::job::page;
+use super::job::jobs_of;
 use super::signals::Signals;
 use super::worker::{Limits, new_id};
 use super::{exit, log};
@@ -35,11 +36,6 @@ use watch::{Totals, Watch};
 
 /// The id of a run's own worker begins like this.
 const WORKER: &str = "run";
-/// How long a server that is away is waited for, and between two looks.
-const PATIENCE: Duration = Duration::from_secs(60);
-const LOOK: Duration = Duration::from_millis(250);
-/// Jobs asked for at a time when an action is resumed.
-const PAGE: &str = "1000";
 
 /// Flags of `agq run`.
 #[derive(Debug, Args)]
@@ -79,7 +75,7 @@ struct Action {
 }
 
 /// Runs it all.
-pub(super) async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: &RunArgs, config: &Config) -> anyhow::Result<ExitCode> {
     log::start("warn");
     // What is wrong with the flags, the plan's file or the inputs is said before a server is started.
     args.limits.check()?;
@@ -88,7 +84,7 @@ pub(super) async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         None => None,
     };
     let mut signals = Signals::catch()?;
-    let Attached { client, options, host } = host::attach(&args.server).await?;
+    let Attached { client, options, host } = host::attach(&args.server, config).await?;
     let outcome = with_server(args, submission, client, &options, &mut signals).await;
     let left = match host {
         Some(host) => leave(host, &options, &mut signals).await,
@@ -116,7 +112,12 @@ async fn with_server(
 ) -> anyhow::Result<ExitCode> {
     let action = match (&submission, &args.resume) {
         (Some(prepared), _) => prepared.submit(&mut client).await?,
-        (None, Some(id)) => resume(&mut client, id).await?,
+        (None, Some(id)) => {
+            let mut reader = Reader::new(client, options.clone());
+            let action = resume(&mut reader, id).await?;
+            (client, _) = reader.into_parts();
+            action
+        }
         (None, None) => bail!("a plan's file or --resume is needed"),
     };
     eprintln!("agq: action {} of {} job(s)", action.id, action.jobs.len());
@@ -130,7 +131,8 @@ async fn with_server(
     Ok(code)
 }
 
-fn describe(totals: Totals) -> String {
+/// The totals in words.
+pub(super) fn describe(totals: Totals) -> String {
     format!("{} completed, {} failed, {} cancelled", totals.completed, totals.failed, totals.cancelled)
 }
 
@@ -143,8 +145,9 @@ async fn follow(
     signals: &mut Signals,
 ) -> anyhow::Result<(ExitCode, Totals)> {
     let mut totals = Totals::default();
+    let way_out = format!("'agq run --resume {}' goes on", watch.action);
     let signalled = tokio::select! {
-        watched = persist(watch, &mut client, options, &mut totals) => {
+        watched = persist(watch, &mut client, options, &mut totals, &way_out) => {
             watched?;
             false
         }
@@ -159,7 +162,7 @@ async fn follow(
         client = Client::connect(options).await?;
         cancel(&mut client, watch.jobs).await?;
         tokio::select! {
-            watched = persist(watch, &mut client, options, &mut totals) => watched?,
+            watched = persist(watch, &mut client, options, &mut totals, &way_out) => watched?,
             _ = signals.next() => {}
         }
     }
@@ -174,41 +177,25 @@ async fn follow(
     Ok((code, totals))
 }
 
-/// Watches on when the server was away for a while, a restart for example; its jobs are still there.
+/// Watches on when the server was away for a while, a restart for example; its jobs are still there. `way_out` says what
+/// to do when it stays away.
 ///
 /// # Errors
 /// When it is away for longer, or says what makes no sense.
-async fn persist(
+pub(super) async fn persist(
     watch: &Watch<'_>,
     client: &mut Client,
     options: &ConnectOptions,
     totals: &mut Totals,
+    way_out: &str,
 ) -> anyhow::Result<()> {
     loop {
         let lost = match watch.run(client, totals).await {
             Err(error) if error.downcast_ref().is_some_and(is_lost) => error,
             watched => return watched,
         };
-        eprintln!("agq: {lost:#}: looking for the server for up to {} s", PATIENCE.as_secs());
-        let until = Instant::now() + PATIENCE;
-        *client = loop {
-            tokio::time::sleep(LOOK).await;
-            match Client::connect(options).await {
-                Ok(client) => break client,
-                Err(_) if Instant::now() < until => {}
-                Err(error) => {
-                    let hint = format!("the jobs are kept: 'agq run --resume {}' goes on", watch.action);
-                    return Err(anyhow::Error::from(error).context(hint));
-                }
-            }
-        };
+        *client = connect::again(options, &lost, &format!("the jobs are kept: {way_out}")).await?;
     }
-}
-
-/// True when the connection, and not what was asked, is at fault.
-fn is_lost(error: &agq_client::Error) -> bool {
-    use agq_client::Error::{Closed, Connect, Io, Timeout};
-    matches!(error, Closed | Connect { .. } | Io(_) | Timeout)
 }
 
 /// Resolves when the worker ends by itself, which it has no reason to.
@@ -264,7 +251,9 @@ impl Prepared {
         let settings = Settings { queue: args.queue.clone().or(private_queue.clone()), ..Settings::default() };
         let inputs = args.inputs.read()?;
         let plan = plan_of_file(file)?;
-        let submission = Submission { action_id: Some(&action_id), plan, inputs: &inputs, settings: &settings };
+        let bounds = Bounds::default();
+        let submission =
+            Submission { action_id: Some(&action_id), plan, inputs: &inputs, settings: &settings, bounds: &bounds };
         let json = serde_json::to_string(&submission)?;
         Ok(Prepared { action_id, json, private_queue })
     }
@@ -282,25 +271,12 @@ impl Prepared {
 }
 
 /// What an earlier run began: its jobs, in the order of their inputs.
-async fn resume(client: &mut Client, id: &str) -> anyhow::Result<Action> {
-    let action = json(&client.call(&["ACTION.GET", id]).await?)?;
-    let mut jobs = Vec::new();
-    let mut cursor: Option<String> = None;
-    loop {
-        let mut command = vec!["JOB.LIST", "ACTION", id, "LIMIT", PAGE];
-        if let Some(cursor) = &cursor {
-            command.extend(["CURSOR", cursor]);
-        }
-        let (next, found) = page(&client.call(&command).await?)?;
-        jobs.extend(found);
-        match next {
-            Some(next) => cursor = Some(next),
-            None => break,
-        }
-    }
+async fn resume(reader: &mut Reader, id: &str) -> anyhow::Result<Action> {
+    let action = json(&reader.call(&["ACTION.GET", id]).await?)?;
+    let jobs = jobs_of(reader, id).await?;
     let queue = jobs.first().map(|job| cell(job, "queue")).filter(|queue| queue.starts_with(PRIVATE_PREFIX));
     if queue.is_some() {
-        release(client, &jobs).await?;
+        release(reader.client(), &jobs).await?;
     }
     Ok(Action {
         id: id.to_owned(),

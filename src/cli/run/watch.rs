@@ -28,21 +28,21 @@ const CLEARED: &str = "\r\x1b[2K";
 const STDERR_SHOWN: usize = 4000;
 
 /// What is followed, and how it is shown.
-pub(super) struct Watch<'a> {
-    pub(super) action: &'a str,
-    pub(super) jobs: &'a [String],
-    pub(super) plan: &'a Plan,
-    pub(super) json: bool,
+pub(in crate::cli) struct Watch<'a> {
+    pub(in crate::cli) action: &'a str,
+    pub(in crate::cli) jobs: &'a [String],
+    pub(in crate::cli) plan: &'a Plan,
+    pub(in crate::cli) json: bool,
     /// Whoever read standard output has gone, as `head` does: the jobs are followed to their end all the same.
-    pub(super) unread: Cell<bool>,
+    pub(in crate::cli) unread: Cell<bool>,
 }
 
 /// How the jobs ended.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Totals {
-    pub(super) completed: usize,
-    pub(super) failed: usize,
-    pub(super) cancelled: usize,
+pub(in crate::cli) struct Totals {
+    pub(in crate::cli) completed: usize,
+    pub(in crate::cli) failed: usize,
+    pub(in crate::cli) cancelled: usize,
 }
 
 impl Totals {
@@ -61,7 +61,7 @@ impl Watch<'_> {
     ///
     /// # Errors
     /// When the server is lost, or nobody reads any more.
-    pub(super) async fn run(&self, client: &mut Client, seen: &mut Totals) -> anyhow::Result<()> {
+    pub(in crate::cli) async fn run(&self, client: &mut Client, seen: &mut Totals) -> anyhow::Result<()> {
         let began = Instant::now();
         let mut progress = Progress::new(self.json || self.jobs.len() == 1);
         let mut window = 1;
@@ -237,7 +237,7 @@ impl Progress {
 ///
 /// # Errors
 /// When the server does not have it, or not as a plan.
-pub(super) async fn plan_of(client: &mut Client, plan_id: &str) -> anyhow::Result<Plan> {
+pub(in crate::cli) async fn plan_of(client: &mut Client, plan_id: &str) -> anyhow::Result<Plan> {
     let reply = client.call(&["PLAN.GET", plan_id]).await?;
     Ok(Plan::parse(text(&reply)?.as_bytes())?)
 }
