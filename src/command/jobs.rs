@@ -7,7 +7,7 @@ use crate::command::work::{bounded, unknown_option};
 use crate::command::{Command, Context, Flags, Group, Halt, Outcome, ReadContext, Run, Wait, args};
 use crate::data::Touch;
 use crate::jobs::show::{self, Detail};
-use crate::jobs::{Error, Filter, Id, Status, Submit, time};
+use crate::jobs::{Filter, Id, Status, Submit, time};
 
 const WRITE: Flags = Flags::WRITE.and(Flags::AGQ);
 const ADD: Flags = WRITE.and(Flags::DENYOOM);
@@ -73,14 +73,12 @@ fn submit(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 }
 
 fn msubmit(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
-    let place = |at: usize| move |error: Error| error.at(&format!("jobs[{at}]"));
-    let mut submits = Vec::with_capacity(request.len());
+    let mut ids = Vec::with_capacity(request.len());
     for (at, json) in request.iter().skip(1).enumerate() {
-        submits.push(Submit::parse(json).map_err(place(at))?);
-    }
-    let mut ids = Vec::with_capacity(submits.len());
-    for (at, submit) in submits.iter().enumerate() {
-        ids.push(Reply::bulk(ctx.jobs().submit(submit).map_err(place(at))?.id.to_string()));
+        let submitted = Submit::parse(json).and_then(|submit| ctx.jobs().submit(&submit));
+        // One that is refused takes those before it back.
+        let submitted = submitted.map_err(|error| error.at(&format!("jobs[{at}]")))?;
+        ids.push(Reply::bulk(submitted.id.to_string()));
     }
     Ok(Reply::array(ids))
 }

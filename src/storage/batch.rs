@@ -91,6 +91,15 @@ impl WriteSet {
     }
 }
 
+/// What a write replaced, to be put back when its command fails. The row's key stands behind those before it in one buffer:
+/// most commands succeed, and a key each would be an allocation for nothing.
+struct Undo {
+    table: Table,
+    key_start: usize,
+    /// What this batch said of the row before; `None`: nothing.
+    previous: Option<Option<Bytes>>,
+}
+
 /// A place in a batch to go back to.
 #[derive(Debug, Clone, Copy)]
 pub struct Mark {
@@ -108,7 +117,8 @@ pub struct Batch<'txn> {
     cache: &'txn RefCell<RowCache>,
     changes: WriteSet,
     /// What each write replaced, newest last; empty between units.
-    undo: Vec<(Table, Bytes, Option<Option<Bytes>>)>,
+    undo: Vec<Undo>,
+    undo_keys: Vec<u8>,
     /// Rows and bytes written so far, repeated writes of a row counted each time.
     rows: usize,
     bytes: usize,
@@ -127,6 +137,7 @@ impl<'txn> Batch<'txn> {
             cache,
             changes: WriteSet::default(),
             undo: Vec::new(),
+            undo_keys: Vec::new(),
             rows: 0,
             bytes: 0,
             unit: Mark { undo: 0, rows: 0, bytes: 0 },
@@ -164,8 +175,10 @@ impl<'txn> Batch<'txn> {
     fn change(&mut self, table: Table, key: Bytes, value: Option<Bytes>) -> Result<()> {
         self.rows += 1;
         self.bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
-        let previous = self.changes.tables[table as usize].insert(key.clone(), value);
-        self.undo.push((table, key, previous));
+        let key_start = self.undo_keys.len();
+        self.undo_keys.extend_from_slice(&key);
+        let previous = self.changes.tables[table as usize].insert(key, value);
+        self.undo.push(Undo { table, key_start, previous });
         if self.rows - self.unit.rows > MAX_ROWS || self.bytes - self.unit.bytes > MAX_BYTES {
             return Err(Error::TooLarge { max_rows: MAX_ROWS, max_bytes: MAX_BYTES });
         }
@@ -181,12 +194,15 @@ impl<'txn> Batch<'txn> {
     /// Takes back everything written since `mark`.
     pub fn rollback(&mut self, mark: Mark) {
         while self.undo.len() > mark.undo {
-            let Some((table, key, previous)) = self.undo.pop() else { break };
-            let changes = &mut self.changes.tables[table as usize];
-            match previous {
-                Some(entry) => changes.insert(key, entry),
-                None => changes.remove(&key),
-            };
+            let Some(Undo { table, key_start, previous }) = self.undo.pop() else { break };
+            let (changes, key) = (&mut self.changes.tables[table as usize], &self.undo_keys[key_start..]);
+            match (previous, changes.get_mut(key)) {
+                (Some(before), Some(entry)) => *entry = before,
+                // What was written is there until it is taken back.
+                (Some(_), None) => debug_assert!(false, "a row of {table:?} is not there to be taken back"),
+                (None, _) => drop(changes.remove(key)),
+            }
+            self.undo_keys.truncate(key_start);
         }
         self.rows = mark.rows;
         self.bytes = mark.bytes;
@@ -195,6 +211,7 @@ impl<'txn> Batch<'txn> {
     /// Keeps everything written so far: marks taken before are void, and the cap of a unit begins anew.
     pub fn release(&mut self) {
         self.undo.clear();
+        self.undo_keys.clear();
         self.unit = self.mark();
     }
 
