@@ -16,6 +16,11 @@ impl Model {
         self.due(|job| is_told(job).then(|| (job.ended_at.unwrap_or_default(), job.number)))
     }
 
+    /// Leases have run out behind some that have their grace: they are looked for every quarter of a second.
+    pub(crate) fn is_looked_for(&self) -> bool {
+        self.now < self.grace_until && !self.lost().is_empty()
+    }
+
     pub(super) fn lost(&self) -> Vec<String> {
         let has_grace = |lease: &Lease| self.now < self.grace_until && lease.claim <= self.grace_claims;
         let deadline =
