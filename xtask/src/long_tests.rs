@@ -1,5 +1,6 @@
 //! Tests that take a number of tries, run for longer than the suite has time for.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 use std::process::Command;
 
@@ -49,9 +50,9 @@ pub(crate) fn run(root: &Path, name: &str, arguments: &[&str]) -> anyhow::Result
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root).args(["test", "--package", "agq"]).args(test.arguments).args(["--", "--nocapture"]);
     command.env(test.variables[0], tries.to_string());
-    if let Some(seed) = seed {
-        command.env(test.variables[1], seed.to_string());
-    }
+    // Somewhere else each time; the test says where when it fails.
+    let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(std::process::id()));
+    command.env(test.variables[1], seed.to_string());
     if !command.status().context("cannot start cargo")?.success() {
         bail!("{name} {tries} did not go well: the output above says which, and how to repeat it");
     }

@@ -17,12 +17,14 @@ use world::World;
 
 /// Lives of a run when nobody says.
 const CASES: u64 = 5_000;
+/// Where they begin then: the suite is the same each time, `cargo xtask lives` begins somewhere else.
+const SEED: u64 = 30_769;
 
 /// Lives of one half of the seeds, so that two run side by side.
 fn live(half: u64) {
     let given = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
     let cases = u32::try_from(given("AGQ_MODEL_CASES").unwrap_or(CASES).div_ceil(2)).unwrap();
-    let seed = given("AGQ_MODEL_SEED").unwrap_or_else(|| std::process::id().into());
+    let seed = given("AGQ_MODEL_SEED").unwrap_or(SEED);
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let random = [seed, half, seed, half].map(u64::to_le_bytes).concat();
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &random));
