@@ -51,6 +51,9 @@ enum Step {
     Restart,
 }
 
+/// Where the sequences begin when nobody says.
+const SEED: u64 = 30_769;
+
 const PLAN_P: &[u8] = br#"{"plan_id":"p","tasks":[{"task_number":1,"command":"echo","args":["{{input.x}}"]}]}"#;
 
 const JOBS: [&str; 14] = [
@@ -370,7 +373,7 @@ fn all_invariants_hold_after_every_step() {
     with_store(|db| {
         let given = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
         let cases = u32::try_from(given("AGQ_JOBS_CASES").unwrap_or(1000)).unwrap();
-        let seed = given("AGQ_JOBS_SEED").unwrap_or_else(|| std::process::id().into());
+        let seed = given("AGQ_JOBS_SEED").unwrap_or(SEED);
         let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
         let random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_le_bytes(); 4].concat());
         let mut runner = TestRunner::new_with_rng(config, random);

@@ -7,9 +7,9 @@
 use std::cell::RefCell;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::script::redis_or_note;
+use crate::support::random;
 use crate::support::server::Server;
 use crate::support::wire::{Frame, Wire};
 
@@ -132,7 +132,10 @@ fn step() -> impl Strategy<Value = Step> {
 /// A server's connections: those that send, the listener, and one that looks after them.
 struct Bench {
     senders: Vec<Wire>,
-    waiting: [bool; SENDERS],
+    /// How many keys a sender waits for, 0 when it does not wait.
+    waiting: [usize; SENDERS],
+    /// Whose transaction swaps databases.
+    swaps: [bool; SENDERS],
     listener: Wire,
     control: Wire,
     heard: Vec<String>,
@@ -142,7 +145,8 @@ impl Bench {
     fn new(server: &Server) -> Bench {
         Bench {
             senders: (0..SENDERS).map(|_| server.connect()).collect(),
-            waiting: [false; SENDERS],
+            waiting: [0; SENDERS],
+            swaps: [false; SENDERS],
             listener: server.connect(),
             control: server.connect(),
             heard: Vec::new(),
@@ -158,16 +162,17 @@ impl Bench {
             wire.call(if resp3 { "HELLO 3" } else { "HELLO 2" }).unwrap();
             wire.call(&format!("CLIENT SETNAME c{place}")).unwrap();
         }
+        self.swaps = [false; SENDERS];
         for step in steps {
             self.step(step, resp3);
         }
         // Who still waits gives up.
         for sender in 0..SENDERS {
-            if self.waiting[sender] {
+            if self.waiting[sender] > 0 {
                 let id = self.clients().into_iter().find(|(name, ..)| *name == format!("c{sender}")).unwrap().1;
                 assert_eq!(self.control.call(&format!("CLIENT UNBLOCK {id}")).unwrap().to_string(), ":1");
                 self.settle();
-                assert!(!self.waiting[sender]);
+                assert_eq!(self.waiting[sender], 0);
             }
         }
         std::mem::take(&mut self.heard)
@@ -175,7 +180,8 @@ impl Bench {
 
     fn step(&mut self, step: &Step, resp3: bool) {
         match step {
-            Step::Send(sender, _) if self.waiting[*sender] => {}
+            Step::Send(sender, _) if self.waiting[*sender] > 0 => {}
+            Step::Send(sender, command) if self.has_no_one_answer(*sender, command) => {}
             Step::Send(sender, command) => {
                 self.send(*sender, command);
                 if command[0] == "RESET" {
@@ -213,29 +219,42 @@ impl Bench {
             while !self.senders[sender].has_reply().unwrap() {
                 let waits = |(found, _, flags): &Client| *found == name && flags.contains('b');
                 if self.clients().iter().any(waits) {
-                    self.waiting[sender] = true;
+                    // All but those that move an element name two.
+                    self.waiting[sender] = if command[0] == "BLMOVE" || command[0] == "BRPOPLPUSH" { 1 } else { 2 };
                     break;
                 }
             }
-            if self.waiting[sender] {
+            if self.waiting[sender] > 0 {
                 self.heard.push(format!("{sender} {}: waits", command.join(" ")));
                 return;
             }
         }
         let reply = self.senders[sender].read().unwrap();
+        match command[0].as_str() {
+            "SWAPDB" => self.swaps[sender] |= reply.to_string() == "+QUEUED",
+            "EXEC" | "DISCARD" | "RESET" => self.swaps[sender] = false,
+            _ => {}
+        }
         self.heard.push(format!("{sender} {}: {reply}", command.join(" ")));
+    }
+
+    /// Whether Redis might answer this now one way, now another: it looks at the keys that a swap of databases brings to
+    /// those that wait in the order of a hash table whose seed each server draws.
+    fn has_no_one_answer(&self, sender: usize, command: &[String]) -> bool {
+        let swaps = command[0] == "SWAPDB" || command[0] == "EXEC" && self.swaps[sender];
+        swaps && self.waiting.iter().sum::<usize>() > 1
     }
 
     /// Reads what those were told whose wait has ended.
     fn settle(&mut self) {
-        if self.waiting == [false; SENDERS] {
+        if self.waiting == [0; SENDERS] {
             return;
         }
         let clients = self.clients();
         for sender in 0..SENDERS {
             let waits = |(name, _, flags): &Client| *name == format!("c{sender}") && flags.contains('b');
-            if self.waiting[sender] && !clients.iter().any(waits) {
-                self.waiting[sender] = false;
+            if self.waiting[sender] > 0 && !clients.iter().any(waits) {
+                self.waiting[sender] = 0;
                 let reply = self.senders[sender].read().unwrap();
                 self.heard.push(format!("{sender} woken: {reply}"));
             }
@@ -280,13 +299,9 @@ fn connections_are_answered_as_redis_answers_them() {
     let agq = Server::agq(&["--durability", "none"]);
     redis.connect().call("CONFIG SET hz 500").unwrap();
     let (redis, agq) = (RefCell::new(Bench::new(&redis)), RefCell::new(Bench::new(&agq)));
-    let given = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
-    let cases = u32::try_from(given("AGQ_DIFFERENTIAL_CASES").unwrap_or(1000)).expect("fewer cases");
-    let seed = given("AGQ_DIFFERENTIAL_SEED").unwrap_or_else(|| std::process::id().into());
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
-    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_le_bytes(); 4].concat());
+    let (mut runner, seed) = random::differential(1000);
     let sent = (prop::collection::vec(step(), 1..40), any::<bool>());
-    let result = TestRunner::new_with_rng(config, random).run(&sent, |(steps, resp3)| {
+    let result = runner.run(&sent, |(steps, resp3)| {
         let expected = redis.borrow_mut().run(&steps, resp3);
         let found = agq.borrow_mut().run(&steps, resp3);
         prop_assert_eq!(found, expected);

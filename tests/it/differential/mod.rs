@@ -19,9 +19,10 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use proptest::test_runner::TestRunner;
 
 use crate::script::redis_or_note;
+use crate::support::random;
 use crate::support::server::Server;
 use crate::support::wire::{Frame, Wire};
 use words::words;
@@ -154,12 +155,8 @@ fn compare(command: impl Strategy<Value = Vec<String>>) {
     // Redis ends waits ten times a second unless told otherwise, which is most of the time that this would take.
     redis.connect().call("CONFIG SET hz 500").unwrap();
     let (redis, agq) = (RefCell::new(redis.connect()), RefCell::new(agq.connect()));
-    let given = |name: &str| std::env::var(name).ok().map(|value| value.parse().expect("a number"));
-    let cases = given("AGQ_DIFFERENTIAL_CASES").map_or(3000, |cases| u32::try_from(cases).expect("fewer cases"));
-    let seed: u64 = given("AGQ_DIFFERENTIAL_SEED").unwrap_or_else(|| std::process::id().into());
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
-    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_le_bytes(); 4].concat());
-    let result = TestRunner::new_with_rng(config, random).run(&sequence(command), |sent| {
+    let (mut runner, seed) = random::differential(3000);
+    let result = runner.run(&sequence(command), |sent| {
         let expected = replies(&mut redis.borrow_mut(), &sent);
         let found = replies(&mut agq.borrow_mut(), &sent);
         for ((command, expected), found) in sent.commands.iter().zip(expected).zip(found) {

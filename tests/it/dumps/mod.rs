@@ -7,9 +7,9 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::script::redis_or_note;
+use crate::support::random;
 use crate::support::server::Server;
 use crate::support::wire::{Frame, Wire};
 
@@ -134,12 +134,8 @@ fn payloads_cross_both_ways() {
     let Some(redis) = redis_or_note() else { return };
     let agq = Server::agq(&["--durability", "none"]);
     let both = RefCell::new(Both::new(&redis, &agq));
-    let given = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
-    let cases = given("AGQ_DIFFERENTIAL_CASES").map_or(400, |cases| u32::try_from(cases).expect("fewer cases"));
-    let seed = given("AGQ_DIFFERENTIAL_SEED").unwrap_or_else(|| std::process::id().into());
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
-    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_le_bytes(); 4].concat());
-    let result = TestRunner::new_with_rng(config, random).run(&made(), |made| {
+    let (mut runner, seed) = random::differential(400);
+    let result = runner.run(&made(), |made| {
         both.borrow_mut().make(&made);
         both.borrow_mut().cross();
         Ok(())
