@@ -5,6 +5,7 @@
 //! the server. All sets have the same order, so that what several have in common is found by walking one of them. An
 //! empty set does not exist.
 
+mod check;
 mod combine;
 mod pick;
 
@@ -18,6 +19,7 @@ use crate::data::notices::Classes;
 use crate::data::{Edit, Kind, Record, Result, View, keys};
 use crate::storage::{self, Batch, Rows, Table, tables};
 
+pub(super) use check::check;
 pub use combine::Combination;
 
 /// Bytes of a place.

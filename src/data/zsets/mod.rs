@@ -6,6 +6,7 @@
 //! kept as 0.
 
 mod change;
+mod check;
 mod combine;
 mod members;
 
@@ -19,6 +20,7 @@ use crate::data::{Kind, Record, Result, View};
 use crate::storage::{self, Rows, Table};
 
 pub use change::{AddRule, Added, Direction, Presence};
+pub(super) use check::check;
 pub use combine::{Aggregate, Source};
 pub use members::MemberRange;
 
