@@ -20,6 +20,7 @@ mod restart;
 mod run;
 mod scan;
 mod script;
+mod store_files;
 mod support;
 mod top;
 mod verbs;
