@@ -1,5 +1,6 @@
 //! The `agq` program's commands. Everything is reached over the wire: only `serve`, and `run` where there is none, start
-//! a server. `check`, `compact` and `recover` work on the files.
+//! a server. `check`, `compact`,
+//! `export`, `import` and `recover` work on the files.
 
 mod action;
 mod add;
@@ -36,6 +37,7 @@ mod size;
 mod store;
 mod table;
 mod top;
+mod transfer;
 mod wait;
 mod webhook;
 mod words;
@@ -118,6 +120,10 @@ enum Command {
     Check(check::CheckArgs),
     /// Make the file of a store as small as what is in it.
     Compact(compact::CompactArgs),
+    /// Write the keys of a store as lines of JSON.
+    Export(transfer::ExportArgs),
+    /// Make a store of what an export has written.
+    Import(transfer::ImportArgs),
     /// Become a program in a sandbox: what the worker starts.
     #[command(name = crate::worker::HELPER, hide = true)]
     Sandboxed(sandbox::HelperArgs),
@@ -171,6 +177,8 @@ fn dispatch(cli: Cli, config: &config::Config) -> anyhow::Result<ExitCode> {
         Some(Command::Recover(args)) => recover::run(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Compact(args)) => compact::run(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Export(args)) => transfer::export(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Import(args)) => transfer::import(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Sandboxed(args)) => sandbox::run(&args),
     }
 }

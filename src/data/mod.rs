@@ -21,6 +21,7 @@ pub mod record;
 pub mod sets;
 pub mod strings;
 pub mod subsequence;
+pub mod transfer;
 pub mod trash;
 pub mod zsets;
 

@@ -143,7 +143,7 @@ fn chunk_of(at: u64) -> u32 {
 }
 
 /// The byte that a chunk's row begins with.
-fn chunk_begins(key: &[u8]) -> Option<u64> {
+pub(super) fn chunk_begins(key: &[u8]) -> Option<u64> {
     let chunk = key.get(8..)?.try_into().ok()?;
     Some(u64::from(u32::from_be_bytes(chunk)) * CHUNK_BYTES as u64)
 }

@@ -23,6 +23,7 @@ mod script;
 mod store_files;
 mod support;
 mod top;
+mod transfer;
 mod verbs;
 mod webhooks;
 mod worker;

@@ -70,7 +70,7 @@ impl Set {
     }
 
     /// The place and the member of a row's key.
-    fn split(key: &[u8]) -> storage::Result<(u64, &[u8])> {
+    pub(super) fn split(key: &[u8]) -> storage::Result<(u64, &[u8])> {
         let rest = key.get(8..).and_then(|rest| rest.split_first_chunk::<PLACE>());
         let (place, member) = rest.ok_or_else(|| {
             storage::Error::corrupt(Table::Sets, format!("a key of {} bytes has no place", key.len()))
