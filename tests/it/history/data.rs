@@ -166,19 +166,13 @@ impl Reader {
     }
 }
 
-/// Reads everything of every group, so that nothing can be wrong unseen.
+/// Reads every key of every group, so that nothing can be wrong unseen.
 pub(super) fn read_all(client: &mut Client<'_>, groups: usize) {
     for g in 0..groups {
-        let reads = [
-            format!("MGET g{g}:text g{g}:watched g{g}:count"),
-            format!("LRANGE g{g}:left 0 -1"),
-            format!("LRANGE g{g}:right 0 -1"),
-            format!("SMEMBERS g{g}:set"),
-            format!("HGETALL g{g}:hash"),
-            format!("ZRANGE g{g}:ranked 0 -1 WITHSCORES"),
-            format!("SMEMBERS g{g}:jobs"),
-        ];
-        client.call(Call::exec(reads.into())).expect("a server that is left alone answers");
+        let reads = ["GET text", "GET watched", "GET count", "LRANGE left 0 -1", "LRANGE right 0 -1", "SMEMBERS set"];
+        let more = ["HGETALL hash", "ZRANGE ranked 0 -1 WITHSCORES", "SMEMBERS jobs"];
+        let calls = reads.iter().chain(&more).map(|read| Call::one(&read.replacen(' ', &format!(" g{g}:"), 1)));
+        client.calls(calls.collect()).expect("a server that is left alone answers");
     }
 }
 

@@ -11,7 +11,7 @@
 //!   that the other can.
 //! - Calls without an answer that ask for the same have happened in the order of their begins.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt::Write as _;
 
 use super::model::{State, keys_of, only_reads};
@@ -120,19 +120,17 @@ impl<'e> Pending<'e> {
 /// A group's keys, as far as its history was looked at.
 pub(super) struct Checker {
     possible: Possible,
-}
-
-/// A moment at which it was known what the keys hold.
-struct Sure {
-    event: usize,
-    state: State,
+    /// What the keys held when that was known last.
+    sure: State,
+    /// Calls of earlier lives that were under way then, or came after.
+    since: Vec<Entry>,
 }
 
 impl Default for Checker {
     fn default() -> Checker {
         let mut possible = Possible::default();
         possible.add(State::default(), 0, 0);
-        Checker { possible }
+        Checker { possible, sure: State::default(), since: Vec::new() }
     }
 }
 
@@ -153,7 +151,7 @@ impl Checker {
             entries.iter().flat_map(|entry| [(entry.begin, *entry), (entry.end, *entry)]).collect();
         events.sort_by_key(|(at, entry)| (*at, *at == entry.begin));
         let mut pending = Pending::default();
-        let mut sure: Option<Sure> = None;
+        let mut sure_at = 0;
         for (n, (at, entry)) in events.iter().enumerate() {
             if *at == entry.begin {
                 pending.begin(entry, followed.contains(&entry.begin));
@@ -168,16 +166,21 @@ impl Checker {
                     self.possible.add(state, happened, pending.loose);
                 }
             } else if after.0.is_empty() {
-                return Err(violation(entry, &self.possible, sure.as_ref(), &events[..=n]));
+                let since = events[..=n].iter().filter(|(_, other)| other.end >= sure_at).map(|(_, other)| *other);
+                return Err(self.violation(entry, since));
             } else {
                 self.possible = after;
             }
             pending.end(place);
             self.forget(place, pending.loose);
-            if pending.places.iter().flatten().all(|entry| entry.answer().is_none()) && self.possible.0.len() == 1 {
-                sure = self.possible.0.keys().next().cloned().map(|state| Sure { event: n + 1, state });
+            let is_quiet = pending.places.iter().flatten().all(|entry| entry.answer().is_none());
+            if let (true, 1, Some(state)) = (is_quiet, self.possible.0.len(), self.possible.0.keys().next()) {
+                self.sure = state.clone();
+                self.since.clear();
+                sure_at = events.get(n + 1).map_or(u64::MAX, |(at, _)| *at);
             }
         }
+        self.since.extend(entries.into_iter().filter(|entry| entry.end >= sure_at).cloned());
         Ok(())
     }
 
@@ -197,6 +200,22 @@ impl Checker {
             kept.add(state, happened & !(1 << place), loose);
         }
         self.possible = kept;
+    }
+
+    /// Says why a call cannot have been answered as it was: what was known last, and what was called on its keys since.
+    fn violation<'e>(&'e self, entry: &Entry, since: impl Iterator<Item = &'e Entry>) -> Violation {
+        let keys = keys_of(&entry.call);
+        let mut text = format!("no order of the calls explains this answer:\n  {entry}\n");
+        let could: BTreeSet<String> =
+            self.possible.0.keys().map(|state| state.clone().run(&entry.call).to_string()).take(8).collect();
+        text += "at its end it could have been answered, among others:\n";
+        could.iter().for_each(|answer| text += &format!("  {answer}\n"));
+        let _ = writeln!(text, "what was certain before: {}; and since then, or under way:", self.sure.shown(&keys));
+        let since: BTreeMap<u64, &Entry> = self.since.iter().chain(since).map(|other| (other.begin, other)).collect();
+        for other in since.values().filter(|other| !keys_of(&other.call).is_disjoint(&keys)) {
+            let _ = writeln!(text, "  {other}");
+        }
+        Violation(text)
     }
 }
 
@@ -223,27 +242,4 @@ fn reach(from: Possible, pending: &Pending<'_>, place: usize) -> Possible {
         }
     }
     reached
-}
-
-/// Says why a call cannot have been answered as it was: what was known last, and what was called on its keys since.
-fn violation(entry: &Entry, before: &Possible, sure: Option<&Sure>, events: &[(u64, &Entry)]) -> Violation {
-    let keys = keys_of(&entry.call);
-    let mut text = format!("no order of the calls explains this answer:\n  {entry}\n");
-    let could: BTreeSet<String> =
-        before.0.keys().map(|state| state.clone().run(&entry.call).to_string()).take(8).collect();
-    let _ = writeln!(text, "at its end it could have been answered, among others:");
-    could.iter().for_each(|answer| text += &format!("  {answer}\n"));
-    let (first, state) = match sure {
-        Some(sure) => (sure.event, sure.state.shown(&keys)),
-        None => (0, "see the lives before".to_owned()),
-    };
-    let _ = writeln!(text, "what was certain before: {state}; and since then, or under way:");
-    let from = events.get(first).map_or(0, |(at, _)| *at);
-    let mut told = BTreeSet::new();
-    for (_, other) in events.iter().filter(|(_, other)| other.end >= from && !keys_of(&other.call).is_disjoint(&keys)) {
-        if told.insert(other.begin) {
-            let _ = writeln!(text, "  {other}");
-        }
-    }
-    Violation(text)
 }

@@ -100,10 +100,13 @@ struct Held {
     epoch: u64,
 }
 
-/// A worker. Most jobs it completes at once, others fail, are given back, forgotten, or reported late.
+/// A worker. Most jobs it completes at once, others fail, are given back, forgotten, or reported when it is too late.
 pub(super) struct Worker {
     pub(super) name: usize,
     held: Vec<Held>,
+    /// Claims that it does not hold any more, and the step in which it reports on them all the same.
+    late: Vec<(u64, Held)>,
+    steps: u64,
     /// A report that was sent and not answered: it is sent again.
     open: Option<String>,
     reports: u64,
@@ -112,7 +115,7 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(name: usize, rng: Rng) -> Worker {
-        Worker { name, held: Vec::new(), open: None, reports: 0, rng }
+        Worker { name, held: Vec::new(), late: Vec::new(), steps: 0, open: None, reports: 0, rng }
     }
 
     /// Works until the server is gone.
@@ -134,6 +137,12 @@ impl Worker {
         }
         for held in std::mem::take(&mut self.held) {
             self.treat(client, held)?;
+        }
+        self.steps += 1;
+        let steps = self.steps;
+        while let Some(place) = self.late.iter().position(|(due, _)| *due <= steps) {
+            let Held { job, epoch } = self.late.swap_remove(place).1;
+            self.report(client, format!(r#"JOB.COMPLETE {job} {epoch} {{"by":"w{}-too-late"}}"#, self.name))?;
         }
         if self.rng.u8(..10) == 0 {
             client.call(Call::one(&format!("WORKER.HEARTBEAT w{}", self.name)))?;
@@ -158,9 +167,15 @@ impl Worker {
                 self.report(client, complete)?;
                 self.report(client, format!(r#"JOB.FAIL {job} {epoch} {{"by":"{mark}-late"}}"#))
             }
-            29..32 => self.report(client, format!(r#"JOB.FAIL {job} {epoch} {{"by":"{mark}"}} RETRY-IN 20"#)),
+            29..32 => {
+                self.late.push((self.steps + self.rng.u64(1..40), held.clone()));
+                self.report(client, format!(r#"JOB.FAIL {job} {epoch} {{"by":"{mark}"}} RETRY-IN 20"#))
+            }
             32 => self.report(client, format!(r#"JOB.FAIL {job} {epoch} {{"by":"{mark}"}} DEAD"#)),
-            33..35 => self.report(client, format!("JOB.RELEASE {job} {epoch}")),
+            33..35 => {
+                self.late.push((self.steps + self.rng.u64(1..40), held.clone()));
+                self.report(client, format!("JOB.RELEASE {job} {epoch}"))
+            }
             35 => {
                 self.held.push(held.clone());
                 self.report(client, format!("JOB.EXTEND {job} {epoch} 1500"))
