@@ -126,20 +126,20 @@ impl Drop for Small {
 fn a_disk_that_fills_and_empties_under_load_loses_nothing_acknowledged() {
     let seed = number_of("AGQ_SEED").unwrap_or(SEED);
     let mut rng = Rng::with_seed(seed);
-    for mode in ["always", "interval=50"] {
+    for (mode, is_killed_while_full) in [("always", false), ("interval=50", true)] {
         let mut round = Round::new(seed, &mut rng);
         let Some(_small) = Small::mount(round.store(), 12) else {
             println!("skipped: no tmpfs can be mounted here");
             return;
         };
-        fill_and_empty(&mut round, mode, &mut rng);
+        fill_and_empty(&mut round, mode, is_killed_while_full, &mut rng);
         round.live(&[], Plan { enough: 100, frozen: None, ending: Ending::Stop }, &mut rng);
         println!("AGQ_SEED={seed}, {mode}: {:?}", round.finish());
     }
 }
 
-/// The life of a server whose disk is full, and has room again.
-fn fill_and_empty(round: &mut Round, mode: &str, rng: &mut Rng) {
+/// The life of a server whose disk is full, and has room again: while it lives, or when it starts the next time.
+fn fill_and_empty(round: &mut Round, mode: &str, is_killed_while_full: bool, rng: &mut Rng) {
     let ballast = round.store().join("ballast");
     std::fs::write(&ballast, vec![1; 6 << 20]).unwrap();
     let arguments = ["--durability", mode, "--checkpoint-size", "64KiB"];
@@ -149,10 +149,16 @@ fn fill_and_empty(round: &mut Round, mode: &str, rng: &mut Rng) {
     let lived = round.live_with(server, plan, rng, |pace| {
         let mut wire = Wire::connect(&socket).unwrap();
         while !pace.is_over() && filler.refused.len() < 20 && filler.write(&mut wire).is_ok() {}
+        if is_killed_while_full {
+            return;
+        }
         std::fs::remove_file(&ballast).unwrap();
         // It goes on by itself when there is room.
         while !pace.is_over() && matches!(filler.write(&mut wire), Ok(false)) {}
     });
     assert!(lived.has_failed || filler.refused.len() >= 20, "the disk was never full");
+    if is_killed_while_full {
+        std::fs::remove_file(&ballast).unwrap();
+    }
     filler.check(&Server::agq_in(round.store(), &arguments));
 }

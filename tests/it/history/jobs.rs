@@ -40,6 +40,8 @@ pub(super) struct Calls<'e> {
     pub(super) claims: Vec<&'e Entry>,
     /// Calls that need their job to be there.
     uses: Vec<&'e Entry>,
+    /// Looks at queues, by the jobs that they showed as pending.
+    shown: HashMap<String, Vec<&'e Entry>>,
     /// Pauses and ends of pauses, by queue.
     pauses: HashMap<&'e str, Vec<&'e Entry>>,
 }
@@ -76,6 +78,11 @@ impl<'e> Calls<'e> {
                     calls.uses.push(entry);
                 }
                 "JOB.WAIT" => calls.uses.push(entry),
+                "QUEUE.PEEK" => {
+                    for (job, _) in entry.answer().into_iter().flat_map(grants) {
+                        calls.shown.entry(job).or_default().push(entry);
+                    }
+                }
                 "QUEUE.PAUSE" | "QUEUE.RESUME" => calls.pauses.entry(entry.call.word(1)).or_default().push(entry),
                 _ => {}
             }
@@ -154,7 +161,7 @@ impl<'e> Calls<'e> {
         Ok(())
     }
 
-    /// One completion a job, and no claim after it.
+    /// One completion a job, and it neither runs nor waits after it.
     fn completions(&self) -> Result<(), Violation> {
         let mut completed: HashMap<&str, &Entry> = HashMap::new();
         for report in self.reports.values().flatten().filter(|report| report.call.name() == "JOB.COMPLETE") {
@@ -170,6 +177,10 @@ impl<'e> Calls<'e> {
             let after = self.grants.get(job).and_then(|grants| grants.iter().find(|grant| grant.by.begin > report.end));
             if let Some(after) = after {
                 return Err(wrong(&format!("{job} was claimed after it was completed"), &[report, after.by]));
+            }
+            let after = self.shown.get(job).and_then(|looks| looks.iter().find(|look| look.begin > report.end));
+            if let Some(after) = after {
+                return Err(wrong(&format!("{job} was pending after it was completed"), &[report, after]));
             }
         }
         Ok(())

@@ -149,6 +149,8 @@ fn a_second_completion_a_late_report_and_a_claim_after_the_end() {
     let right = format!("{begin}{complete}{again}");
     tells(jobs, &right, &format!("{begin}{complete}{}", again.replace('x', "y")), "completed twice");
     tells(jobs, &right, &format!("{begin}{complete}{}", claim("8..9", &[("a", 2)])), "claimed after it was completed");
+    let look = "8..9 c1 QUEUE.PEEK q0 3 => [\"{\"job_id\":\"a\",\"epoch\":1}\"]";
+    tells(jobs, &right, &format!("{begin}{complete}{look}"), "pending after it was completed");
     let late = format!("{begin}{}7..8 c2 JOB.FAIL a 1 {{}} => OK", claim("5..6", &[("a", 2)]));
     tells(jobs, &right, &late, "at an old epoch");
 }
