@@ -77,10 +77,11 @@ fn files_that_cannot_grow_lose_nothing_acknowledged() {
     // With a small log the file of the store meets the bound first, with a large one the log does.
     for (mode, size) in [("always", "64KiB"), ("none", "16MiB")] {
         let arguments = ["--durability", mode, "--checkpoint-size", size];
-        round.live(&arguments, Plan { enough: 100, ..Plan::default() }, &mut rng);
+        // Stopped, not killed, so that nothing of the log has to find room at the next start.
+        round.live(&arguments, Plan { enough: 100, frozen: None, ending: Ending::Stop }, &mut rng);
         let largest =
             std::fs::read_dir(round.store()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).max();
-        let mut command = limited(round.store(), &arguments, largest.unwrap() + 600_000);
+        let mut command = limited(round.store(), &arguments, largest.unwrap() + (1 << 20));
         let server = Server::start(&mut command, round.store());
         let socket = server.socket().to_owned();
         let plan = Plan { enough: 100, frozen: None, ending: Ending::KillOrFailure };
@@ -111,6 +112,12 @@ impl Small {
         let is_mounted = command.output().is_ok_and(|output| output.status.success());
         is_mounted.then(|| Small(path.to_owned()))
     }
+
+    /// Gives it so much room that no later start can lack any.
+    fn enlarge(&self) {
+        let status = Command::new("mount").args(["-o", "remount,size=256m"]).arg(&self.0).status().unwrap();
+        assert!(status.success(), "cannot enlarge {}: {status}", self.0.display());
+    }
 }
 
 impl Drop for Small {
@@ -128,18 +135,18 @@ fn a_disk_that_fills_and_empties_under_load_loses_nothing_acknowledged() {
     let mut rng = Rng::with_seed(seed);
     for (mode, is_killed_while_full) in [("always", false), ("interval=50", true)] {
         let mut round = Round::new(seed, &mut rng);
-        let Some(_small) = Small::mount(round.store(), 12) else {
+        let Some(small) = Small::mount(round.store(), 12) else {
             println!("skipped: no tmpfs can be mounted here");
             return;
         };
-        fill_and_empty(&mut round, mode, is_killed_while_full, &mut rng);
+        fill_and_empty(&mut round, &small, (mode, is_killed_while_full), &mut rng);
         round.live(&[], Plan { enough: 100, frozen: None, ending: Ending::Stop }, &mut rng);
         println!("AGQ_SEED={seed}, {mode}: {:?}", round.finish());
     }
 }
 
 /// The life of a server whose disk is full, and has room again: while it lives, or when it starts the next time.
-fn fill_and_empty(round: &mut Round, mode: &str, is_killed_while_full: bool, rng: &mut Rng) {
+fn fill_and_empty(round: &mut Round, small: &Small, (mode, is_killed_while_full): (&str, bool), rng: &mut Rng) {
     let ballast = round.store().join("ballast");
     std::fs::write(&ballast, vec![1; 6 << 20]).unwrap();
     let arguments = ["--durability", mode, "--checkpoint-size", "64KiB"];
@@ -157,8 +164,6 @@ fn fill_and_empty(round: &mut Round, mode: &str, is_killed_while_full: bool, rng
         while !pace.is_over() && matches!(filler.write(&mut wire), Ok(false)) {}
     });
     assert!(lived.has_failed || filler.refused.len() >= 20, "the disk was never full");
-    if is_killed_while_full {
-        std::fs::remove_file(&ballast).unwrap();
-    }
+    small.enlarge();
     filler.check(&Server::agq_in(round.store(), &arguments));
 }
