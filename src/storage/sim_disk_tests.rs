@@ -112,7 +112,10 @@ fn a_sync_covers_what_was_written_before_it_began() {
         lost += usize::from(found[512] == 1 && found.len() == 2048);
         disk.sync_as_of(None);
         file.sync_data().unwrap();
-        assert_eq!((disk.fork().crash().contents("f").unwrap()[512], disk.crash().contents("f").unwrap().len()), (3, 9000));
+        assert_eq!(
+            (disk.fork().crash().contents("f").unwrap()[512], disk.crash().contents("f").unwrap().len()),
+            (3, 9000)
+        );
     }
     assert!(lost > 0);
 }

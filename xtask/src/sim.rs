@@ -15,7 +15,7 @@ const SEEDS: u64 = 10_000;
 /// Broken promises after which the run ends.
 const ENOUGH: usize = 10;
 /// What a seed is: one life of each.
-const LIVES: [Life; 1] = [sim::run_seed];
+const LIVES: [Life; 2] = [sim::run_seed, agq::engine::sim::run_seed];
 
 type Life = fn(u64) -> Result<Tally, String>;
 type Job<'a> = Box<dyn Fn() -> Result<Tally, String> + Send + Sync + 'a>;

@@ -1,6 +1,6 @@
 //! What simulated lives have reached: for a summary, and to see that a set of seeds reaches everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// What was going on when a life was cut short.
@@ -47,6 +47,8 @@ impl Crash {
 pub struct Tally {
     crashes: BTreeMap<(Stage, Crash), u64>,
     counts: BTreeMap<&'static str, u64>,
+    /// Names of commands that succeeded.
+    reached: BTreeSet<&'static str>,
 }
 
 impl Tally {
@@ -65,10 +67,22 @@ impl Tally {
         *self.counts.entry(what).or_default() += times;
     }
 
+    /// Notes that a command succeeded.
+    pub fn reach(&mut self, command: &'static str) {
+        self.reached.insert(command);
+    }
+
+    /// The commands that succeeded.
+    #[must_use]
+    pub fn reached(&self) -> &BTreeSet<&'static str> {
+        &self.reached
+    }
+
     /// Adds what happened in another life.
     pub fn add(&mut self, other: &Tally) {
         other.crashes.iter().for_each(|(key, times)| *self.crashes.entry(*key).or_default() += times);
         other.counts.iter().for_each(|(what, times)| self.count_many(what, *times));
+        self.reached.extend(&other.reached);
     }
 
     /// Crashes in all.
@@ -103,6 +117,9 @@ impl fmt::Display for Tally {
         for (what, times) in &self.counts {
             writeln!(f, "{times:>9} {what}")?;
         }
-        Ok(())
+        match self.reached.len() {
+            0 => Ok(()),
+            names => writeln!(f, "{names:>9} different commands that succeeded"),
+        }
     }
 }
