@@ -6,16 +6,30 @@ use std::ops::{Bound, ControlFlow};
 use bytes::Bytes;
 
 use crate::clock::Millis;
-use crate::data::{Keyspace, Record, View, keyspaces, trash};
+use crate::data::{self, Keyspace, Record, View, keyspaces, trash};
 use crate::jobs;
-use crate::storage::sim::Check;
-use crate::storage::{Rows, Table};
+use crate::storage::sim::ledger::Stop;
+use crate::storage::{Error, Rows, Table};
 
 /// Checks the invariants of the job system and of the keys.
-pub(super) fn check(rows: &dyn Rows) -> Check<()> {
-    let mut wrong = jobs::check::check(rows).map_err(|error| format!("the jobs cannot be read: {error}"))?;
-    check_keys(rows, &mut wrong).map_err(|error| format!("the keys cannot be read: {error}"))?;
-    if wrong.is_empty() { Ok(()) } else { Err(format!("what has to hold does not: {wrong:#?}")) }
+pub(super) fn check(rows: &dyn Rows) -> Result<(), Stop> {
+    let mut wrong = jobs::check::check(rows).map_err(|error| match error {
+        jobs::Error::Storage(error) => unreadable(error),
+        refused => Stop::Broken(format!("the jobs cannot be read: {refused}")),
+    })?;
+    check_keys(rows, &mut wrong).map_err(|error| match error {
+        data::Error::Storage(error) => unreadable(error),
+        refused => Stop::Broken(format!("the keys cannot be read: {refused}")),
+    })?;
+    if wrong.is_empty() { Ok(()) } else { Err(Stop::Broken(format!("what has to hold does not: {wrong:#?}"))) }
+}
+
+/// A disk that fails breaks no promise; a row that means nothing does.
+fn unreadable(error: Error) -> Stop {
+    match error {
+        Error::Corrupt { .. } => Stop::Broken(error.to_string()),
+        failed => Stop::Failed(failed),
+    }
 }
 
 /// The counts of keys, and of those that expire, are those of the rows; a key has the deadline that its record says, and

@@ -118,8 +118,15 @@ impl Life {
         if db.last_time() < last {
             return Err(format!("the store's time is {:?}, that of record {found} was {last:?}", db.last_time()));
         }
-        check::check(&db.batch().map_err(|error| error.to_string())?)?;
+        check::check(&db.batch().map_err(|error| error.to_string())?).map_err(|stop| match stop {
+            Stop::Broken(broken) => broken,
+            Stop::Failed(error) => format!("a sound disk could not be read: {error}"),
+        })?;
         let change = self.clock.start(&mut self.rng, &mut db);
+        if change == Change::Accepted {
+            // From here on the store may say the earlier time, whatever its records say.
+            self.times.iter_mut().for_each(|time| *time = (*time).min(self.clock.now()));
+        }
         self.count_clock(change, true);
         let mut engine = self.start_engine(&mut db).map_err(|error| format!("the engine does not start: {error}"))?;
         let set_back = self.clock.was_set_back();
@@ -231,7 +238,7 @@ impl Life {
         }
         engine.tick(&mut batch, now, may_work)?;
         if self.rng.u8(..100) < 5 {
-            check::check(&batch).map_err(Stop::Broken)?;
+            check::check(&batch)?;
         }
         let rows = batch.finish();
         if !rows.is_empty() {
