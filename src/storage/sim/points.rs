@@ -152,6 +152,8 @@ impl Stand {
         drop(db);
         self.disk = next;
         self.ledger.crashed(crash, self.appended);
+        // An opening appends nothing: when it is killed, no more has to be found than before.
+        self.appended = self.ledger.written;
         Ok(None)
     }
 

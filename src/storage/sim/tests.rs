@@ -89,6 +89,7 @@ fn no_io_of_what_a_store_does_is_a_bad_one_to_crash_at() {
 
 #[test]
 fn nor_is_one_when_the_log_is_synced_at_checkpoints_only() {
-    let sum = run_points(&[Scene::OpeningAfterKill, Scene::Checkpoint, Scene::Segments], DurabilityMode::None, 11);
+    let scenes = [Scene::OpeningAfterKill, Scene::OpeningAfterPowerCut, Scene::Checkpoint, Scene::Segments];
+    let sum = run_points(&scenes, DurabilityMode::None, 11);
     assert!(sum.crashes() >= 500, "{sum}");
 }
