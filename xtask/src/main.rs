@@ -31,7 +31,8 @@ cargo xtask <task>
                  simulated crashes: lives of a store and of an engine over one, 10,000 of each unless told otherwise
   sim --points   a crash at every I/O of opening, checkpoint, change of segment and close, and of the opening after it
   kills [count] [seed]
-                 kills of the real program under load, 1,000 unless told otherwise
+                 kills of the real program under load, 1,000 unless told otherwise; the history of
+                 what its clients were answered must be one that it can have promised
   lives [count] [seed]
                  random lives of the job system against its reference model, 100,000 unless told otherwise
   chaos [seconds] [seed]
