@@ -17,6 +17,7 @@ mod measure;
 mod messages;
 #[cfg(test)]
 mod model_tests;
+pub mod sim;
 #[cfg(test)]
 mod tests;
 mod transaction;

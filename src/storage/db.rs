@@ -21,7 +21,7 @@ use crate::storage::checkpoint::{Checkpoints, Pace, Reached};
 use crate::storage::files::{Disk, RealDisk};
 use crate::storage::log::{Identity, Log};
 use crate::storage::log_segment::{Segments, erase_header};
-use crate::storage::log_sync::{LogSync, LogThread};
+use crate::storage::log_sync::{BegunSync, LogSync, LogThread};
 use crate::storage::meta::StoreMeta;
 use crate::storage::recover::{self, DATA, Opened, commit_durably};
 use crate::storage::row_cache::RowCache;
@@ -388,6 +388,27 @@ impl Db {
         }
         let lengthened = self.sync.lengthen();
         self.stop_on_error(lengthened)
+    }
+
+    /// Begins a sync of the log, as the helper thread does while the core goes on, in a store opened with
+    /// [`Db::open_stepped`]; [`Db::end_sync`] ends it. There is one at a time.
+    ///
+    /// # Errors
+    /// When the store has stopped.
+    pub fn begin_sync(&mut self) -> Result<BegunSync> {
+        self.signals.check()?;
+        let begun = self.sync.begin();
+        self.stop_on_error(begun)
+    }
+
+    /// Ends a sync of the log: what was appended before it began is durable.
+    ///
+    /// # Errors
+    /// As [`Db::flush`].
+    pub fn end_sync(&mut self, begun: BegunSync) -> Result<()> {
+        self.signals.check()?;
+        let ended = self.sync.end(begun);
+        self.stop_on_error(ended)
     }
 
     /// Makes a checkpoint and closes: `data.redb` alone is then the whole database.

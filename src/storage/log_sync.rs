@@ -57,6 +57,15 @@ struct State {
     stop: bool,
 }
 
+/// What a sync of the log covers that has begun.
+#[derive(Debug)]
+pub struct BegunSync {
+    /// The last record.
+    upto: u64,
+    dirty: [bool; 2],
+    newest: usize,
+}
+
 impl LogSync {
     /// `ready` is the synced length of each file, `seq` the last record that needs no sync any more.
     pub(super) fn new(
@@ -125,15 +134,24 @@ impl LogSync {
     /// Any error is final: what was written since the last sync may be lost, and a second try would not tell.
     pub(super) fn sync(&self) -> Result<()> {
         let _one = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (upto, dirty, newest) = {
-            let mut state = self.state();
-            if state.failed {
-                let source = io::Error::other("an earlier sync of the log failed");
-                return Err(Error::io("syncing the log", source));
-            }
-            state.deadline = None;
-            (state.written_seq, std::mem::take(&mut state.dirty), state.newest)
-        };
+        let begun = self.begin()?;
+        self.end(begun)
+    }
+
+    /// Begins a sync: what it will cover. [`LogSync::sync`] lets one come after the other.
+    pub(super) fn begin(&self) -> Result<BegunSync> {
+        let mut state = self.state();
+        if state.failed {
+            let source = io::Error::other("an earlier sync of the log failed");
+            return Err(Error::io("syncing the log", source));
+        }
+        state.deadline = None;
+        Ok(BegunSync { upto: state.written_seq, dirty: std::mem::take(&mut state.dirty), newest: state.newest })
+    }
+
+    /// Syncs what a sync covers that has begun.
+    pub(super) fn end(&self, begun: BegunSync) -> Result<()> {
+        let BegunSync { upto, dirty, newest } = begun;
         for segment in [1 - newest, newest] {
             if dirty[segment] {
                 self.files[segment].sync_data().map_err(|source| {
@@ -284,7 +302,7 @@ impl Drop for LogThread {
 mod tests {
     use super::*;
     use crate::storage::files::Disk;
-    use crate::storage::sim_disk::{Faults, SimDisk};
+    use crate::storage::sim_disk::{Faults, Operation, SimDisk};
 
     #[test]
     fn no_sync_after_a_failed_one_says_that_anything_is_durable() {
@@ -293,7 +311,7 @@ mod tests {
         let sync = LogSync::new(files.clone(), [0; 2], 0, None, Arc::default());
         files[0].write_at(0, &[1]).unwrap();
         sync.wrote(0, 1, 1);
-        disk.set_faults(Faults { fail_sync_at: Some(0), ..Faults::default() });
+        disk.set_faults(Faults::failing(Operation::Sync, 0));
         assert!(sync.sync().is_err());
         // The disk would say that all is well now.
         assert!(files[0].sync_data().is_ok());

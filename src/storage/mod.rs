@@ -41,6 +41,7 @@ pub use compact::{Compacted, compact, compact_on};
 pub use db::Db;
 pub use discard::{Discarded, discard_log, discard_log_on};
 pub use error::{Error, Result};
+pub use log_sync::BegunSync;
 pub use options::{DurabilityMode, Options, Refusal, Stats};
 pub use snapshot::Snapshot;
 pub use survey::{Content, Segment, Survey, survey};

@@ -27,8 +27,9 @@ cargo xtask <task>
   scripts        every command is sent by some script under tests/it/scripts
   texts          README, .ci/run and the workflow agree; links in the pages lead somewhere; docs/operations.md
                  names the variables that the program reads
-  sim [first seed] [count]
-                 simulated crashes, 10,000 lives of a store unless told otherwise
+  sim [--seeds N] [--from S]
+                 simulated crashes: lives of a store and of an engine over one, 10,000 of each unless told otherwise
+  sim --points   a crash at every I/O of opening, checkpoint, change of segment and close, and of the opening after it
   kills [count] [seed]
                  kills of the real program under load, 1,000 unless told otherwise; the history of
                  what its clients were answered must be one that it can have promised
