@@ -1,9 +1,10 @@
 //! The `agq` program's commands. Everything is reached over the wire: only `serve`, and `run` where there is none, start
-//! a server. `recover` alone works on the files.
+//! a server. `recover` and `restore` alone work on the files.
 
 mod action;
 mod add;
 mod array;
+mod backup;
 mod bench;
 mod config;
 mod connect;
@@ -24,6 +25,7 @@ mod ping;
 mod plan;
 mod queue;
 mod recover;
+mod restore;
 mod run;
 mod sandbox;
 mod schedule;
@@ -109,6 +111,10 @@ enum Command {
     Completions(pages::CompletionsArgs),
     /// Print or write manual pages.
     Man(pages::ManArgs),
+    /// Make a backup of a running server's store.
+    Backup(backup::BackupArgs),
+    /// Make a backup a store again, in an empty data directory.
+    Restore(restore::RestoreArgs),
     /// Make a store open again whose log is lost or damaged.
     Recover(recover::RecoverArgs),
     /// Become a program in a sandbox: what the worker starts.
@@ -161,6 +167,8 @@ fn dispatch(cli: Cli, config: &config::Config) -> anyhow::Result<ExitCode> {
         Some(Command::Config(args)) => config::run(&args, config),
         Some(Command::Completions(args)) => pages::completions(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Man(args)) => pages::man(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Backup(args)) => block_on(backup::run(&args)),
+        Some(Command::Restore(args)) => restore::run(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Recover(args)) => recover::run(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Sandboxed(args)) => sandbox::run(&args),
     }

@@ -5,6 +5,7 @@
 //! through, [`recover`] the way from a crash back to a store. Nothing here knows RESP, sockets or the clock: times
 //! come in as arguments.
 
+mod backup;
 pub mod batch;
 #[cfg(test)]
 mod batch_tests;
@@ -20,7 +21,9 @@ mod log_sync;
 mod meta;
 mod options;
 mod overlay;
+mod plain_file;
 mod recover;
+mod restore;
 mod row_cache;
 mod signals;
 pub mod sim;
@@ -31,11 +34,13 @@ pub mod tables;
 mod tests;
 mod write_behind;
 
+pub use backup::{Backup, Phase, Progress, Watch, copy_backup, is_unfinished, look_at, write_backup};
 pub use batch::{Batch, Mark, Rows, Visit, WriteSet};
 pub use checkpoint::Pace;
 pub use db::Db;
 pub use discard::{Discarded, discard_log, discard_log_on};
 pub use error::{Error, Result};
 pub use options::{DurabilityMode, Options, Refusal, Stats};
+pub use restore::{Restore, Restored, restore};
 pub use snapshot::Snapshot;
 pub use tables::Table;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use redb::{Database, Durability, WriteTransaction};
 
 use crate::clock::Millis;
+use crate::storage::backup::forget_manifest;
 use crate::storage::db::{apply_rows, definition};
 use crate::storage::files::{Disk, DiskFile};
 use crate::storage::log_record::decode_into;
@@ -25,6 +26,8 @@ use crate::storage::{Error, Options, Result, Table, WriteSet};
 
 /// The file that holds the state.
 pub(super) const DATA: &str = "data.redb";
+/// What a restore writes into, until it is whole.
+pub(super) const RESTORING: &str = "data.redb.restoring";
 const DATA_TEMPORARY: &str = "data.redb.tmp";
 /// Bytes of a segment when it is made.
 const INITIAL_SEGMENT: u64 = 1 << 20;
@@ -117,6 +120,13 @@ fn create(disk: &dyn Disk, options: &Options) -> Result<Arc<dyn DiskFile>> {
             });
         }
     }
+    if disk.open(RESTORING).map_err(io)?.is_some() {
+        return Err(Error::Refused {
+            found: format!("{}: a restore was cut short", disk.describe(RESTORING)),
+            expected: "a restored store, or an empty folder".to_owned(),
+            help: "Run `agq restore` again; to begin a new store instead, remove that file.".to_owned(),
+        });
+    }
     let file = disk.create(DATA_TEMPORARY).map_err(io)?;
     let signals = Arc::new(Signals::default());
     let pages = Arc::new(WriteBehind::new(Arc::clone(&file), Applier::Caller, signals).map_err(io)?);
@@ -171,6 +181,7 @@ pub(super) fn open(disk: &dyn Disk, options: &Options, applier: Applier, signals
     let replay = if store.meta.log_required { read_log(disk, &store.meta)? } else { Replay::nothing(&store.meta) };
     let (segments, ready) = prepare_segments(disk, &store.meta, options)?;
     let txn = begin(&store.database)?;
+    forget_manifest(&txn)?;
     apply_rows(&txn, &replay.rows)?;
     let meta = StoreMeta {
         run_id: random()?,
