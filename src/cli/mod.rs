@@ -1,8 +1,9 @@
 //! The `agq` program's commands. Everything is reached over the wire: only `serve`, and `run` where there is none, start
-//! a server. `recover` and `restore` alone work on the files.
+//! a server. `recover`, `restore` and `archive` work on files.
 
 mod action;
 mod add;
+mod archive;
 mod array;
 mod backup;
 mod bench;
@@ -115,6 +116,8 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Make a backup a store again, in an empty data directory.
     Restore(restore::RestoreArgs),
+    /// Print which moments can be restored from an archive.
+    Archive(archive::ArchiveArgs),
     /// Make a store open again whose log is lost or damaged.
     Recover(recover::RecoverArgs),
     /// Become a program in a sandbox: what the worker starts.
@@ -169,6 +172,7 @@ fn dispatch(cli: Cli, config: &config::Config) -> anyhow::Result<ExitCode> {
         Some(Command::Man(args)) => pages::man(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Backup(args)) => block_on(backup::run(&args)),
         Some(Command::Restore(args)) => restore::run(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Archive(args)) => archive::run(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Recover(args)) => recover::run(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Sandboxed(args)) => sandbox::run(&args),
     }

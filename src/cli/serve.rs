@@ -83,6 +83,15 @@ pub(super) struct ServeArgs {
     /// Backups that are kept, the newest; older ones of this store are removed
     #[arg(long, env = "AGQ_BACKUP_KEEP", value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     backup_keep: u64,
+    /// Folder that keeps every record of the log, to restore any moment from a backup on [default: none]
+    #[arg(long, env = "AGQ_ARCHIVE_DIR", value_name = "DIR")]
+    archive_dir: Option<PathBuf>,
+    /// Bytes of log that may wait for the archive when its disk is full or slow; what then, --archive-required says
+    #[arg(long, env = "AGQ_ARCHIVE_MAX_LAG", value_name = "BYTES", default_value = "1GiB", value_parser = parse_size)]
+    archive_max_lag: u64,
+    /// Let writes wait rather than leave a gap in the archive
+    #[arg(long, env = "AGQ_ARCHIVE_REQUIRED", requires = "archive_dir")]
+    archive_required: bool,
     /// Start although the system's clock stands more than an hour behind the last time in the store
     #[arg(long, env = "AGQ_ACCEPT_CLOCK")]
     accept_clock: bool,
@@ -187,13 +196,20 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         DurabilityMode::Interval(_) => "everysec",
         DurabilityMode::None => "no",
     };
+    let archive_dir = args.archive_dir.as_deref().map(from_anywhere);
     let backups = server::BackupOptions {
-        dir: backup_dir(args.backup_dir.as_deref(), &dir),
+        archive: archive_dir.clone(),
+        dir: args.backup_dir.as_deref().map_or_else(|| dir.join("backups"), from_anywhere),
         rate: args.backup_rate,
         max_snapshot_ms: args.backup_max_time,
         every_ms: args.backup_every,
         keep: usize::try_from(args.backup_keep).unwrap_or(usize::MAX),
     };
+    let archive = archive_dir.clone().map(|dir| storage::ArchiveOptions {
+        dir,
+        max_lag: args.archive_max_lag,
+        required: args.archive_required,
+    });
     let parameters = [
         ("appendonly", "yes".to_owned()),
         ("appendfsync", appendfsync.to_owned()),
@@ -219,6 +235,9 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         ("backup-max-time", (backups.max_snapshot_ms / 1000).to_string()),
         ("backup-every", backups.every_ms.map_or(String::new(), |ms| (ms / 1000).to_string())),
         ("backup-keep", backups.keep.to_string()),
+        ("archive-dir", archive_dir.as_ref().map_or(String::new(), |dir| dir.display().to_string())),
+        ("archive-max-lag", args.archive_max_lag.to_string()),
+        ("archive-required", if args.archive_required { "yes" } else { "no" }.to_owned()),
         ("webhook-hosts", args.webhook_hosts.join(",")),
     ];
     server::Options {
@@ -228,6 +247,7 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
             cache_size: usize::try_from(args.cache_size).unwrap_or(usize::MAX),
             checkpoint_size: args.checkpoint_size,
             checkpoint_stall_ms: args.checkpoint_stall,
+            archive,
         },
         backups,
         bind: args.bind.iter().filter(|address| !address.is_empty()).cloned().collect(),
@@ -249,9 +269,8 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
     }
 }
 
-/// The folder of backups that was asked for, as it is found from anywhere, or the one beside the store.
-fn backup_dir(asked: Option<&Path>, data_dir: &Path) -> PathBuf {
-    let Some(asked) = asked else { return data_dir.join("backups") };
+/// A folder that was asked for, as it is found from anywhere.
+fn from_anywhere(asked: &Path) -> PathBuf {
     std::path::absolute(asked).unwrap_or_else(|_| asked.to_owned())
 }
 

@@ -180,6 +180,14 @@ fn store(stats: &Stats, out: &mut String) {
     pair(out, "checkpoint_last_stall_usec", stats.last_stall_us);
     pair(out, "checkpoint_window_rows", stats.window_rows);
     pair(out, "checkpoint_window_rows_allowed", stats.window_rows_allowed);
+    let Some(archive) = &stats.archive else { return };
+    pair(out, "archive_status", if archive.error.is_none() { "ok" } else { "err" });
+    if let Some(error) = &archive.error {
+        pair(out, "archive_error", error.replace(['\r', '\n'], " "));
+    }
+    pair(out, "archive_last_record", archive.seq);
+    pair(out, "archive_lag_bytes", archive.lag_bytes);
+    pair(out, "archive_gaps", archive.gaps);
 }
 
 fn stats(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {

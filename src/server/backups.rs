@@ -33,6 +33,8 @@ pub struct BackupOptions {
     pub every_ms: Option<u64>,
     /// So many are kept, the newest.
     pub keep: usize,
+    /// The archive, of which no more is kept than they need.
+    pub archive: Option<PathBuf>,
 }
 
 /// What a backup's name says.
@@ -243,9 +245,13 @@ fn write(options: &BackupOptions, name: &Name, snapshot: Snapshot, work: &Work) 
         ),
         error => error.to_string(),
     })?;
-    rotate(&disk, name, options.keep).map_err(|error| {
-        format!("{} is written, but older ones cannot be removed: {error}", disk.describe(&name.file()))
-    })?;
+    let path = disk.describe(&name.file());
+    let oldest = rotate(&disk, name, options.keep)
+        .map_err(|error| format!("{path} is written, but older ones cannot be removed: {error}"))?;
+    if let Some(archive) = &options.archive {
+        prune(archive, backup.store_id, oldest)
+            .map_err(|error| format!("{path} is written, but the archive cannot be shortened: {error}"))?;
+    }
     Ok((options.dir.join(name.file()), backup))
 }
 
@@ -284,17 +290,31 @@ fn own(file: &str, name: &Name) -> bool {
     Name::parse(file).is_some_and(|other| other.store == name.store)
 }
 
-/// Removes all backups of this store but the newest. What AGQ did not name is not touched.
-fn rotate(disk: &dyn Disk, name: &Name, keep: usize) -> std::io::Result<()> {
+/// Removes from the archive what lies before the oldest backup that is kept.
+fn prune(archive: &Path, store_id: u128, oldest_seq: u64) -> Result<(), String> {
+    let disk = RealDisk::open(archive).map_err(|error| error.to_string())?;
+    let removed = storage::prune_archive(&disk, store_id, oldest_seq).map_err(|error| error.to_string())?;
+    if !removed.is_empty() {
+        tracing::info!(files = removed.len(), oldest_seq, "the archive is shortened: every backup has these records");
+    }
+    Ok(())
+}
+
+/// Removes all backups of this store but the newest; what AGQ did not name is not touched. Returns the last record of the
+/// oldest that is kept.
+fn rotate(disk: &dyn Disk, name: &Name, keep: usize) -> std::io::Result<u64> {
     let mut names: Vec<Name> =
         disk.list()?.iter().filter(|file| own(file, name)).filter_map(|file| Name::parse(file)).collect();
     names.sort();
     let old = names.len().saturating_sub(keep);
-    for name in &names[..old] {
-        disk.remove(&name.file())?;
-        tracing::info!(file = disk.describe(&name.file()), "a backup is removed: there are newer ones");
+    for old in &names[..old] {
+        disk.remove(&old.file())?;
+        tracing::info!(file = disk.describe(&old.file()), "a backup is removed: there are newer ones");
     }
-    if old > 0 { disk.sync_dir() } else { Ok(()) }
+    if old > 0 {
+        disk.sync_dir()?;
+    }
+    Ok(names[old..].iter().map(|name| name.seq).min().unwrap_or(name.seq))
 }
 
 /// When the newest backup of a store was begun.
@@ -333,7 +353,7 @@ mod tests {
         times.iter().for_each(|time| disk.put(&name(*time, own).file(), b"x"));
         let foreign = [name(500, other).file(), "agq-mine.redb".to_owned(), "notes.txt".to_owned()];
         foreign.iter().for_each(|file| disk.put(file, b"x"));
-        rotate(&disk, &name(4_000, own), 2).unwrap();
+        assert_eq!(rotate(&disk, &name(4_000, own), 2).unwrap(), 7);
         let mut expected: Vec<String> = times[2..].iter().map(|time| name(*time, own).file()).collect();
         expected.extend(foreign);
         expected.sort();

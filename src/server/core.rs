@@ -240,10 +240,11 @@ impl Core {
         Ok(())
     }
 
-    /// Begins and ends backups; none begins in a server that stops.
+    /// Begins and ends backups; none begins in a server that stops, and none holds it up.
     fn turn_backups(&mut self, inbox: &Inbox, now: Millis) -> anyhow::Result<()> {
         let server = self.engine.server();
         if inbox.is_stopping() {
+            self.db.let_pass();
             server.backups.next = None;
             server.backups.cancelled |= server.backups.in_progress();
         }

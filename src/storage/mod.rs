@@ -5,6 +5,8 @@
 //! through, [`recover`] the way from a crash back to a store. Nothing here knows RESP, sockets or the clock: times
 //! come in as arguments.
 
+mod archive;
+mod archiver;
 mod backup;
 pub mod batch;
 #[cfg(test)]
@@ -34,6 +36,8 @@ pub mod tables;
 mod tests;
 mod write_behind;
 
+pub use archive::{Range, archive_ranges, prune_archive};
+pub use archiver::{ArchiveOptions, ArchiveStats};
 pub use backup::{Backup, Phase, Progress, Watch, copy_backup, is_unfinished, look_at, write_backup};
 pub use batch::{Batch, Mark, Rows, Visit, WriteSet};
 pub use checkpoint::Pace;
@@ -41,6 +45,6 @@ pub use db::Db;
 pub use discard::{Discarded, discard_log, discard_log_on};
 pub use error::{Error, Result};
 pub use options::{DurabilityMode, Options, Refusal, Stats};
-pub use restore::{Restore, Restored, restore};
+pub use restore::{Replay, Restore, Restored, restore};
 pub use snapshot::Snapshot;
 pub use tables::Table;

@@ -12,10 +12,11 @@ use bytes::Bytes;
 use redb::{Database, Durability, WriteTransaction};
 
 use crate::clock::Millis;
+use crate::storage::archive::{Archive, Writer};
 use crate::storage::backup::forget_manifest;
 use crate::storage::db::{apply_rows, definition};
 use crate::storage::files::{Disk, DiskFile};
-use crate::storage::log_record::decode_into;
+use crate::storage::log_record::{RecordHead, decode_into, record_len};
 use crate::storage::log_segment::{
     self, CycleHeader, Found, NAMES, RECORDS, Segments, read_header, read_records, refuse,
 };
@@ -174,11 +175,24 @@ pub(super) fn random() -> Result<u64> {
 }
 
 /// Opens and recovers the store in `disk`.
-pub(super) fn open(disk: &dyn Disk, options: &Options, applier: Applier, signals: &Arc<Signals>) -> Result<Opened> {
+pub(super) fn open(
+    disk: &dyn Disk,
+    archive: Option<&Arc<dyn Disk>>,
+    options: &Options,
+    applier: Applier,
+    signals: &Arc<Signals>,
+) -> Result<Opened> {
     let store = open_store(disk, options, applier, signals)?;
     // Dropped before the store is, should anything below fail: then nothing more is written.
     let guard = StopOnDrop::new(signals);
-    let replay = if store.meta.log_required { read_log(disk, &store.meta)? } else { Replay::nothing(&store.meta) };
+    let (replay, records) = match store.meta.log_required {
+        true => read_log(disk, &store.meta)?,
+        false => (Replay::nothing(&store.meta), Records::default()),
+    };
+    if let Some(archive) = archive {
+        // Before the segments are used again; a crash from here on finds it done.
+        archive_rest(archive, &store.meta, &records, replay.seq)?;
+    }
     let (segments, ready) = prepare_segments(disk, &store.meta, options)?;
     let txn = begin(&store.database)?;
     forget_manifest(&txn)?;
@@ -218,7 +232,7 @@ impl Replay {
 ///
 /// # Errors
 /// [`Error::Refused`] when a segment is missing, foreign or damaged, or a record is missing that was synced.
-fn read_log(disk: &dyn Disk, meta: &StoreMeta) -> Result<Replay> {
+fn read_log(disk: &dyn Disk, meta: &StoreMeta) -> Result<(Replay, Records)> {
     let mut records = Records::default();
     for name in NAMES {
         let file = open_segment(disk, name)?
@@ -239,7 +253,46 @@ fn read_log(disk: &dyn Disk, meta: &StoreMeta) -> Result<Replay> {
             "every record that was synced",
         ));
     }
-    Ok(replay)
+    Ok((replay, records))
+}
+
+/// Puts the records up to `seq` that the log still has and the archive has not into the archive, durably.
+///
+/// # Errors
+/// [`Error::Refused`] when the archive is ahead of the store; any other when it cannot be read or written.
+fn archive_rest(disk: &Arc<dyn Disk>, meta: &StoreMeta, records: &Records, seq: u64) -> Result<()> {
+    let last = Archive::of_store(&**disk, meta.store_id)?.last()?;
+    if let Some(last) = last.filter(|last| *last > seq) {
+        return Err(Error::Refused {
+            found: format!("records up to {last} of this store in the archive {}", disk.describe("")),
+            expected: format!("record {seq} at most, the last one of {DATA} and its log, which may be an older copy"),
+            help: "Put the newer store back; or restore it with `agq restore BACKUP --archive DIR`, which makes \
+                   it a store of its own; or give another folder with --archive-dir."
+                .to_owned(),
+        });
+    }
+    let mut writer = Writer::new(disk, meta.store_id, meta.run_id, meta.generation);
+    let mut next = last.map(|last| last + 1);
+    for (head, record) in records.between(last.unwrap_or_default() + 1, seq) {
+        warn_of_gap(next, head.seq);
+        writer.append(&head, &record)?;
+        next = Some(head.seq + 1);
+    }
+    warn_of_gap(next, seq + 1);
+    writer.sync()
+}
+
+/// Says what is missing in the archive between the record that should come `next` and the one that does.
+fn warn_of_gap(next: Option<u64>, found: u64) {
+    match next {
+        Some(next) if next < found => tracing::error!(
+            "records {next} to {} are NOT in the archive, and not in the log either: the store ran without it. No moment \
+             after record {next} can be restored until the next backup; make one now",
+            found - 1
+        ),
+        Some(_) => {}
+        None => tracing::info!("the archive begins with record {found}: make a backup, from which it can be replayed"),
+    }
 }
 
 pub(super) fn open_segment(disk: &dyn Disk, name: &str) -> Result<Option<Arc<dyn DiskFile>>> {
@@ -302,6 +355,16 @@ impl Records {
     fn promised_beyond(&self, seq: u64) -> Option<u64> {
         let later = self.found.range(seq + 1..);
         later.into_iter().find(|(_, (_, found))| found.head.synced_seq > seq).map(|(later, _)| *later)
+    }
+
+    /// The records from `first` to `last` that are there, each with its bytes.
+    fn between(&self, first: u64, last: u64) -> impl Iterator<Item = (RecordHead, Bytes)> {
+        let found = if first <= last { Some(self.found.range(first..=last)) } else { None };
+        found.into_iter().flatten().map(|(_, (segment, found))| {
+            let rest = self.segments[*segment].slice(found.offset..);
+            let len = record_len(&rest);
+            (found.head, rest.slice(..len))
+        })
     }
 
     /// Adds the rows of every record after `seq` to `rows`: the sequence numbers of those records.

@@ -8,17 +8,20 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use redb::Database;
+use redb::WriteTransaction;
 
 use crate::clock::Millis;
+use crate::storage::archive::{Archive, Reached};
 use crate::storage::backup::{Watch, copy_file, forget_manifest, verify};
 use crate::storage::db::apply_rows;
 use crate::storage::files::{Disk, DiskFile};
 use crate::storage::meta::StoreMeta;
 use crate::storage::recover::{DATA, RESTORING, begin, commit_durably, random};
 use crate::storage::row_cache::RowCache;
-use crate::storage::{Backup, Batch, Error, Result, plain_file};
+use crate::storage::{Backup, Batch, Error, Result, WriteSet, plain_file};
 
+/// Bytes of records that are merged before they are put into the file.
+const WINDOW: usize = 16 << 20;
 /// Bytes of the cache of rows that the last changes read through.
 const CACHE: usize = 1 << 20;
 /// What a folder may have that a backup is restored into: what says how to serve it, backups themselves, and what an
@@ -31,10 +34,24 @@ pub struct Restore<'a> {
     pub backup: &'a Arc<dyn DiskFile>,
     /// How messages name it.
     pub name: &'a str,
+    /// Records to be put on top of it.
+    pub replay: Option<Replay<'a>>,
+}
+
+/// What is to be put on top of a backup.
+#[derive(Clone, Copy)]
+pub struct Replay<'a> {
+    /// The archive with the records.
+    pub archive: &'a dyn Disk,
+    /// The moment to restore: every batch up to the last that has, and none before which has, a later time.
+    /// [`Millis::MAX`] for all there are.
+    pub to: Millis,
+    /// Where a record is missing or damaged, be content with those before it.
+    pub stop_at_gap: bool,
 }
 
 /// What was restored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
     /// The backup.
     pub backup: Backup,
@@ -44,6 +61,10 @@ pub struct Restored {
     pub seq: u64,
     /// The time of the last batch that it holds.
     pub time: Millis,
+    /// Records that were replayed.
+    pub replayed: u64,
+    /// What is missing in the archive where the replay ended, if it ended there.
+    pub gap: Option<String>,
 }
 
 /// Restores a backup into `target`, in which there may be no store. `finish` makes the last changes; where it fails,
@@ -58,28 +79,38 @@ pub fn restore(
     watch: &mut Watch,
 ) -> Result<Restored> {
     check_empty(target)?;
+    let restored = restore_temporary(target, what, finish, watch);
+    if restored.is_err() {
+        // Where even this fails, a start is refused until somebody has looked.
+        let _ = target.remove(RESTORING);
+        return restored;
+    }
+    let io = |source| Error::io(format!("naming {}", target.describe(DATA)), source);
+    target.rename(RESTORING, DATA).map_err(io)?;
+    target.sync_dir().map_err(io)?;
+    restored
+}
+
+fn restore_temporary(
+    target: &dyn Disk,
+    what: &Restore<'_>,
+    finish: &mut dyn FnMut(&mut Batch<'_>) -> Result<()>,
+    watch: &mut Watch,
+) -> Result<Restored> {
     let io = |source| Error::io(format!("writing {}", target.describe(RESTORING)), source);
     let file = target.create(RESTORING).map_err(io)?;
+    // From here on, whatever happens, nobody takes this folder for one that nothing is restored into.
+    target.sync_dir().map_err(io)?;
     copy_file(&**what.backup, what.name, &*file, &target.describe(RESTORING))?;
     let verified = verify(&file, what.name, watch)?;
     let backup = verified.backup(file.len().map_err(io)?);
     let database = plain_file::open(&file)?;
-    let meta = change(&database, verified.meta, finish)?;
-    database.close()?;
-    file.sync_data().map_err(io)?;
-    target.rename(RESTORING, DATA).map_err(io)?;
-    target.sync_dir().map_err(io)?;
-    Ok(Restored { backup, store_id: meta.store_id, seq: meta.seq, time: meta.time })
-}
-
-/// Makes the copy a store of its own, in one commit.
-fn change(
-    database: &Database,
-    from: StoreMeta,
-    finish: &mut dyn FnMut(&mut Batch<'_>) -> Result<()>,
-) -> Result<StoreMeta> {
-    let txn = begin(database)?;
+    let txn = begin(&database)?;
     forget_manifest(&txn)?;
+    let reached = match &what.replay {
+        None => Reached { seq: backup.seq, time: None, gap: None },
+        Some(replay) => put_records(&txn, &backup, replay)?,
+    };
     let cache = RefCell::new(RowCache::new(CACHE, random()?));
     let mut batch = Batch::new(&txn, &cache);
     finish(&mut batch)?;
@@ -88,11 +119,67 @@ fn change(
     let meta = StoreMeta {
         store_id: u128::from(random()?) << 64 | u128::from(random()?),
         run_id: 0,
+        seq: reached.seq,
+        time: reached.time.unwrap_or(backup.time),
         log_required: false,
-        ..from
+        ..verified.meta
     };
     commit_durably(txn, &meta)?;
-    Ok(meta)
+    database.close()?;
+    file.sync_data().map_err(io)?;
+    let (store_id, replayed) = (meta.store_id, meta.seq - backup.seq);
+    Ok(Restored { backup, store_id, seq: meta.seq, time: meta.time, replayed, gap: reached.gap })
+}
+
+/// Puts the records after the backup's into the transaction.
+fn put_records(txn: &WriteTransaction, backup: &Backup, replay: &Replay<'_>) -> Result<Reached> {
+    if backup.time > replay.to {
+        return Err(Error::Unrestorable {
+            found: format!("a backup of {}, which is later than that moment", show(backup.time)),
+            expected: format!("one of {} or earlier", show(replay.to)),
+            help: "Use an older backup: records can be put on top of one, but not taken away.".to_owned(),
+        });
+    }
+    let archive = Archive::of_store(replay.archive, backup.store_id)?;
+    if archive.len() == 0 {
+        return Err(Error::Unrestorable {
+            found: format!("no record of the store {:032x} in {}", backup.store_id, replay.archive.describe("")),
+            expected: "the archive of the store that the backup is of".to_owned(),
+            help: "Give the folder that --archive-dir named when the store ran.".to_owned(),
+        });
+    }
+    let mut rows = WriteSet::default();
+    let mut pending = 0;
+    let reached = archive.replay(backup.seq, replay.to, &mut |piece, record| {
+        piece.decode_into(&mut rows, record)?;
+        pending += piece.record_bytes(record);
+        if pending >= WINDOW {
+            apply_rows(txn, &std::mem::take(&mut rows))?;
+            pending = 0;
+        }
+        Ok(())
+    })?;
+    apply_rows(txn, &rows)?;
+    match &reached.gap {
+        Some(gap) if !replay.stop_at_gap => Err(Error::Unrestorable {
+            found: gap.clone(),
+            expected: match replay.to {
+                Millis::MAX => "every record without a gap".to_owned(),
+                to => format!("every record up to {} without a gap", show(to)),
+            },
+            help: format!(
+                "The latest moment that can be reached from this backup is {}: restore that, or give --stop-at-gap; a \
+                 later backup may reach further.",
+                show(reached.time.unwrap_or(backup.time))
+            ),
+        }),
+        _ => Ok(reached),
+    }
+}
+
+/// A time in messages.
+fn show(time: Millis) -> String {
+    format!("Unix time {}.{:03}", time.0 / 1000, time.0 % 1000)
 }
 
 /// # Errors
