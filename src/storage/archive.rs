@@ -53,7 +53,8 @@ impl PieceHeader {
     fn decode(bytes: &[u8]) -> Option<PieceHeader> {
         let bytes: &[u8; HEADER] = bytes.first_chunk()?;
         let word = |at: usize| bytes[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        let sound = bytes[..8] == *MAGIC && bytes[8..12] == FORMAT.to_le_bytes() && xxh3_64(&bytes[..USED]) == word(USED);
+        let sound =
+            bytes[..8] == *MAGIC && bytes[8..12] == FORMAT.to_le_bytes() && xxh3_64(&bytes[..USED]) == word(USED);
         sound.then(|| PieceHeader {
             store_id: u128::from(word(12)) | u128::from(word(20)) << 64,
             run_id: word(28),
@@ -234,7 +235,8 @@ impl<'a> Archive<'a> {
             offset = next;
         }
         let reaches = header.first_seq + records.len() as u64;
-        let damaged = reaches < end && (offset + ALIGN..bytes.len()).step_by(ALIGN).any(|at| verify(&bytes, seed, at).is_some());
+        let damaged =
+            reaches < end && (offset + ALIGN..bytes.len()).step_by(ALIGN).any(|at| verify(&bytes, seed, at).is_some());
         Ok(Piece { name: self.disk.describe(name), bytes: bytes.into(), records, damaged })
     }
 

@@ -203,10 +203,12 @@ impl Verified {
 /// # Errors
 /// [`Error::Damaged`] when it is not; what was found says how.
 pub(super) fn verify(file: &Arc<dyn DiskFile>, name: &str, watch: &mut Watch) -> Result<Verified> {
-    let mut database = plain_file::open(file)?;
-    if !database.check_integrity()? {
-        return Err(damaged(name, "pages that do not match their checksums, or space that is lost"));
+    // redb makes a database of an empty file.
+    if file.is_empty().map_err(|source| Error::io(format!("reading {name}"), source))? {
+        return Err(damaged(name, "an empty file"));
     }
+    let database =
+        plain_file::open_checked(file).map_err(|error| damaged(name, format!("what redb cannot read: {error}")))?;
     let txn = database.begin_read()?;
     let meta = StoreMeta::read_in(&txn)?.ok_or_else(|| damaged(name, "a redb file that no agq has made"))?;
     if meta.log_required {

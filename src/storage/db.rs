@@ -104,12 +104,7 @@ impl Db {
         Db::open_with(&**disk, Some(archive), options, Applier::Caller)
     }
 
-    fn open_with(
-        disk: &dyn Disk,
-        archive: Option<&Arc<dyn Disk>>,
-        options: &Options,
-        applier: Applier,
-    ) -> Result<Db> {
+    fn open_with(disk: &dyn Disk, archive: Option<&Arc<dyn Disk>>, options: &Options, applier: Applier) -> Result<Db> {
         let signals = Arc::new(Signals::default());
         let opened = recover::open(disk, archive, options, applier, &signals)?;
         let Opened { database, pages, thread, meta, segments, ready, replayed, repaired } = opened;
@@ -271,8 +266,7 @@ impl Db {
     /// How fast writing units may come, so that checkpoints keep up.
     #[must_use]
     pub fn pace(&self) -> Pace {
-        let waits_for_archive =
-            self.archiver.as_ref().is_some_and(|archiver| archiver.holds_writes(self.log.bytes()));
+        let waits_for_archive = self.archiver.as_ref().is_some_and(|archiver| archiver.holds_writes(self.log.bytes()));
         let uncovered = self.checkpoints.uncovered(self.log.bytes(), self.pages.passed());
         if waits_for_archive || uncovered > 2 * self.checkpoint_size {
             Pace::Wait
@@ -472,7 +466,9 @@ impl Db {
             database.close()?;
         }
         if !archived {
-            tracing::error!("the archive does not have all that the log has: the log is kept, and copied at the next start");
+            tracing::error!(
+                "the archive does not have all that the log has: the log is kept, and copied at the next start"
+            );
             return Ok(());
         }
         for segment in &self.segments {
@@ -498,8 +494,8 @@ pub(super) fn real_disk(options: &Options) -> Result<Arc<dyn Disk>> {
 }
 
 fn real_folder(dir: &Path) -> Result<Arc<dyn Disk>> {
-    let disk = RealDisk::open(dir)
-        .map_err(|source| Error::io(format!("making the folder {}", dir.display()), source))?;
+    let disk =
+        RealDisk::open(dir).map_err(|source| Error::io(format!("making the folder {}", dir.display()), source))?;
     Ok(Arc::new(disk))
 }
 

@@ -6,6 +6,8 @@
 //! come in as arguments.
 
 mod archive;
+#[cfg(test)]
+mod archive_tests;
 mod archiver;
 mod backup;
 pub mod batch;

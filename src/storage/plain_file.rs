@@ -24,6 +24,17 @@ pub(super) fn open(file: &Arc<dyn DiskFile>) -> Result<Database> {
     Ok(Database::builder().set_cache_size(CACHE).create_with_backend(PlainFile(Arc::clone(file)))?)
 }
 
+/// Opens a file that may be damaged: every page's checksum is verified before any is relied on.
+///
+/// # Errors
+/// When it is damaged so that it cannot be read.
+pub(super) fn open_checked(file: &Arc<dyn DiskFile>) -> Result<Database> {
+    Ok(Database::builder()
+        .set_cache_size(CACHE)
+        .set_check_integrity_on_open(true)
+        .create_with_backend(PlainFile(Arc::clone(file)))?)
+}
+
 /// Opens a file that was closed in good order, and changes nothing in it.
 ///
 /// # Errors
