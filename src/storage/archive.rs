@@ -86,6 +86,8 @@ pub(super) struct Writer {
     run_id: u64,
     generation: u64,
     open: Option<Open>,
+    /// The pieces begun, for whoever writes records a second time.
+    made: Vec<String>,
     buffer: Vec<u8>,
 }
 
@@ -100,7 +102,15 @@ struct Open {
 
 impl Writer {
     pub(super) fn new(disk: &Arc<dyn Disk>, store_id: u128, run_id: u64, generation: u64) -> Writer {
-        Writer { disk: Arc::clone(disk), store_id, run_id, generation, open: None, buffer: Vec::new() }
+        Writer {
+            disk: Arc::clone(disk),
+            store_id,
+            run_id,
+            generation,
+            open: None,
+            made: Vec::new(),
+            buffer: Vec::new(),
+        }
     }
 
     /// Appends one record, as it stands in the log. Durable after the next [`Writer::sync`].
@@ -125,8 +135,23 @@ impl Writer {
         Ok(())
     }
 
-    fn begin(&self, first_seq: u64) -> Result<Open> {
+    /// Removes the pieces whose records, from `seq` on, this writer has written anew and synced.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub(super) fn replace_from(&self, seq: u64) -> Result<()> {
+        for (header, name) in Archive::of_store(&*self.disk, self.store_id)?.pieces {
+            if header.first_seq >= seq && !self.made.contains(&name) {
+                let io = |source| Error::io(format!("removing {}", self.disk.describe(&name)), source);
+                self.disk.remove(&name).map_err(io)?;
+            }
+        }
+        self.disk.sync_dir().map_err(|source| Error::io(format!("syncing {}", self.disk.describe("")), source))
+    }
+
+    fn begin(&mut self, first_seq: u64) -> Result<Open> {
         let name = piece_name(self.store_id, first_seq);
+        self.made.push(name.clone());
         let header = PieceHeader {
             store_id: self.store_id,
             run_id: self.run_id,

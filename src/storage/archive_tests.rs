@@ -438,3 +438,31 @@ fn a_restored_store_is_one_of_its_own_and_a_folder_with_anything_in_it_is_left_a
     let file = by_hand.open(DATA).unwrap().unwrap();
     copy_backup(&file, DATA, &copy, "copy", &mut |_| ControlFlow::Continue(())).unwrap();
 }
+
+#[test]
+fn what_a_killed_process_could_not_sync_is_copied_again() {
+    for fail_sync_at in 0..6 {
+        let mut world = World::new(12, u64::MAX, false);
+        let mut db = world.open();
+        world.batch(&mut db, true);
+        world.backup(&mut db);
+        world.archive.set_faults(Faults { fail_sync_at: Some(fail_sync_at), ..Faults::default() });
+        for _ in 0..8 {
+            world.batch(&mut db, true);
+            while db.stats().archive.unwrap().error.is_none() && db.step().unwrap() {}
+            if db.stats().archive.unwrap().error.is_some() {
+                break;
+            }
+        }
+        assert!(db.stats().archive.unwrap().error.is_some(), "sync {fail_sync_at} was to fail");
+        (world.disk, world.archive) = (world.disk.kill(), world.archive.kill());
+        drop(db);
+        // The power goes as soon as the store is open again.
+        let db = world.open();
+        (world.disk, world.archive) = (world.disk.crash(), world.archive.crash());
+        drop(db);
+        world.open().close().unwrap();
+        let (restored, _) = world.restore(&world.made[0].0.clone(), Millis::MAX, false).unwrap();
+        assert_eq!(restored.seq, world.history.len() as u64, "sync {fail_sync_at} failed");
+    }
+}

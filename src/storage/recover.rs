@@ -256,7 +256,8 @@ fn read_log(disk: &dyn Disk, meta: &StoreMeta) -> Result<(Replay, Records)> {
     Ok((replay, records))
 }
 
-/// Puts the records up to `seq` that the log still has and the archive has not into the archive, durably.
+/// Puts the records up to `seq` that the log still has into the archive, durably: those that it lacks, and once more those
+/// that it shows, since what a killed process could not sync looks as if it were on the disk.
 ///
 /// # Errors
 /// [`Error::Refused`] when the archive is ahead of the store; any other when it cannot be read or written.
@@ -272,14 +273,13 @@ fn archive_rest(disk: &Arc<dyn Disk>, meta: &StoreMeta, records: &Records, seq: 
         });
     }
     let mut writer = Writer::new(disk, meta.store_id, meta.run_id, meta.generation);
-    let mut next = last.map(|last| last + 1);
-    for (head, record) in records.between(last.unwrap_or_default() + 1, seq) {
-        warn_of_gap(next, head.seq);
+    let first = records.first_before(seq);
+    warn_of_gap(last.map(|last| last + 1), first);
+    for (head, record) in records.between(first, seq) {
         writer.append(&head, &record)?;
-        next = Some(head.seq + 1);
     }
-    warn_of_gap(next, seq + 1);
-    writer.sync()
+    writer.sync()?;
+    if first <= seq { writer.replace_from(first) } else { Ok(()) }
 }
 
 /// Says what is missing in the archive between the record that should come `next` and the one that does.
@@ -355,6 +355,13 @@ impl Records {
     fn promised_beyond(&self, seq: u64) -> Option<u64> {
         let later = self.found.range(seq + 1..);
         later.into_iter().find(|(_, (_, found))| found.head.synced_seq > seq).map(|(later, _)| *later)
+    }
+
+    /// The first of the records that end with `seq` without a gap; `seq + 1` when that one is not there.
+    fn first_before(&self, seq: u64) -> u64 {
+        let run =
+            self.found.range(..=seq).rev().zip((0..=seq).rev()).take_while(|((found, _), wanted)| **found == *wanted);
+        run.last().map_or(seq + 1, |(_, first)| first)
     }
 
     /// The records from `first` to `last` that are there, each with its bytes.
