@@ -195,18 +195,10 @@ impl Archiver {
     pub(super) fn step(&self) -> Result<bool> {
         let mut cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
         let result = self.copy(&mut cursor);
-        let mut state = self.state();
-        match &result {
-            Ok(_) => {
-                if state.error.take().is_some() {
-                    tracing::info!("the archive goes on with record {}", self.archived() + 1);
-                }
-            }
-            Err(error) => {
-                if state.error.is_none() {
-                    tracing::error!(%error, "the archive does not go on; the log keeps what is missing in it, and grows");
-                }
-                state.error = Some(error.to_string());
+        if let Err(error) = &result {
+            let before = self.state().error.replace(error.to_string());
+            if before.is_none() {
+                tracing::error!(%error, "the archive does not go on; the log keeps what is missing in it, and grows");
             }
         }
         result
@@ -248,6 +240,9 @@ impl Archiver {
         let bytes = cursor.cycle.and_then(|first| self.bytes_at(first, cursor.offset));
         self.archived.fetch_max(cursor.next_seq - 1, Ordering::SeqCst);
         self.archived_bytes.fetch_max(bytes.unwrap_or_default(), Ordering::SeqCst);
+        if self.state().error.take().is_some() {
+            tracing::info!("the archive goes on; it has the records up to {}", cursor.next_seq - 1);
+        }
         self.signals.wake();
         Ok(true)
     }
