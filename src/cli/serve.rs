@@ -321,7 +321,7 @@ fn check_local(addresses: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Resolves at SIGTERM or SIGINT. Signals are caught from the first call on.
+/// Resolves at SIGTERM or SIGINT. Signals are caught once it is awaited.
 fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + 'static> {
     Ok(async {
         use tokio::signal::unix::{SignalKind, signal};

@@ -119,12 +119,14 @@ async fn serve(
         addresses.push(listener.address());
         tokio::task::spawn_local(listener.run(inbox.clone(), limits.clone()));
     }
-    ready(&addresses);
     let stop = inbox.clone();
     tokio::task::spawn_local(async move {
         shutdown.await;
         stop.stop();
     });
+    // That task begins first: whoever hears that the server is ready may stop it at once.
+    tokio::task::yield_now().await;
+    ready(&addresses);
     let core = core.run(&inbox).await;
     if tokio::time::timeout(DRAIN, inbox.drained()).await.is_err() {
         tracing::warn!(connections = inbox.connections(), "clients did not take their last replies in time");
