@@ -1,10 +1,11 @@
 //! The `agq` program's commands. Everything is reached over the wire: only `serve`, and `run` where there is none, start
-//! a server. `check`, `compact`,
-//! `export`, `import` and `recover` work on the files.
+//! a server. `check`, `compact`, `export`, `import`, `recover`, `restore` and `archive` work on files.
 
 mod action;
 mod add;
+mod archive;
 mod array;
+mod backup;
 mod bench;
 mod check;
 mod compact;
@@ -27,6 +28,7 @@ mod ping;
 mod plan;
 mod queue;
 mod recover;
+mod restore;
 mod run;
 mod sandbox;
 mod schedule;
@@ -114,6 +116,12 @@ enum Command {
     Completions(pages::CompletionsArgs),
     /// Print or write manual pages.
     Man(pages::ManArgs),
+    /// Make a backup of a running server's store.
+    Backup(backup::BackupArgs),
+    /// Make a backup a store again, in an empty data directory.
+    Restore(restore::RestoreArgs),
+    /// Print which moments can be restored from an archive.
+    Archive(archive::ArchiveArgs),
     /// Make a store open again whose log is lost or damaged.
     Recover(recover::RecoverArgs),
     /// Look at the files of a store, and prove that all in it fits together.
@@ -174,6 +182,9 @@ fn dispatch(cli: Cli, config: &config::Config) -> anyhow::Result<ExitCode> {
         Some(Command::Config(args)) => config::run(&args, config),
         Some(Command::Completions(args)) => pages::completions(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Man(args)) => pages::man(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Backup(args)) => block_on(backup::run(&args)),
+        Some(Command::Restore(args)) => restore::run(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Archive(args)) => archive::run(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Recover(args)) => recover::run(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Compact(args)) => compact::run(&args).map(|()| ExitCode::SUCCESS),

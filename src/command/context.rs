@@ -7,6 +7,7 @@ use agq_resp::{Protocol, Reply, Request};
 use bytes::Bytes;
 
 use crate::clock::Millis;
+use crate::command::backups::Backups;
 use crate::command::cursors::Cursors;
 use crate::command::{Channels, Halt, Message, ReadContext, Session, Statistics, Tuning, Watches, WebhookRules};
 use crate::data::keyspaces::DATABASES;
@@ -57,6 +58,8 @@ pub struct Server {
     pub facts: Facts,
     /// Why no writing command may run now, and what helps; `None` when they may.
     pub refusal: Option<String>,
+    /// Backups, and who asked for one.
+    pub backups: Backups,
     /// Set by SAVE: a checkpoint is made before the batch's replies leave.
     pub save_requested: bool,
     /// Jobs that were reported through lists.
@@ -94,7 +97,7 @@ pub struct Facts {
     pub connections_received: u64,
     /// Commands run since the start.
     pub commands_processed: u64,
-    /// When the last checkpoint was made.
+    /// When the last backup was done, or SAVE was asked for last.
     pub last_save: Millis,
     /// The store's figures.
     pub storage: Option<Stats>,

@@ -8,6 +8,7 @@ mod absent;
 mod acl;
 mod actions;
 pub mod args;
+pub mod backups;
 mod bitfield;
 mod bitmaps;
 mod catalog;

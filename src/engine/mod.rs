@@ -156,6 +156,7 @@ impl Engine {
             tuning: Tuning::default(),
             facts,
             refusal: None,
+            backups: crate::command::backups::Backups::default(),
             save_requested: false,
             reported: Reported::default(),
             has_webhooks: JobsView { rows: batch, now }.has_webhooks()?,

@@ -512,6 +512,7 @@ mod checkpoints;
 mod clients;
 mod conditions;
 mod costs;
+mod incarnation;
 mod queues;
 mod random;
 mod schedules;

@@ -3,6 +3,7 @@
 //! Everything runs on the core thread's current-thread runtime: a listener and one task per connection
 //! ([`connection`]) hand units to the core loop ([`core`]) through an [`inbox::Inbox`] and wait for their replies.
 
+mod backups;
 mod connection;
 mod core;
 mod inbox;
@@ -26,6 +27,7 @@ use crate::engine::Engine;
 use crate::jobs::Settings;
 use crate::storage::{self, Db};
 use crate::wall_clock::WallClock;
+pub use backups::BackupOptions;
 use inbox::Inbox;
 use listen::Listener;
 
@@ -53,6 +55,8 @@ pub struct Options {
     pub accept_clock: bool,
     /// Names and values that CONFIG GET shows.
     pub parameters: Vec<(String, String)>,
+    /// Where and when backups are written.
+    pub backups: BackupOptions,
     /// Where webhooks may be sent.
     pub webhooks: WebhookRules,
 }
@@ -101,7 +105,7 @@ async fn serve(
         webhooks: options.webhooks.clone(),
         system: System { nanos: process::nanos, secret: |bytes| getrandom::fill(bytes).is_ok() },
     };
-    let core = core::Core::new(db, config, clock)?;
+    let core = core::Core::new(db, config, clock, options.backups.clone())?;
     let inbox = Inbox::default();
     let mut addresses = Vec::new();
     let limits = Rc::new(listen::Limits { max_clients: options.max_clients, asks_key: options.key.is_some() });
@@ -115,12 +119,14 @@ async fn serve(
         addresses.push(listener.address());
         tokio::task::spawn_local(listener.run(inbox.clone(), limits.clone()));
     }
-    ready(&addresses);
     let stop = inbox.clone();
     tokio::task::spawn_local(async move {
         shutdown.await;
         stop.stop();
     });
+    // That task begins first: whoever hears that the server is ready may stop it at once.
+    tokio::task::yield_now().await;
+    ready(&addresses);
     let core = core.run(&inbox).await;
     if tokio::time::timeout(DRAIN, inbox.drained()).await.is_err() {
         tracing::warn!(connections = inbox.connections(), "clients did not take their last replies in time");

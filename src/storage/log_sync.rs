@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::storage::archiver::Archiver;
 use crate::storage::log::is_full;
 use crate::storage::log_segment::{NAMES, Segments, write_zeros};
 use crate::storage::signals::Signals;
@@ -32,6 +33,8 @@ pub(super) struct LogSync {
     syncing: Mutex<()>,
     /// Held while a segment's length changes.
     extending: Mutex<()>,
+    /// Who copies what is on the disk.
+    archiver: Option<Arc<Archiver>>,
     /// How long a record may wait for its sync, where the helper thread sees to it.
     interval: Option<Duration>,
 }
@@ -74,6 +77,7 @@ impl LogSync {
         seq: u64,
         interval: Option<Duration>,
         signals: Arc<Signals>,
+        archiver: Option<Arc<Archiver>>,
     ) -> LogSync {
         let state = State {
             dirty: [false; 2],
@@ -94,6 +98,7 @@ impl LogSync {
             work: Condvar::new(),
             syncing: Mutex::new(()),
             extending: Mutex::new(()),
+            archiver,
             interval,
         }
     }
@@ -162,6 +167,9 @@ impl LogSync {
             }
         }
         self.synced_seq.fetch_max(upto, Ordering::AcqRel);
+        if let Some(archiver) = &self.archiver {
+            archiver.synced(upto);
+        }
         Ok(())
     }
 
@@ -308,7 +316,7 @@ mod tests {
     fn no_sync_after_a_failed_one_says_that_anything_is_durable() {
         let disk = SimDisk::new(1);
         let files = NAMES.map(|name| disk.create(name).unwrap());
-        let sync = LogSync::new(files.clone(), [0; 2], 0, None, Arc::default());
+        let sync = LogSync::new(files.clone(), [0; 2], 0, None, Arc::default(), None);
         files[0].write_at(0, &[1]).unwrap();
         sync.wrote(0, 1, 1);
         disk.set_faults(Faults::failing(Operation::Sync, 0));

@@ -2,7 +2,7 @@
 //!
 //! Written by the function that commits, and by nothing else; see [`crate::storage::db`].
 
-use redb::{ReadableDatabase, TableDefinition, TableError, WriteTransaction};
+use redb::{ReadTransaction, ReadableDatabase, TableDefinition, TableError, WriteTransaction};
 
 use crate::clock::Millis;
 use crate::storage::{Error, Result, Table};
@@ -78,7 +78,11 @@ impl StoreMeta {
 
     /// Reads the row; `None` when the file has no such table or row.
     pub(super) fn read(database: &redb::Database) -> Result<Option<StoreMeta>> {
-        let txn = database.begin_read()?;
+        StoreMeta::read_in(&database.begin_read()?)
+    }
+
+    /// As [`StoreMeta::read`], as a transaction sees it.
+    pub(super) fn read_in(txn: &ReadTransaction) -> Result<Option<StoreMeta>> {
         let table = match txn.open_table(TABLE) {
             Ok(table) => table,
             Err(TableError::TableDoesNotExist(_)) => return Ok(None),
