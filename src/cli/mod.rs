@@ -5,6 +5,7 @@ mod action;
 mod add;
 mod array;
 mod bench;
+mod client_limits;
 mod config;
 mod connect;
 mod duration;

@@ -10,6 +10,7 @@ mod differential;
 mod dumps;
 mod hashes_model;
 mod heavy;
+mod hostile;
 mod kill;
 mod lists_model;
 mod pubsub;
