@@ -40,6 +40,9 @@ mod words;
 mod work;
 mod worker;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub use config::fuzz_settings;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -246,7 +246,7 @@ pub fn next_expiry(rows: &dyn Rows) -> storage::Result<Option<Millis>> {
     first.map(|(key, _)| split_deadline_key(&key).map(|(at, _, _)| at)).transpose()
 }
 
-fn split_deadline_key(key: &[u8]) -> storage::Result<(Millis, Keyspace, &[u8])> {
+pub(super) fn split_deadline_key(key: &[u8]) -> storage::Result<(Millis, Keyspace, &[u8])> {
     let short = || storage::Error::corrupt(Table::Deadlines, format!("a key of {} bytes", key.len()));
     let (at, rest) = key.split_first_chunk().ok_or_else(short)?;
     let (keyspace, name) = rest.split_first_chunk().ok_or_else(short)?;

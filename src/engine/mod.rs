@@ -107,7 +107,7 @@ pub struct Finished {
     pub closing: bool,
     /// The connection has given the key, or none is asked.
     pub authenticated: bool,
-    /// It is subscribed to something.
+    /// It is subscribed to something, or watches commands.
     pub subscribed: bool,
     /// Wrong keys that were given in the unit; its replies are those to their commands alone.
     pub wrong_keys: u32,
@@ -362,7 +362,7 @@ impl Engine {
             protocol_error,
             closing: session.closing,
             authenticated: session.authenticated,
-            subscribed: session.subscriptions > 0,
+            subscribed: session.subscriptions > 0 || self.server.monitors.contains(&conn),
             wrong_keys: std::mem::take(&mut session.wrong_keys),
             kept: queued + self.server.channels.bytes(conn),
         };

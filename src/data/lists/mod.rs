@@ -43,7 +43,7 @@ pub struct Search<'a> {
 
 /// What a list's record says.
 #[derive(Debug, Clone, Copy, Default)]
-struct Header {
+pub(super) struct Header {
     id: u64,
     head: i64,
     tail: i64,
@@ -55,7 +55,7 @@ struct Header {
 }
 
 impl Header {
-    fn of(record: &Record) -> storage::Result<Header> {
+    pub(super) fn of(record: &Record) -> storage::Result<Header> {
         let corrupt = || storage::Error::corrupt(Table::Keys, format!("a list record of {} bytes", record.body.len()));
         let (words, rest) = record.body.as_chunks::<8>();
         let (&[id, head, tail, length], holes) = words.split_first_chunk().ok_or_else(corrupt)?;
