@@ -1,10 +1,8 @@
 //! One connection: decode what has come, hand it in as a unit, write the replies. It takes no more from its client than
-//! [`ClientLimits`] allow, and keeps no buffer while it has nothing to say.
+//! [`crate::server::ClientLimits`] allow, and keeps no buffer while it has nothing to say.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use agq_resp::RequestDecoder;
@@ -12,12 +10,12 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout_at;
 
-use crate::engine::{ConnId, Finished, Unit};
+use crate::engine::{Finished, Unit};
 use crate::server::ended::Ended;
 use crate::server::inbox::{Inbox, Told};
-use crate::server::limits::{ClientLimits, OutputLimit, RATE_BYTES};
+use crate::server::limits::{OutputLimit, RATE_BYTES};
 use crate::server::rate::Rate;
-use crate::server::throttle::{Source, Throttle};
+use crate::server::rules::Peer;
 use crate::server::wire;
 
 /// Commands in a unit at most.
@@ -30,34 +28,6 @@ const UNAUTHENTICATED_READ_AHEAD_BYTES: usize = 16 << 10;
 const KEPT_BYTES: usize = 1 << 10;
 /// How long the server tries to tell a client why it is ended.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// What holds for every connection of a kind.
-pub(super) struct Rules {
-    /// How much each may take.
-    pub(super) limits: ClientLimits,
-    /// Wrong keys.
-    pub(super) throttle: RefCell<Throttle>,
-    /// Clients must give the key first.
-    pub(super) asks_key: bool,
-}
-
-impl Rules {
-    /// The rules of clients.
-    pub(super) fn new(limits: ClientLimits, asks_key: bool) -> Rules {
-        let throttle = RefCell::new(Throttle::new(limits.auth_delay));
-        Rules { limits, throttle, asks_key }
-    }
-}
-
-/// Who connected.
-pub(super) struct Peer {
-    /// The number that the engine knows it by.
-    pub(super) conn: ConnId,
-    /// Where it comes from.
-    pub(super) source: Source,
-    /// What holds for it.
-    pub(super) rules: Rc<Rules>,
-}
 
 /// Serves one connection to its end.
 pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, inbox: Inbox, peer: Peer) {

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -14,6 +14,7 @@ use crate::command::Session;
 use crate::engine::{ConnId, Finished, Input, Unit};
 use crate::server::ended::{Ended, Endings};
 use crate::server::limits::OutputLimit;
+use crate::server::mailbox::{Mailbox, Stage};
 
 /// A handle to the engine; clones share it.
 #[derive(Clone, Default)]
@@ -47,44 +48,6 @@ pub(super) struct Limits {
     pub(super) max_memory: usize,
 }
 
-/// What waits to be written to a connection, and where it stands.
-#[derive(Default)]
-struct Mailbox {
-    stage: Stage,
-    /// Bytes that it did not ask for just now: messages, and replies before a command that waits.
-    pushed: BytesMut,
-    /// Bytes that its task is writing.
-    writing: usize,
-    /// Since when more than the soft limit of messages wait.
-    behind_since: Option<Instant>,
-    /// Bytes of what it sent, until that is answered.
-    sent: usize,
-    /// Bytes that the engine keeps for it.
-    kept: usize,
-    /// What of all this is counted among the bytes that all connections hold.
-    counted: usize,
-    /// It is one of the server to itself, which is no client.
-    is_own: bool,
-    /// It is to end at once.
-    killed: bool,
-    /// Its task, while that waits for any of this.
-    task: Option<Waker>,
-}
-
-/// Where a connection stands.
-#[derive(Default)]
-enum Stage {
-    /// Nothing of it runs and nothing is to be written.
-    #[default]
-    Idle,
-    /// A unit of it runs.
-    Running,
-    /// The replies are there to be taken.
-    Finished(Finished),
-    /// The replies are being written.
-    Writing,
-}
-
 /// What a connection is told while a unit of it runs.
 pub(super) enum Told {
     /// Write this.
@@ -93,30 +56,6 @@ pub(super) enum Told {
     Finished(Finished),
     /// The server stops.
     Stopped,
-}
-
-impl Mailbox {
-    fn take_pushed(&mut self) -> BytesMut {
-        self.writing = self.pushed.len();
-        std::mem::take(&mut self.pushed)
-    }
-
-    /// Bytes that wait to be written, or are.
-    fn waiting(&self) -> usize {
-        let finished = if let Stage::Finished(finished) = &self.stage { finished.out.len() } else { 0 };
-        self.pushed.len() + self.writing + finished
-    }
-
-    /// Bytes that it holds.
-    fn held(&self) -> usize {
-        if self.is_own || self.killed { 0 } else { self.sent + self.kept + self.waiting() }
-    }
-
-    fn wake(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.wake();
-        }
-    }
 }
 
 impl Inbox {

@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
-use crate::server::connection::{self, Peer, Rules};
+use crate::server::connection;
 use crate::server::ended::Ended;
 use crate::server::inbox::Inbox;
+use crate::server::rules::{Peer, Rules};
 use crate::server::throttle::Source;
 
 /// Between two tries to accept a connection when the system gives none.

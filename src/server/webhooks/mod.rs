@@ -21,9 +21,10 @@ use tokio::io::DuplexStream;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{Id, JoinError, JoinSet};
 
-use crate::server::connection::{self, Peer, Rules};
+use crate::server::connection;
 use crate::server::inbox::Inbox;
 use crate::server::limits::ClientLimits;
+use crate::server::rules::{Peer, Rules};
 use crate::server::throttle::Source;
 use link::{Delivery, Link};
 use send::{Outcome, Sender};
