@@ -26,6 +26,8 @@ const READ_AHEAD_BYTES: usize = 1 << 20;
 const UNAUTHENTICATED_READ_AHEAD_BYTES: usize = 16 << 10;
 /// Buffers that have grown past this are given back when there is little in them.
 const KEPT_BYTES: usize = 1 << 10;
+/// Bytes that a connection may have read before they are counted: counting each packet would cost more than it tells.
+const UNCOUNTED_BYTES: usize = 4 << 10;
 /// How long the server tries to tell a client why it is ended.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -345,7 +347,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     fn has_read(&mut self, count: usize) {
         self.grown = self.grown.max(self.input.len());
         self.sent += count;
-        if self.sent >= self.told + wire::READ_BYTES {
+        if self.sent >= self.told + UNCOUNTED_BYTES {
             self.told = self.sent;
             self.inbox.has_sent(self.peer.conn, self.sent);
         }

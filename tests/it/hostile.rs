@@ -170,6 +170,17 @@ fn of_those_who_hold_too_much_together_the_largest_is_ended() {
 }
 
 #[test]
+fn half_a_request_is_counted_however_small() {
+    let server = Server::agq(&[]);
+    let (mut half, mut other) = (server.connect(), server.connect());
+    half.raw(format!("*2\r\n$4\r\nECHO\r\n$16000\r\n{}", "x".repeat(8000)).as_bytes()).unwrap();
+    let began = Instant::now();
+    while figure(&mut other, "clients_memory") < 8000 {
+        assert!(began.elapsed() < Duration::from_secs(30), "8,000 bytes of a half request are not counted");
+    }
+}
+
+#[test]
 fn a_bounded_rate_makes_commands_wait_and_refuses_none() {
     let server = Server::agq(&["--max-command-rate", "10"]);
     let mut wire = server.connect();
