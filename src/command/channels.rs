@@ -37,7 +37,7 @@ struct Subscriptions {
 }
 
 /// What a subscription takes beside its name, about.
-const SUBSCRIPTION_BYTES: usize = 160;
+const SUBSCRIPTION_BYTES: usize = 360;
 
 /// A message on its way to a connection.
 #[derive(Debug, Clone, PartialEq)]
