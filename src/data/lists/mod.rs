@@ -73,8 +73,8 @@ impl Header {
             height,
         };
         let span = header.tail.checked_sub(header.head).and_then(|span| u64::try_from(span).ok());
-        let fits =
-            header.length > 0 && span.is_some_and(|span| (header.length..=header.length + holes).contains(&span));
+        let most = header.length.saturating_add(holes);
+        let fits = header.length > 0 && span.is_some_and(|span| (header.length..=most).contains(&span));
         if fits { Ok(header) } else { Err(corrupt()) }
     }
 
