@@ -8,6 +8,7 @@ mod array;
 mod backup;
 mod bench;
 mod check;
+mod client_limits;
 mod compact;
 mod config;
 mod connect;
@@ -45,6 +46,9 @@ mod webhook;
 mod words;
 mod work;
 mod worker;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub use config::fuzz_settings;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

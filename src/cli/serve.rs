@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
+use super::client_limits::ClientLimitArgs;
 use super::config::Config;
 use super::duration::parse_ms;
 use super::size::parse_size;
@@ -95,9 +96,8 @@ pub(super) struct ServeArgs {
     /// Start although the system's clock stands more than an hour behind the last time in the store
     #[arg(long, env = "AGQ_ACCEPT_CLOCK")]
     accept_clock: bool,
-    /// Connections open at a time
-    #[arg(long, env = "AGQ_MAX_CLIENTS", value_name = "N", default_value_t = 10_000)]
-    max_clients: usize,
+    #[command(flatten)]
+    client_limits: ClientLimitArgs,
 }
 
 /// The log's bytes between two checkpoints.
@@ -210,15 +210,14 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         max_lag: args.archive_max_lag,
         required: args.archive_required,
     });
+    let (clients, client_parameters) = args.client_limits.limits();
     let parameters = [
         ("appendonly", "yes".to_owned()),
         ("appendfsync", appendfsync.to_owned()),
         ("save", String::new()),
         ("databases", "16".to_owned()),
-        ("maxclients", args.max_clients.to_string()),
         ("maxmemory", "0".to_owned()),
         ("maxmemory-policy", "noeviction".to_owned()),
-        ("timeout", "0".to_owned()),
         ("dir", dir.display().to_string()),
         ("durability", durability),
         ("cache-size", args.cache_size.to_string()),
@@ -253,7 +252,7 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         bind: args.bind.iter().filter(|address| !address.is_empty()).cloned().collect(),
         socket: args.socket.clone(),
         key,
-        max_clients: args.max_clients,
+        clients,
         accept_clock: args.accept_clock,
         webhooks: WebhookRules { hosts: webhook_hosts(&args.webhook_hosts), no_https: server::https_refusal() },
         sweep_interval_ms: args.sweep_interval.saturating_mul(1000),
@@ -265,7 +264,11 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
             list_claim_silence_ms: args.list_claim_silence.saturating_mul(1000),
             ..Settings::default()
         },
-        parameters: parameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        parameters: parameters
+            .into_iter()
+            .chain(client_parameters)
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
     }
 }
 

@@ -86,6 +86,7 @@ fn clients(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
     pair(out, "connected_clients", ctx.server.facts.clients);
     pair(out, "maxclients", parameter(ctx, "maxclients"));
     pair(out, "blocked_clients", ctx.server.facts.blocked);
+    pair(out, "clients_memory", ctx.server.facts.endings.memory);
     Ok(())
 }
 
@@ -195,6 +196,15 @@ fn stats(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
     pair(out, "total_commands_processed", ctx.server.facts.commands_processed);
     pair(out, "expired_keys", ctx.touched.expired);
     pair(out, "evicted_keys", 0);
+    let endings = &ctx.server.facts.endings;
+    pair(out, "evicted_clients", endings.evicted);
+    pair(out, "rejected_connections", endings.refused);
+    pair(out, "client_output_buffer_limit_disconnections", endings.output);
+    pair(out, "auth_timeout_disconnections", endings.auth_timeouts);
+    pair(out, "request_timeout_disconnections", endings.request_timeouts);
+    pair(out, "idle_timeout_disconnections", endings.idle_timeouts);
+    pair(out, "write_timeout_disconnections", endings.write_timeouts);
+    pair(out, "wrong_keys", endings.wrong_keys);
     let [channels, patterns, shards] = ctx.server.channels.totals();
     pair(out, "pubsub_channels", channels);
     pair(out, "pubsub_patterns", patterns);

@@ -25,6 +25,8 @@ pub mod error;
 pub mod events;
 mod expand;
 mod firing;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod ids;
 mod incarnation;
 pub mod job;

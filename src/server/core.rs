@@ -196,6 +196,7 @@ impl Core {
             self.last_busy = Instant::now();
         }
         self.engine.server().facts.storage = Some(self.db.stats());
+        self.engine.server().facts.endings = inbox.endings();
         self.engine.server().refusal = self.db.refusal().map(|refusal| refusal.reason);
         if let Some(process) = self.process.refreshed() {
             self.engine.server().facts.process = process;

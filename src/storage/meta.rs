@@ -34,7 +34,7 @@ pub(super) struct StoreMeta {
 }
 
 impl StoreMeta {
-    fn encode(&self) -> [u8; LEN] {
+    pub(super) fn encode(&self) -> [u8; LEN] {
         let mut row = [0; LEN];
         row[..4].copy_from_slice(&FORMAT.to_le_bytes());
         row[4..20].copy_from_slice(&self.store_id.to_le_bytes());
@@ -46,7 +46,7 @@ impl StoreMeta {
         row
     }
 
-    fn decode(row: &[u8]) -> Result<StoreMeta> {
+    pub(super) fn decode(row: &[u8]) -> Result<StoreMeta> {
         let format = row.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
         if let Some(other) = format.filter(|format| *format != FORMAT && (1..=NEWEST).contains(format)) {
             return Err(Error::Refused {

@@ -19,6 +19,8 @@ pub mod db;
 mod discard;
 mod error;
 pub mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod log;
 mod log_record;
 mod log_segment;

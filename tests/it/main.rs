@@ -12,6 +12,7 @@ mod dumps;
 mod hashes_model;
 mod heavy;
 mod history;
+mod hostile;
 mod lists_model;
 mod pubsub;
 mod ranks;

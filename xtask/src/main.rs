@@ -3,6 +3,7 @@
 //! A check prints what it found as `path:line: message`, one a line, and makes the program end with 1.
 
 mod docs;
+mod fuzz;
 mod layers;
 mod length;
 mod long_tests;
@@ -35,6 +36,8 @@ cargo xtask <task>
                  what its clients were answered must be one that it can have promised
   lives [count] [seed]
                  random lives of the job system against its reference model, 100,000 unless told otherwise
+  fuzz [target] [seconds]
+                 one fuzz target or all of them, ten minutes each unless told otherwise
   chaos [seconds] [seed]
                  kills of server and workers while jobs run, ten minutes unless told otherwise
 ";
@@ -86,6 +89,7 @@ fn run(arguments: &[&str]) -> anyhow::Result<Vec<Finding>> {
         ["docs", "--check"] => docs::check(&root),
         ["scripts"] => scripts::check(&root),
         ["texts"] => texts::check(&root),
+        ["fuzz", choice @ ..] => fuzz::run(&root, choice).map(|()| Vec::new()),
         ["sim", seeds @ ..] => sim::run(seeds).map(|()| Vec::new()),
         [name @ ("kills" | "lives" | "chaos"), numbers @ ..] => {
             long_tests::run(&root, name, numbers).map(|()| Vec::new())
