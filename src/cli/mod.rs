@@ -29,6 +29,7 @@ mod sandbox;
 mod schedule;
 mod schedule_add;
 mod serve;
+mod serve_tls;
 mod signals;
 mod size;
 mod table;

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::config::Config;
+use super::serve_tls::TlsArgs;
 use super::size::parse_size;
 use crate::command::WebhookRules;
 use crate::jobs::Settings;
@@ -25,6 +26,11 @@ pub(super) struct ServeArgs {
     /// TCP address to listen on; may be given several times
     #[arg(long, env = "AGQ_BIND", value_name = "HOST:PORT", default_value = "127.0.0.1:6380", value_delimiter = ',')]
     bind: Vec<String>,
+    /// TCP address to listen on with TLS; may be given several times
+    #[arg(long, env = "AGQ_TLS_BIND", value_name = "HOST:PORT", value_delimiter = ',')]
+    tls_bind: Vec<String>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Unix socket to listen on as well
     #[arg(long, env = "AGQ_SOCKET", value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -120,7 +126,11 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let dir = data_dir(args.data_dir.as_ref())?;
     if args.no_auth {
         check_local(&args.bind)?;
+        if !args.tls.asks_for_certificates() {
+            check_local(&args.tls_bind)?;
+        }
     }
+    let tls = args.tls.options(&args.tls_bind)?;
     let mut lock = Lock::take(&dir)?;
     let key = match (&args.session_key, args.no_auth) {
         (_, true) => None,
@@ -128,7 +138,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
         (Some(key), _) => Some(Arc::from(key.as_str())),
         (None, _) => Some(key::load_or_make(&dir)?),
     };
-    let options = server_options(args, dir, key);
+    let options = server::Options { tls, ..server_options(args, dir, key) };
     let shown = options.storage.dir.clone();
     server::run(&options, stop_signal()?, move |addresses| {
         if let Err(error) = lock.announce(addresses) {
@@ -175,6 +185,7 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         ("list-claim-silence", args.list_claim_silence.to_string()),
         ("webhook-hosts", args.webhook_hosts.join(",")),
     ];
+    let parameters = parameters.into_iter().chain(args.tls.parameters(&args.tls_bind));
     server::Options {
         storage: storage::Options {
             dir,
@@ -185,10 +196,11 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         },
         bind: args.bind.iter().filter(|address| !address.is_empty()).cloned().collect(),
         socket: args.socket.clone(),
+        tls: None,
         key,
         max_clients: args.max_clients,
         accept_clock: args.accept_clock,
-        webhooks: WebhookRules { hosts: webhook_hosts(&args.webhook_hosts), no_https: server::https_refusal() },
+        webhooks: WebhookRules { hosts: webhook_hosts(&args.webhook_hosts), no_https: agq_tls::refusal() },
         sweep_interval_ms: args.sweep_interval.saturating_mul(1000),
         jobs: Settings {
             lease_ms: args.lease * 1000,
@@ -198,7 +210,7 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
             list_claim_silence_ms: args.list_claim_silence.saturating_mul(1000),
             ..Settings::default()
         },
-        parameters: parameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        parameters: parameters.map(|(name, value)| (name.to_owned(), value)).collect(),
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::engine::{ConnId, Finished, Unit};
 use crate::server::inbox::{Inbox, Told};
+use crate::server::panics;
 
 /// Bytes asked of the socket at a time.
 const READ_BYTES: usize = 16 << 10;
@@ -16,14 +17,18 @@ const UNIT_COMMANDS: usize = 1024;
 /// Bytes read ahead while a unit runs; a client that sends more waits.
 const READ_AHEAD_BYTES: usize = 1 << 20;
 
-/// Serves one connection to its end.
+/// Serves one connection to its end. A panic ends the connection, and nothing else.
 pub(super) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, inbox: Inbox, conn: ConnId, asks_key: bool) {
+    let exchange = panics::caught(exchange(&mut stream, &inbox, conn, asks_key));
     tokio::select! {
-        result = exchange(&mut stream, &inbox, conn, asks_key) => {
-            if let Err(error) = result {
-                tracing::debug!(conn, %error, "a connection failed");
+        result = exchange => match result {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(conn, %error, "a connection failed"),
+            Err(panic) => {
+                let why = panics::text(&*panic);
+                tracing::error!(conn, why, "the task of a connection panicked: the connection is ended; please report it");
             }
-        }
+        },
         () = inbox.killed(conn) => {}
     }
     inbox.close(conn);

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinHandle;
 
 use crate::server::connection;
 use crate::server::inbox::Inbox;
@@ -68,31 +69,30 @@ impl Listener {
     async fn accept(&self, inbox: &Inbox, limits: &Limits) -> io::Result<()> {
         match self {
             Listener::Tcp(listener, _) => {
-                let (mut stream, peer) = listener.accept().await?;
+                let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                if is_full(inbox, limits) {
-                    return refuse(&mut stream).await;
-                }
-                let conn = inbox.open(peer.to_string(), !limits.asks_key);
-                tokio::task::spawn_local(connection::serve(stream, inbox.clone(), conn, limits.asks_key));
+                admit(stream, peer.to_string(), inbox, limits);
             }
             Listener::Unix(listener, path) => {
-                let (mut stream, _) = listener.accept().await?;
-                if is_full(inbox, limits) {
-                    return refuse(&mut stream).await;
-                }
-                let conn = inbox.open(format!("{path}:0"), !limits.asks_key);
-                tokio::task::spawn_local(connection::serve(stream, inbox.clone(), conn, limits.asks_key));
+                let (stream, _) = listener.accept().await?;
+                admit(stream, format!("{path}:0"), inbox, limits);
             }
         }
         Ok(())
     }
 }
 
-fn is_full(inbox: &Inbox, limits: &Limits) -> bool {
-    inbox.connections() >= limits.max_clients || inbox.is_stopping()
-}
-
-async fn refuse(stream: &mut (impl AsyncWriteExt + Unpin)) -> io::Result<()> {
-    stream.write_all(b"-ERR max number of clients reached\r\n").await
+/// Serves a new connection, or says that there are too many, on a task of its own.
+pub(super) fn admit<S>(mut stream: S, address: String, inbox: &Inbox, limits: &Limits) -> JoinHandle<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    if inbox.connections() >= limits.max_clients || inbox.is_stopping() {
+        return tokio::task::spawn_local(async move {
+            // Whoever has hung up already is not told.
+            let _ = stream.write_all(b"-ERR max number of clients reached\r\n").await;
+        });
+    }
+    let conn = inbox.open(address, !limits.asks_key);
+    tokio::task::spawn_local(connection::serve(stream, inbox.clone(), conn, limits.asks_key))
 }

@@ -10,7 +10,9 @@ pub mod key;
 mod listen;
 pub mod lock;
 mod memory;
+mod panics;
 mod process;
+mod tls;
 mod webhooks;
 
 use std::path::PathBuf;
@@ -29,6 +31,8 @@ use crate::wall_clock::WallClock;
 use inbox::Inbox;
 use listen::Listener;
 
+pub use tls::TlsOptions;
+
 /// How long a shutdown waits for clients to take their last replies.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -39,6 +43,8 @@ pub struct Options {
     pub storage: storage::Options,
     /// TCP addresses to listen on.
     pub bind: Vec<String>,
+    /// Listening with TLS.
+    pub tls: Option<TlsOptions>,
     /// A Unix socket to listen on.
     pub socket: Option<PathBuf>,
     /// The session key; `None` asks for none.
@@ -55,12 +61,6 @@ pub struct Options {
     pub parameters: Vec<(String, String)>,
     /// Where webhooks may be sent.
     pub webhooks: WebhookRules,
-}
-
-/// Why nothing can be sent to `https` addresses from this machine; `None` where it can.
-#[must_use]
-pub fn https_refusal() -> Option<&'static str> {
-    webhooks::https_refusal()
 }
 
 /// Runs the server until `shutdown` resolves or a client asks for it. `ready` is called with the addresses once
@@ -115,6 +115,11 @@ async fn serve(
         addresses.push(listener.address());
         tokio::task::spawn_local(listener.run(inbox.clone(), limits.clone()));
     }
+    let tls = match &options.tls {
+        Some(tls) => Some(tls::Tls::start(tls, &inbox, &limits).await?),
+        None => None,
+    };
+    addresses.extend(tls.iter().flat_map(|tls| tls.addresses.clone()));
     ready(&addresses);
     let stop = inbox.clone();
     tokio::task::spawn_local(async move {
@@ -122,7 +127,13 @@ async fn serve(
         stop.stop();
     });
     let core = core.run(&inbox).await;
-    if tokio::time::timeout(DRAIN, inbox.drained()).await.is_err() {
+    let drained = async {
+        inbox.drained().await;
+        if let Some(tls) = tls {
+            tls.end().await;
+        }
+    };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
         tracing::warn!(connections = inbox.connections(), "clients did not take their last replies in time");
     }
     if let Some(path) = &options.socket {

@@ -25,8 +25,6 @@ use crate::server::inbox::Inbox;
 use link::{Delivery, Link};
 use send::{Outcome, Sender};
 
-pub(super) use tls::refusal as https_refusal;
-
 /// Bytes in flight within the process.
 const LINK_BYTES: usize = 64 << 10;
 /// After a look that found nothing to deliver the next one comes no sooner: events that no webhook wants may come by the
