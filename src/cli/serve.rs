@@ -7,11 +7,13 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::config::Config;
+use super::log::LogArgs;
 use super::serve_tls::TlsArgs;
+use super::steering::Steering;
 use super::size::parse_size;
 use crate::command::WebhookRules;
 use crate::jobs::Settings;
-use crate::server::{self, key, lock::Lock};
+use crate::server::{self, Notify, key, lock::Lock};
 use crate::storage::{self, DurabilityMode};
 
 /// A Unix socket's path has room for so many bytes, on macOS; Linux has four more.
@@ -79,6 +81,43 @@ pub(super) struct ServeArgs {
     /// Connections open at a time
     #[arg(long, env = "AGQ_MAX_CLIENTS", value_name = "N", default_value_t = 10_000)]
     max_clients: usize,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+impl ServeArgs {
+    /// These settings with those of others that may change while the server runs.
+    pub(super) fn with_changeable(&self, other: &ServeArgs) -> ServeArgs {
+        let other = other.clone();
+        ServeArgs {
+            ageing: other.ageing,
+            heartbeat: other.heartbeat,
+            lease: other.lease,
+            list_claim_silence: other.list_claim_silence,
+            log: LogArgs { format: self.log.format, ..other.log },
+            max_clients: other.max_clients,
+            max_output: other.max_output,
+            sweep_interval: other.sweep_interval,
+            tls: other.tls,
+            webhook_hosts: other.webhook_hosts,
+            ..self.clone()
+        }
+    }
+
+    /// What the server is started with, or goes on with.
+    ///
+    /// # Errors
+    /// When settings do not go together.
+    pub(super) fn server_options(&self, dir: PathBuf, key: Option<Arc<str>>) -> anyhow::Result<server::Options> {
+        if self.no_auth {
+            check_local(&self.bind)?;
+            if !self.tls.asks_for_certificates() {
+                check_local(&self.tls_bind)?;
+            }
+        }
+        let tls = self.tls.options(&self.tls_bind)?;
+        Ok(server::Options { tls, ..server_options(self, dir, key) })
+    }
 }
 
 /// The log's bytes between two checkpoints.
@@ -121,16 +160,12 @@ fn webhook_hosts(names: &[String]) -> Arc<[String]> {
 }
 
 /// Starts the server and runs it until it is told to stop.
-pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
-    super::log::start("info");
+pub(super) fn run(args: &ServeArgs, config: &Config) -> anyhow::Result<()> {
+    super::log::start(&args.log, "info");
     let dir = data_dir(args.data_dir.as_ref())?;
-    if args.no_auth {
-        check_local(&args.bind)?;
-        if !args.tls.asks_for_certificates() {
-            check_local(&args.tls_bind)?;
-        }
-    }
-    let tls = args.tls.options(&args.tls_bind)?;
+    // What is wrong with the settings is said before anything is made.
+    args.server_options(dir.clone(), None)?;
+    let notify = Notify::from_environment().context("cannot reach the service manager that NOTIFY_SOCKET names")?;
     let mut lock = Lock::take(&dir)?;
     let key = match (&args.session_key, args.no_auth) {
         (_, true) => None,
@@ -138,9 +173,11 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
         (Some(key), _) => Some(Arc::from(key.as_str())),
         (None, _) => Some(key::load_or_make(&dir)?),
     };
-    let options = server::Options { tls, ..server_options(args, dir, key) };
-    let shown = options.storage.dir.clone();
-    server::run(&options, stop_signal()?, move |addresses| {
+    let options = args.server_options(dir.clone(), key.clone())?;
+    let shown = dir.clone();
+    let (steering, control) = Steering::begin(args, config, dir, key, notify.clone())?;
+    let shutdown = steering.run();
+    server::run(&options, server::Control { shutdown, reloads: control, notify }, move |addresses| {
         if let Err(error) = lock.announce(addresses) {
             tracing::warn!(%error, "cannot write the addresses into the lock file");
         }
@@ -259,21 +296,6 @@ fn check_local(addresses: &[String]) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Resolves at SIGTERM or SIGINT. Signals are caught from the first call on.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + 'static> {
-    Ok(async {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-            tracing::error!("cannot catch SIGTERM and SIGINT");
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = term.recv() => tracing::info!("SIGTERM: stopping"),
-            _ = int.recv() => tracing::info!("SIGINT: stopping"),
-        }
-    })
 }
 
 #[cfg(test)]

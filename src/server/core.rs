@@ -11,6 +11,7 @@ use crate::clock::Millis;
 use crate::command::Config;
 use crate::engine::{Engine, HeavyRead, Input, Output};
 use crate::server::inbox::Inbox;
+use crate::server::notify::{Notify, Watchdog};
 use crate::server::process::Process;
 use crate::server::{start_engine, webhooks};
 use crate::storage::{Db, Pace, WriteSet};
@@ -53,11 +54,13 @@ pub(super) struct Core {
     /// The deliveries of webhooks have begun.
     delivers: bool,
     process: Process,
+    watchdog: Watchdog,
+    notify: Notify,
 }
 
 impl Core {
     /// Starts the engine over an open store.
-    pub(super) fn new(mut db: Db, config: Config, mut clock: WallClock) -> anyhow::Result<Core> {
+    pub(super) fn new(mut db: Db, config: Config, mut clock: WallClock, notify: &Notify) -> anyhow::Result<Core> {
         let now = clock.read();
         let engine = start_engine(&mut db, config, now)?;
         Ok(Core {
@@ -69,6 +72,8 @@ impl Core {
             reading: Rc::default(),
             delivers: false,
             process: Process::default(),
+            watchdog: Watchdog::new(notify),
+            notify: notify.clone(),
         })
     }
 
@@ -78,6 +83,7 @@ impl Core {
         // The first turn finds out what is due, and whether there are webhooks, before any client comes.
         inbox.waker()();
         loop {
+            self.watchdog.beat();
             self.hand_in_held(inbox);
             if inbox.is_empty() && !(inbox.is_stopping() && self.owes_nothing()) {
                 self.sleep(inbox).await;
@@ -99,6 +105,7 @@ impl Core {
                 give_up(&format!("{error:#}"));
             }
             if inbox.is_stopping() && inbox.is_empty() && self.owes_nothing() {
+                self.notify.stopping();
                 inbox.abandon_waiting();
                 return self;
             }
@@ -120,7 +127,8 @@ impl Core {
 
     /// Makes a last checkpoint and closes the store.
     pub(super) fn close(self) {
-        if let Err(error) = self.db.close() {
+        let Core { db, notify, .. } = self;
+        if let Err(error) = notify.patiently("writing the last checkpoint", || db.close()) {
             give_up(&format!("{error:#}"));
         }
     }
@@ -172,6 +180,9 @@ impl Core {
             let idle = IDLE.saturating_sub(self.last_busy.elapsed());
             pause = Some(pause.map_or(idle, |pause| pause.min(idle)));
         }
+        if let Some(left) = self.watchdog.left() {
+            pause = Some(pause.map_or(left, |pause| pause.min(left)));
+        }
         match pause {
             Some(pause) => drop(tokio::time::timeout(pause, inbox.arrived()).await),
             None => inbox.arrived().await,
@@ -181,6 +192,9 @@ impl Core {
     /// One batch: run, append, flush, release the replies; the rows go into redb while the clients read.
     async fn run_batch(&mut self, inbox: &Inbox) -> anyhow::Result<()> {
         let now = self.clock.read();
+        if let Some(settings) = inbox.new_settings() {
+            self.engine.reconfigure(settings);
+        }
         if !inbox.is_empty() {
             self.last_busy = Instant::now();
         }

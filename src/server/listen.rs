@@ -1,5 +1,6 @@
 //! Listeners: TCP and Unix sockets.
 
+use std::cell::Cell;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -16,7 +17,7 @@ use crate::server::inbox::Inbox;
 /// What holds for every new connection.
 pub(super) struct Limits {
     /// Connections open at a time.
-    pub(super) max_clients: usize,
+    pub(super) max_clients: Cell<usize>,
     /// Clients must give the key first.
     pub(super) asks_key: bool,
 }
@@ -87,12 +88,13 @@ pub(super) fn admit<S>(mut stream: S, address: String, inbox: &Inbox, limits: &L
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    if inbox.connections() >= limits.max_clients || inbox.is_stopping() {
+    if inbox.connections() >= limits.max_clients.get() || inbox.is_stopping() {
         return tokio::task::spawn_local(async move {
             // Whoever has hung up already is not told.
             let _ = stream.write_all(b"-ERR max number of clients reached\r\n").await;
         });
     }
+    tracing::debug!(address, "a client has connected");
     let conn = inbox.open(address, !limits.asks_key);
     tokio::task::spawn_local(connection::serve(stream, inbox.clone(), conn, limits.asks_key))
 }

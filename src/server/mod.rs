@@ -10,11 +10,14 @@ pub mod key;
 mod listen;
 pub mod lock;
 mod memory;
+mod notify;
 mod panics;
 mod process;
+mod reload;
 mod tls;
 mod webhooks;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +25,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::runtime::LocalOptions;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot;
 
 use crate::command::{Config, System, WebhookRules};
 use crate::engine::Engine;
@@ -31,6 +36,7 @@ use crate::wall_clock::WallClock;
 use inbox::Inbox;
 use listen::Listener;
 
+pub use notify::Notify;
 pub use tls::TlsOptions;
 
 /// How long a shutdown waits for clients to take their last replies.
@@ -63,28 +69,55 @@ pub struct Options {
     pub webhooks: WebhookRules,
 }
 
-/// Runs the server until `shutdown` resolves or a client asks for it. `ready` is called with the addresses once
+/// Settings that are to hold from now on, and who waits to hear of it. Of the options those count that may change while
+/// the server runs: the files of TLS, `max_clients`, `sweep_interval_ms`, `jobs`, `webhooks`, `parameters`.
+pub struct Reload {
+    /// The options, all of them.
+    pub options: Options,
+    /// Told when they hold, or why nothing was changed.
+    pub outcome: oneshot::Sender<anyhow::Result<()>>,
+}
+
+/// How a running server is steered from outside.
+pub struct Control<S> {
+    /// The server stops when it resolves.
+    pub shutdown: S,
+    /// New settings.
+    pub reloads: UnboundedReceiver<Reload>,
+    /// The service manager.
+    pub notify: Notify,
+}
+
+impl<S> Control<S> {
+    /// Neither new settings nor a service manager.
+    pub fn only(shutdown: S) -> Control<S> {
+        Control { shutdown, reloads: unbounded_channel().1, notify: Notify::default() }
+    }
+}
+
+/// Runs the server until `control.shutdown` resolves or a client asks for it. `ready` is called with the addresses once
 /// connections are accepted.
 ///
 /// # Errors
 /// When an address cannot be bound, the store cannot be opened, or it fails while running.
 pub fn run(
     options: &Options,
-    shutdown: impl Future<Output = ()> + 'static,
+    control: Control<impl Future<Output = ()> + 'static>,
     ready: impl FnOnce(&[String]),
 ) -> anyhow::Result<()> {
     memory::keep_freed();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    runtime.block_on(serve(options, shutdown, ready))
+    runtime.block_on(serve(options, control, ready))
 }
 
 async fn serve(
     options: &Options,
-    shutdown: impl Future<Output = ()> + 'static,
+    control: Control<impl Future<Output = ()> + 'static>,
     ready: impl FnOnce(&[String]),
 ) -> anyhow::Result<()> {
-    let mut db = Db::open(&options.storage)
-        .with_context(|| format!("cannot open the store in {}", options.storage.dir.display()))?;
+    let Control { shutdown, reloads, notify } = control;
+    let opened = notify.patiently("opening the store", || Db::open(&options.storage));
+    let mut db = opened.with_context(|| format!("cannot open the store in {}", options.storage.dir.display()))?;
     let clock = match WallClock::start(db.last_time()) {
         Err(behind) if options.accept_clock => {
             tracing::warn!(%behind, "going on from the system's clock");
@@ -101,10 +134,10 @@ async fn serve(
         webhooks: options.webhooks.clone(),
         system: System { nanos: process::nanos, secret: |bytes| getrandom::fill(bytes).is_ok() },
     };
-    let core = core::Core::new(db, config, clock)?;
+    let core = core::Core::new(db, config, clock, &notify)?;
     let inbox = Inbox::default();
     let mut addresses = Vec::new();
-    let limits = Rc::new(listen::Limits { max_clients: options.max_clients, asks_key: options.key.is_some() });
+    let limits = Rc::new(listen::Limits { max_clients: Cell::new(options.max_clients), asks_key: options.key.is_some() });
     for address in &options.bind {
         let listener = Listener::tcp(address).await.with_context(|| format!("cannot listen on {address}"))?;
         addresses.push(listener.address());
@@ -121,12 +154,16 @@ async fn serve(
     };
     addresses.extend(tls.iter().flat_map(|tls| tls.addresses.clone()));
     ready(&addresses);
+    notify.ready(&format!("serving on {}", addresses.join(" ")));
     let stop = inbox.clone();
-    tokio::task::spawn_local(async move {
+    tokio::task::spawn_local(panics::task_or_exit("the wait for signals", async move {
         shutdown.await;
         stop.stop();
-    });
-    let core = core.run(&inbox).await;
+    }));
+    let core = tokio::select! {
+        core = panics::task_or_exit("the core loop", core.run(&inbox)) => core,
+        never = reload::serve(reloads, &inbox, &limits, tls.as_ref()) => match never {},
+    };
     let drained = async {
         inbox.drained().await;
         if let Some(tls) = tls {
