@@ -56,7 +56,9 @@ impl TlsArgs {
         let identity = match (&self.client_certificate, &self.client_key) {
             (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
             (None, None) => None,
-            _ => bail!("a client's certificate and its key go together: give both --tls-client-cert and --tls-client-key"),
+            _ => bail!(
+                "a client's certificate and its key go together: give both --tls-client-cert and --tls-client-key"
+            ),
         };
         let is_given = self.ca.is_some() || identity.is_some() || self.server_name.is_some();
         if let (Address::Tcp(host_and_port), true) = (&options.address, is_given) {

@@ -71,15 +71,31 @@ mod tests {
         let (changed, changed_values) = read(&["--lease", "60", "--cache-size", "1GiB", "--log", "debug"]);
         let found = compare(&running, &running_values, &changed, &changed_values);
         assert_eq!((found.changed, found.waiting), (vec!["lease".into(), "log".into()], vec!["cache-size".into()]));
-        assert_eq!((found.values["lease"].clone(), found.values.get("cache-size")), (vec!["60".into()], running_values.get("cache-size")));
+        assert_eq!(
+            (found.values["lease"].clone(), found.values.get("cache-size")),
+            (vec!["60".into()], running_values.get("cache-size"))
+        );
         let again = compare(&found.args, &found.values, &changed, &changed_values);
         assert_eq!((again.changed, again.waiting), (vec![], vec!["cache-size".to_owned()]));
     }
 
     #[test]
     fn each_changeable_setting_is_taken_over() {
-        let values = ["ageing=1", "heartbeat=1", "lease=9", "list-claim-silence=1", "log=debug", "max-clients=1", "max-output=1",
-            "sweep-interval=1", "tls-cert=a", "tls-client-auth=optional", "tls-client-ca=a", "tls-key=a", "webhook-hosts=none"];
+        let values = [
+            "ageing=1",
+            "heartbeat=1",
+            "lease=9",
+            "list-claim-silence=1",
+            "log=debug",
+            "max-clients=1",
+            "max-output=1",
+            "sweep-interval=1",
+            "tls-cert=a",
+            "tls-client-auth=optional",
+            "tls-client-ca=a",
+            "tls-key=a",
+            "webhook-hosts=none",
+        ];
         let names = values.map(|flag| flag.split_once('=').unwrap().0);
         assert_eq!(names, CHANGEABLE);
         let (running, running_values) = read(&[]);

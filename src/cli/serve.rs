@@ -9,8 +9,8 @@ use clap::Args;
 use super::config::Config;
 use super::log::LogArgs;
 use super::serve_tls::TlsArgs;
-use super::steering::Steering;
 use super::size::parse_size;
+use super::steering::Steering;
 use crate::command::WebhookRules;
 use crate::jobs::Settings;
 use crate::server::{self, Notify, key, lock::Lock};
@@ -166,6 +166,7 @@ pub(super) fn run(args: &ServeArgs, config: &Config) -> anyhow::Result<()> {
     // What is wrong with the settings is said before anything is made.
     args.server_options(dir.clone(), None)?;
     let notify = Notify::from_environment().context("cannot reach the service manager that NOTIFY_SOCKET names")?;
+    server::raise_limit();
     let mut lock = Lock::take(&dir)?;
     let key = match (&args.session_key, args.no_auth) {
         (_, true) => None,

@@ -67,7 +67,9 @@ impl TlsArgs {
             bail!("--tls-bind needs a certificate and its key: name both with --tls-cert and --tls-key");
         };
         if self.client_ca.is_none() && self.client_auth.is_some() {
-            bail!("--tls-client-auth needs to know whose certificates are good: name the authorities with --tls-client-ca");
+            bail!(
+                "--tls-client-auth needs to know whose certificates are good: name the authorities with --tls-client-ca"
+            );
         }
         let auth = match self.client_auth {
             Some(Whether::Optional) => ClientAuth::Optional,

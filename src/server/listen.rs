@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -12,6 +13,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 
 use crate::server::connection;
+use crate::server::descriptors::Descriptors;
 use crate::server::inbox::Inbox;
 
 /// What holds for every new connection.
@@ -20,6 +22,8 @@ pub(super) struct Limits {
     pub(super) max_clients: Cell<usize>,
     /// Clients must give the key first.
     pub(super) asks_key: bool,
+    /// How many files are open.
+    pub(super) descriptors: Descriptors,
 }
 
 /// A socket that accepts connections.
@@ -71,11 +75,13 @@ impl Listener {
         match self {
             Listener::Tcp(listener, _) => {
                 let (stream, peer) = listener.accept().await?;
+                limits.descriptors.note(stream.as_raw_fd());
                 stream.set_nodelay(true)?;
                 admit(stream, peer.to_string(), inbox, limits);
             }
             Listener::Unix(listener, path) => {
                 let (stream, _) = listener.accept().await?;
+                limits.descriptors.note(stream.as_raw_fd());
                 admit(stream, format!("{path}:0"), inbox, limits);
             }
         }

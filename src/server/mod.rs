@@ -5,6 +5,7 @@
 
 mod connection;
 mod core;
+mod descriptors;
 mod inbox;
 pub mod key;
 mod listen;
@@ -33,9 +34,11 @@ use crate::engine::Engine;
 use crate::jobs::Settings;
 use crate::storage::{self, Db};
 use crate::wall_clock::WallClock;
+use descriptors::Descriptors;
 use inbox::Inbox;
 use listen::Listener;
 
+pub use descriptors::raise_limit;
 pub use notify::Notify;
 pub use tls::TlsOptions;
 
@@ -136,17 +139,28 @@ async fn serve(
     };
     let core = core::Core::new(db, config, clock, &notify)?;
     let inbox = Inbox::default();
+    let stop = inbox.clone();
+    tokio::task::spawn_local(panics::task_or_exit("the wait for signals", async move {
+        shutdown.await;
+        stop.stop();
+    }));
+    // Signals are caught before anybody is told that the server is ready.
+    tokio::task::yield_now().await;
     let mut addresses = Vec::new();
-    let limits = Rc::new(listen::Limits { max_clients: Cell::new(options.max_clients), asks_key: options.key.is_some() });
+    let limits = Rc::new(listen::Limits {
+        max_clients: Cell::new(options.max_clients),
+        asks_key: options.key.is_some(),
+        descriptors: Descriptors::new(),
+    });
     for address in &options.bind {
         let listener = Listener::tcp(address).await.with_context(|| format!("cannot listen on {address}"))?;
         addresses.push(listener.address());
-        tokio::task::spawn_local(listener.run(inbox.clone(), limits.clone()));
+        listen_on(listener, &inbox, &limits);
     }
     if let Some(path) = &options.socket {
         let listener = Listener::unix(path).with_context(|| format!("cannot listen on {}", path.display()))?;
         addresses.push(listener.address());
-        tokio::task::spawn_local(listener.run(inbox.clone(), limits.clone()));
+        listen_on(listener, &inbox, &limits);
     }
     let tls = match &options.tls {
         Some(tls) => Some(tls::Tls::start(tls, &inbox, &limits).await?),
@@ -155,14 +169,9 @@ async fn serve(
     addresses.extend(tls.iter().flat_map(|tls| tls.addresses.clone()));
     ready(&addresses);
     notify.ready(&format!("serving on {}", addresses.join(" ")));
-    let stop = inbox.clone();
-    tokio::task::spawn_local(panics::task_or_exit("the wait for signals", async move {
-        shutdown.await;
-        stop.stop();
-    }));
     let core = tokio::select! {
         core = panics::task_or_exit("the core loop", core.run(&inbox)) => core,
-        never = reload::serve(reloads, &inbox, &limits, tls.as_ref()) => match never {},
+        never = panics::task_or_exit("the reading of settings", reload::serve(reloads, &inbox, &limits, tls.as_ref())) => match never {},
     };
     let drained = async {
         inbox.drained().await;
@@ -178,6 +187,11 @@ async fn serve(
     }
     core.close();
     Ok(())
+}
+
+/// Accepts connections on a task of its own.
+fn listen_on(listener: Listener, inbox: &Inbox, limits: &Rc<listen::Limits>) {
+    tokio::task::spawn_local(panics::task_or_exit("a listener", listener.run(inbox.clone(), limits.clone())));
 }
 
 /// An engine over a fresh batch of the store, whose rows are made durable.

@@ -51,3 +51,20 @@ pub(super) fn text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it panicked")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_caught_where_it_happens_and_says_what_it_said() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let task = async {
+            tokio::task::yield_now().await;
+            panic!("number {}", 7);
+        };
+        let panic = runtime.block_on(caught(task)).unwrap_err();
+        assert_eq!(text(&*panic), "number 7");
+        assert_eq!(runtime.block_on(caught(async { 7 })).unwrap(), 7);
+    }
+}

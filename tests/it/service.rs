@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::support::program::{Running, agq, stdout};
+use crate::support::server::Server;
 use crate::support::wire::Wire;
 
 /// Stands for the service manager.
@@ -49,7 +50,9 @@ fn the_service_manager_is_told_how_it_goes() {
     manager.wait_for("WATCHDOG=1");
     running.signal(Signal::HUP);
     let reloading = manager.wait_for("RELOADING=1");
-    assert!(reloading.lines().any(|line| line.strip_prefix("MONOTONIC_USEC=").is_some_and(|at| at.parse::<u64>().is_ok())));
+    assert!(
+        reloading.lines().any(|line| line.strip_prefix("MONOTONIC_USEC=").is_some_and(|at| at.parse::<u64>().is_ok()))
+    );
     manager.wait_for("READY=1");
     running.signal(Signal::TERM);
     manager.wait_for("STOPPING=1");
@@ -62,7 +65,8 @@ fn settings_are_read_again_all_or_none() {
     let (file, socket) = (dir.path().join("agq.toml"), dir.path().join("s"));
     std::fs::write(&file, "[serve]\nlease = 30\nmax-clients = 2\n").unwrap();
     let shown = socket.display().to_string();
-    let mut running = Running::start(dir.path(), &["serve", "--bind", "", "--socket", &shown, "--no-auth", "--ageing", "7"]);
+    let mut running =
+        Running::start(dir.path(), &["serve", "--bind", "", "--socket", &shown, "--no-auth", "--ageing", "7"]);
     running.wait_for("ready");
     let mut wire = Wire::connect(&socket).unwrap();
     let mut get = |name: &str| wire.call(&format!("CONFIG GET {name}")).unwrap().to_string();
@@ -106,4 +110,26 @@ fn the_log_is_json_where_it_is_asked_for_and_its_level_changes() {
     // Waits for what is logged at the new level.
     running.wait_for("DEBUG");
     assert!(running.end().0.success());
+}
+
+#[test]
+fn a_panic_in_one_command_answers_that_command_and_no_other() {
+    let server = Server::agq(&[]);
+    let (mut wire, mut other) = (server.connect(), server.connect());
+    let words = |text: &str| text.split(' ').map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>();
+    other.send(&[words("BLPOP list 0")]).unwrap();
+    let unit = ["SET a 1", "DEBUG PANIC", "INCR a", "MULTI", "INCR a", "DEBUG PANIC", "INCR a", "EXEC"];
+    wire.send(&unit.map(words)).unwrap();
+    let replies: Vec<String> = unit.iter().map(|_| wire.read().unwrap().to_string()).collect();
+    assert!(replies[1].contains("nothing was changed, please report it"), "{replies:?}");
+    assert_eq!(replies[2], ":2");
+    assert!(
+        replies[7].contains(":3") && replies[7].contains("internal error") && replies[7].contains(":4"),
+        "{replies:?}"
+    );
+    assert_eq!(wire.call("EXISTS half-done").unwrap().to_string(), ":0");
+    wire.call("RPUSH list x").unwrap();
+    assert!(other.read().unwrap().to_string().contains('x'));
+    assert!(server.log().contains("DEBUG PANIC was asked for"), "{}", server.log());
+    assert!(server.stop());
 }

@@ -43,6 +43,7 @@ const OUTSIDE: &[Outside] = &[
     outside("tokio", EDGE, "what runs below the server knows no runtime"),
     outside("hyper", EDGE, "what runs below the server knows no HTTP"),
     outside("rustls", EDGE, "what runs below the server knows no TLS"),
+    outside("agq_tls", EDGE, "what runs below the server knows no TLS"),
     outside("agq_client", &["cli", "worker"], "the server is no client"),
     outside("agq_resp", &["cli", "worker", "http", "server", "engine", "command"], "data and jobs know no protocol"),
     outside("anyhow", EDGE, "below the server errors are typed, so that each can be answered in its own way"),

@@ -35,9 +35,7 @@ pub enum Error {
         reason: String,
     },
     /// The machine has no certificates of authorities.
-    #[error(
-        "this machine has no root certificates{0}: install its ca-certificates, or name a file in SSL_CERT_FILE"
-    )]
+    #[error("this machine has no root certificates{0}: install its ca-certificates, or name a file in SSL_CERT_FILE")]
     NoRoots(String),
     /// The parts do not belong together.
     #[error("{0}")]

@@ -190,10 +190,7 @@ mod tests {
         let tables = all(&mut Cli::command());
         let keys = |table: &str| tables[table].keys().map(String::as_str).collect::<Vec<_>>();
         assert_eq!(keys(""), ["data-dir"]);
-        assert_eq!(
-            keys(CLIENT),
-            ["key", "server", "tls-ca", "tls-client-cert", "tls-client-key", "tls-server-name"]
-        );
+        assert_eq!(keys(CLIENT), ["key", "server", "tls-ca", "tls-client-cert", "tls-client-key", "tls-server-name"]);
         assert!(keys(SERVE).contains(&"session-key") && !keys(SERVE).contains(&"data-dir"));
         assert!(keys("worker").contains(&"concurrency") && keys("run").contains(&"concurrency"));
         assert!(!tables.contains_key("add"), "what is said once for a job is no setting");

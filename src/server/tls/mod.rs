@@ -8,6 +8,7 @@ mod carry;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +58,8 @@ pub(super) struct Tls {
 struct Arrival {
     pipe: DuplexStream,
     peer: SocketAddr,
+    /// The socket's number.
+    descriptor: RawFd,
     /// Gone when the core thread is done with the connection.
     served: oneshot::Sender<()>,
 }
@@ -91,7 +94,10 @@ impl Tls {
             // Whoever waits for this is told by its end.
             drop(end);
         })?;
-        tokio::task::spawn_local(panics::task_or_exit("the arrivals over TLS", serve(arrivals, inbox.clone(), limits.clone())));
+        tokio::task::spawn_local(panics::task_or_exit(
+            "the arrivals over TLS",
+            serve(arrivals, inbox.clone(), limits.clone()),
+        ));
         Ok(Tls { configs, ended, addresses })
     }
 
@@ -110,7 +116,8 @@ impl Tls {
 
 /// Serves on the core thread what has greeted.
 async fn serve(mut arrivals: UnboundedReceiver<Arrival>, inbox: Inbox, limits: Rc<Limits>) {
-    while let Some(Arrival { pipe, peer, served }) = arrivals.recv().await {
+    while let Some(Arrival { pipe, peer, descriptor, served }) = arrivals.recv().await {
+        limits.descriptors.note(descriptor);
         let connection = listen::admit(pipe, peer.to_string(), &inbox, &limits);
         tokio::task::spawn_local(async move {
             // Whether it ended well is its own affair.
@@ -143,7 +150,8 @@ async fn accept_all(
             Some(greeted) = greeting.join_next() => if let Ok(Some((stream, peer))) = greeted {
                 let (pipe, theirs) = tokio::io::duplex(PIPE_BYTES);
                 let (served, done) = oneshot::channel();
-                if hand_over.send(Arrival { pipe: theirs, peer, served }).is_ok() {
+                let descriptor = stream.as_raw_fd();
+                if hand_over.send(Arrival { pipe: theirs, peer, descriptor, served }).is_ok() {
                     connections.spawn(carry::carry(stream, pipe, done));
                 }
             },
@@ -188,7 +196,11 @@ async fn accept(listener: TcpListener, accepted: UnboundedSender<(TcpStream, Soc
 }
 
 /// Greets a client; `None` when that fails.
-async fn greet(acceptor: TlsAcceptor, stream: TcpStream, peer: SocketAddr) -> Option<(TlsStream<TcpStream>, SocketAddr)> {
+async fn greet(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<(TlsStream<TcpStream>, SocketAddr)> {
     // Without it replies wait for one another; there is nothing else to lose.
     let _ = stream.set_nodelay(true);
     let why = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {

@@ -22,6 +22,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::server::connection;
 use crate::server::inbox::Inbox;
+use crate::server::panics;
 use link::{Delivery, Link};
 use send::{Outcome, Sender};
 
@@ -42,12 +43,14 @@ const LOOKUP_THREADS: usize = 2 * crate::jobs::webhooks::MAX_WEBHOOKS;
 pub(super) fn start(inbox: &Inbox) -> io::Result<()> {
     let (hand_over, links) = unbounded_channel();
     std::thread::Builder::new().name("webhooks".to_owned()).spawn(move || {
-        if let Err(error) = run(links) {
-            tracing::error!(%error, "webhooks are not delivered any more");
-        }
+        panics::or_exit("webhooks", || {
+            if let Err(error) = run(links) {
+                tracing::error!(%error, "webhooks are not delivered any more");
+            }
+        });
     })?;
     let inbox = inbox.clone();
-    tokio::task::spawn_local(async move {
+    tokio::task::spawn_local(panics::task_or_exit("the connection of the webhooks", async move {
         while !inbox.is_stopping() {
             let (ours, theirs) = tokio::io::duplex(LINK_BYTES);
             if hand_over.send(theirs).is_err() {
@@ -58,7 +61,7 @@ pub(super) fn start(inbox: &Inbox) -> io::Result<()> {
             // Somebody may have killed it.
             tokio::time::sleep(PAUSE).await;
         }
-    });
+    }));
     Ok(())
 }
 
@@ -69,8 +72,15 @@ fn run(mut links: UnboundedReceiver<DuplexStream>) -> io::Result<()> {
     runtime.block_on(async {
         let mut deliverer = Deliverer::default();
         while let Some(link) = links.recv().await {
-            if let Err(error) = deliverer.work(&mut Link::new(link)).await {
-                tracing::debug!(%error, "the connection of the webhooks ended");
+            match panics::caught(deliverer.work(&mut Link::new(link))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "the connection of the webhooks ended"),
+                Err(panic) => {
+                    let why = panics::text(&*panic);
+                    tracing::error!(why, "the deliveries of webhooks panicked and begin anew; please report it");
+                    // What was under way is sent again, as after a restart.
+                    deliverer = Deliverer::default();
+                }
             }
         }
     });
