@@ -10,7 +10,7 @@ mod differential;
 mod dumps;
 mod hashes_model;
 mod heavy;
-mod kill;
+mod history;
 mod lists_model;
 mod pubsub;
 mod ranks;
