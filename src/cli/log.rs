@@ -54,7 +54,7 @@ pub(super) fn start(args: &LogArgs, usual: &str) {
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
         let (thread, place) = (thread.name().unwrap_or("unnamed"), panic.location().map(ToString::to_string));
-        let why = panic.payload_as_str().unwrap_or("no reason was given");
+        let why = crate::server::panic_text(panic.payload());
         tracing::error!(thread, place, "panic: {why}");
     }));
 }

@@ -40,6 +40,7 @@ use listen::Listener;
 
 pub use descriptors::raise_limit;
 pub use notify::Notify;
+pub use panics::text as panic_text;
 pub use tls::TlsOptions;
 
 /// How long a shutdown waits for clients to take their last replies.

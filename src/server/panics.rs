@@ -47,7 +47,8 @@ pub(super) async fn caught<F: Future>(task: F) -> Result<F::Output, Box<dyn Any 
 }
 
 /// What a panic says.
-pub(super) fn text(panic: &(dyn Any + Send)) -> &str {
+#[must_use]
+pub fn text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it panicked")
 }
