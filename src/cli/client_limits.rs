@@ -13,7 +13,7 @@ use crate::server::{ClientLimits, OutputLimit, connections_allowed};
 pub(super) struct ClientLimitArgs {
     /// Connections open at a time
     #[arg(long, env = "AGQ_MAX_CLIENTS", value_name = "N", default_value_t = 10_000)]
-    max_clients: usize,
+    pub(super) max_clients: usize,
     /// Memory that all clients may hold together; past it the one that holds most is ended; 0: no limit
     #[arg(long, env = "AGQ_MAX_CLIENT_MEMORY", value_name = "BYTES", default_value = "1GiB", value_parser = parse_size)]
     max_client_memory: u64,
@@ -100,6 +100,11 @@ fn some_seconds(seconds: u64) -> Option<Duration> {
 }
 
 impl ClientLimitArgs {
+    /// These limits with those of others that may change while the server runs.
+    pub(super) fn with_changeable(&self, other: &ClientLimitArgs) -> ClientLimitArgs {
+        ClientLimitArgs { max_clients: other.max_clients, ..self.clone() }
+    }
+
     /// The limits, and names and values that CONFIG GET shows: those of Redis where it has them.
     pub(super) fn limits(&self) -> (ClientLimits, Vec<(&'static str, String)>) {
         let limits = ClientLimits {

@@ -29,14 +29,17 @@ mod ping;
 mod plan;
 mod queue;
 mod recover;
+mod reload;
 mod restore;
 mod run;
 mod sandbox;
 mod schedule;
 mod schedule_add;
 mod serve;
+mod serve_tls;
 mod signals;
 mod size;
+mod steering;
 mod store;
 mod table;
 mod top;
@@ -163,8 +166,8 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: Cli, config: &config::Config) -> anyhow::Result<ExitCode> {
     match cli.command {
-        None => serve::run(&cli.serve).map(|()| ExitCode::SUCCESS),
-        Some(Command::Serve(args)) => serve::run(&args).map(|()| ExitCode::SUCCESS),
+        None => serve::run(&cli.serve, config).map(|()| ExitCode::SUCCESS),
+        Some(Command::Serve(args)) => serve::run(&args, config).map(|()| ExitCode::SUCCESS),
         Some(Command::Add(args)) => block_on(add::run(&args)),
         Some(Command::Array(args)) => block_on(array::run(&args)),
         Some(Command::Follow(args)) => block_on(follow::run(&args)),

@@ -9,10 +9,13 @@ use clap::Args;
 use super::client_limits::ClientLimitArgs;
 use super::config::Config;
 use super::duration::parse_ms;
+use super::log::LogArgs;
+use super::serve_tls::TlsArgs;
 use super::size::parse_size;
+use super::steering::Steering;
 use crate::command::WebhookRules;
 use crate::jobs::Settings;
-use crate::server::{self, key, lock::Lock};
+use crate::server::{self, Notify, key, lock::Lock};
 use crate::storage::{self, DurabilityMode};
 
 /// A Unix socket's path has room for so many bytes, on macOS; Linux has four more.
@@ -27,6 +30,11 @@ pub(super) struct ServeArgs {
     /// TCP address to listen on; may be given several times
     #[arg(long, env = "AGQ_BIND", value_name = "HOST:PORT", default_value = "127.0.0.1:6380", value_delimiter = ',')]
     bind: Vec<String>,
+    /// TCP address to listen on with TLS; may be given several times
+    #[arg(long, env = "AGQ_TLS_BIND", value_name = "HOST:PORT", value_delimiter = ',')]
+    tls_bind: Vec<String>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Unix socket to listen on as well
     #[arg(long, env = "AGQ_SOCKET", value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -98,6 +106,43 @@ pub(super) struct ServeArgs {
     accept_clock: bool,
     #[command(flatten)]
     client_limits: ClientLimitArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+impl ServeArgs {
+    /// These settings with those of others that may change while the server runs.
+    pub(super) fn with_changeable(&self, other: &ServeArgs) -> ServeArgs {
+        let other = other.clone();
+        ServeArgs {
+            ageing: other.ageing,
+            client_limits: self.client_limits.with_changeable(&other.client_limits),
+            heartbeat: other.heartbeat,
+            lease: other.lease,
+            list_claim_silence: other.list_claim_silence,
+            log: LogArgs { format: self.log.format, ..other.log },
+            max_output: other.max_output,
+            sweep_interval: other.sweep_interval,
+            tls: other.tls,
+            webhook_hosts: other.webhook_hosts,
+            ..self.clone()
+        }
+    }
+
+    /// What the server is started with, or goes on with.
+    ///
+    /// # Errors
+    /// When settings do not go together.
+    pub(super) fn server_options(&self, dir: PathBuf, key: Option<Arc<str>>) -> anyhow::Result<server::Options> {
+        if self.no_auth {
+            check_local(&self.bind)?;
+            if !self.tls.asks_for_certificates() {
+                check_local(&self.tls_bind)?;
+            }
+        }
+        let tls = self.tls.options(&self.tls_bind)?;
+        Ok(server::Options { tls, ..server_options(self, dir, key) })
+    }
 }
 
 /// The log's bytes between two checkpoints.
@@ -158,12 +203,13 @@ fn webhook_hosts(names: &[String]) -> Arc<[String]> {
 }
 
 /// Starts the server and runs it until it is told to stop.
-pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
-    super::log::start("info");
+pub(super) fn run(args: &ServeArgs, config: &Config) -> anyhow::Result<()> {
+    super::log::start(&args.log, "info");
     let dir = data_dir(args.data_dir.as_ref())?;
-    if args.no_auth {
-        check_local(&args.bind)?;
-    }
+    server::raise_limit();
+    // What is wrong with the settings is said before anything is made.
+    args.server_options(dir.clone(), None)?;
+    let notify = Notify::from_environment().context("cannot reach the service manager that NOTIFY_SOCKET names")?;
     let mut lock = Lock::take(&dir)?;
     let key = match (&args.session_key, args.no_auth) {
         (_, true) => None,
@@ -171,9 +217,12 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
         (Some(key), _) => Some(Arc::from(key.as_str())),
         (None, _) => Some(key::load_or_make(&dir)?),
     };
-    let options = server_options(args, dir, key);
-    let shown = options.storage.dir.clone();
-    server::run(&options, stop_signal()?, move |addresses| {
+    let options = args.server_options(dir.clone(), key.clone())?;
+    server::warn_of_little_room(args.client_limits.max_clients, options.clients.max_clients);
+    let shown = dir.clone();
+    let (steering, control) = Steering::begin(args, config, dir, key, notify.clone())?;
+    let shutdown = steering.run();
+    server::run(&options, server::Control { shutdown, reloads: control, notify }, move |addresses| {
         if let Err(error) = lock.announce(addresses) {
             tracing::warn!(%error, "cannot write the addresses into the lock file");
         }
@@ -239,6 +288,7 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         ("archive-required", if args.archive_required { "yes" } else { "no" }.to_owned()),
         ("webhook-hosts", args.webhook_hosts.join(",")),
     ];
+    let parameters = parameters.into_iter().chain(args.tls.parameters(&args.tls_bind));
     server::Options {
         storage: storage::Options {
             dir,
@@ -251,10 +301,11 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         backups,
         bind: args.bind.iter().filter(|address| !address.is_empty()).cloned().collect(),
         socket: args.socket.clone(),
+        tls: None,
         key,
         clients,
         accept_clock: args.accept_clock,
-        webhooks: WebhookRules { hosts: webhook_hosts(&args.webhook_hosts), no_https: server::https_refusal() },
+        webhooks: WebhookRules { hosts: webhook_hosts(&args.webhook_hosts), no_https: agq_tls::refusal() },
         sweep_interval_ms: args.sweep_interval.saturating_mul(1000),
         jobs: Settings {
             lease_ms: args.lease * 1000,
@@ -322,21 +373,6 @@ fn check_local(addresses: &[String]) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Resolves at SIGTERM or SIGINT. Signals are caught once it is awaited.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + 'static> {
-    Ok(async {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-            tracing::error!("cannot catch SIGTERM and SIGINT");
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = term.recv() => tracing::info!("SIGTERM: stopping"),
-            _ = int.recv() => tracing::info!("SIGINT: stopping"),
-        }
-    })
 }
 
 #[cfg(test)]

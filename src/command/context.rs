@@ -15,7 +15,7 @@ use crate::data::{Edit, Keyspace, Touch, Touched, View};
 use crate::jobs::{Jobs, Reported, Settings};
 use crate::storage::{Batch, Stats};
 
-/// What the operator chose; does not change while the server runs.
+/// What the operator chose.
 #[derive(Clone)]
 pub struct Config {
     /// The session key; `None` asks for none.
@@ -30,6 +30,31 @@ pub struct Config {
     pub system: System,
     /// Where webhooks may be sent.
     pub webhooks: WebhookRules,
+}
+
+/// What of a [`Config`] may change while the server runs.
+#[derive(Clone)]
+pub struct Changeable {
+    /// Names and values that CONFIG GET shows.
+    pub parameters: Vec<(String, String)>,
+    /// Most milliseconds between two sweeps of expired keys.
+    pub sweep_interval_ms: u64,
+    /// Leases, heartbeats, output.
+    pub jobs: Settings,
+    /// Where webhooks may be sent.
+    pub webhooks: WebhookRules,
+}
+
+impl Config {
+    /// Takes other settings. The grace that leases have after the start stays.
+    pub fn change(&mut self, settings: Changeable) {
+        let Changeable { parameters, sweep_interval_ms, jobs, webhooks } = settings;
+        let (grace_until, grace_claims) = (self.jobs.grace_until, self.jobs.grace_claims);
+        self.parameters = parameters;
+        self.sweep_interval_ms = sweep_interval_ms;
+        self.jobs = Settings { grace_until, grace_claims, ..jobs };
+        self.webhooks = webhooks;
+    }
 }
 
 /// What commands and their measuring ask of the system; changes no data.

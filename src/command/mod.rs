@@ -62,7 +62,7 @@ mod zsets;
 pub use channels::{Channels, Message, Topic};
 pub use clients::{Ask, Filter, Replies, line as client_line};
 pub use config::Tuning;
-pub use context::{Config, Context, Endings, Facts, ProcessFacts, Server, System, Wait};
+pub use context::{Changeable, Config, Context, Endings, Facts, ProcessFacts, Server, System, Wait};
 pub use error::{CommandError, Halt, Outcome};
 pub use session::Session;
 pub use statistics::Statistics;

@@ -32,7 +32,8 @@ use bytes::BytesMut;
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
 use crate::command::{
-    Channels, Config, Flags, Message, Replies, Server, Session, Statistics, Transaction, Tuning, Wait, Watches, lookup,
+    Changeable, Channels, Config, Flags, Message, Replies, Server, Session, Statistics, Transaction, Tuning, Wait,
+    Watches, lookup,
 };
 use crate::data::{Keyspace, Touched, keyspaces};
 use crate::jobs::{JobsView, Reported};
@@ -271,6 +272,12 @@ impl Engine {
     pub fn clock_stepped(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<()> {
         self.server.config.jobs = self.server.config.jobs.started(batch, now)?;
         Ok(())
+    }
+
+    /// The operator chose other settings: they hold from the next command on.
+    pub fn reconfigure(&mut self, settings: Changeable) {
+        self.server.config.change(settings);
+        self.background.plan_anew();
     }
 
     /// What is to be written since the last call, in this order.

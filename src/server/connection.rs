@@ -14,6 +14,7 @@ use crate::engine::{Finished, Unit};
 use crate::server::ended::Ended;
 use crate::server::inbox::{Inbox, Told};
 use crate::server::limits::{OutputLimit, RATE_BYTES};
+use crate::server::panics;
 use crate::server::rate::Rate;
 use crate::server::rules::Peer;
 use crate::server::wire;
@@ -31,16 +32,19 @@ const UNCOUNTED_BYTES: usize = 4 << 10;
 /// How long the server tries to tell a client why it is ended.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Serves one connection to its end.
+/// Serves one connection to its end. A panic ends the connection, and nothing else.
 pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, inbox: Inbox, peer: Peer) {
     let conn = peer.conn;
     let mut connection = Connection::new(stream, &inbox, peer);
     tokio::select! {
-        result = connection.exchange() => {
-            if let Err(error) = result {
-                tracing::debug!(conn, %error, "a connection failed");
+        result = panics::caught(connection.exchange()) => match result {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(conn, %error, "a connection failed"),
+            Err(panic) => {
+                let why = panics::text(&*panic);
+                tracing::error!(conn, why, "the task of a connection panicked: the connection is ended; please report it");
             }
-        }
+        },
         () = inbox.killed(conn) => {}
     }
     inbox.close(conn);

@@ -12,6 +12,7 @@ use crate::command::Config;
 use crate::engine::{Engine, HeavyRead, Input, Output};
 use crate::server::backups::{BackupOptions, Backups};
 use crate::server::inbox::Inbox;
+use crate::server::notify::{Notify, Watchdog};
 use crate::server::process::Process;
 use crate::server::{start_engine, webhooks};
 use crate::storage::{Db, Pace, WriteSet};
@@ -55,6 +56,8 @@ pub(super) struct Core {
     delivers: bool,
     process: Process,
     backups: Backups,
+    watchdog: Watchdog,
+    notify: Notify,
 }
 
 impl Core {
@@ -64,6 +67,7 @@ impl Core {
         config: Config,
         mut clock: WallClock,
         backups: BackupOptions,
+        notify: &Notify,
     ) -> anyhow::Result<Core> {
         let now = clock.read();
         let mut engine = start_engine(&mut db, config, now)?;
@@ -78,6 +82,8 @@ impl Core {
             delivers: false,
             process: Process::default(),
             backups,
+            watchdog: Watchdog::new(notify),
+            notify: notify.clone(),
         })
     }
 
@@ -87,6 +93,7 @@ impl Core {
         // The first turn finds out what is due, and whether there are webhooks, before any client comes.
         inbox.waker()();
         loop {
+            self.watchdog.beat();
             self.hand_in_held(inbox);
             if inbox.is_empty() && !(inbox.is_stopping() && self.owes_nothing()) {
                 self.sleep(inbox).await;
@@ -108,6 +115,7 @@ impl Core {
                 give_up(&format!("{error:#}"));
             }
             if inbox.is_stopping() && inbox.is_empty() && self.owes_nothing() {
+                self.notify.stopping();
                 inbox.abandon_waiting();
                 return self;
             }
@@ -129,7 +137,8 @@ impl Core {
 
     /// Makes a last checkpoint and closes the store.
     pub(super) fn close(self) {
-        if let Err(error) = self.db.close() {
+        let Core { db, notify, .. } = self;
+        if let Err(error) = notify.patiently("writing the last checkpoint", || db.close()) {
             give_up(&format!("{error:#}"));
         }
     }
@@ -183,6 +192,9 @@ impl Core {
             let idle = IDLE.saturating_sub(self.last_busy.elapsed());
             pause = Some(pause.map_or(idle, |pause| pause.min(idle)));
         }
+        if let Some(left) = self.watchdog.left() {
+            pause = Some(pause.map_or(left, |pause| pause.min(left)));
+        }
         match pause {
             Some(pause) => drop(tokio::time::timeout(pause, inbox.arrived()).await),
             None => inbox.arrived().await,
@@ -192,6 +204,9 @@ impl Core {
     /// One batch: run, append, flush, release the replies; the rows go into redb while the clients read.
     async fn run_batch(&mut self, inbox: &Inbox) -> anyhow::Result<()> {
         let now = self.clock.read();
+        if let Some(settings) = inbox.new_settings() {
+            self.engine.reconfigure(settings);
+        }
         if !inbox.is_empty() {
             self.last_busy = Instant::now();
         }

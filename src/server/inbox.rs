@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use tokio::sync::Notify;
 
-use crate::command::Session;
+use crate::command::{Changeable, Session};
 use crate::engine::{ConnId, Finished, Input, Unit};
 use crate::server::ended::{Ended, Endings};
 use crate::server::limits::OutputLimit;
@@ -34,6 +34,7 @@ struct State {
     last_conn: Cell<ConnId>,
     stopping: Cell<bool>,
     failure: RefCell<Option<String>>,
+    settings: RefCell<Option<Changeable>>,
     left: Notify,
 }
 
@@ -323,6 +324,17 @@ impl Inbox {
     /// What [`Inbox::fail`] told.
     pub(super) fn failure(&self) -> Option<String> {
         self.0.failure.borrow_mut().take()
+    }
+
+    /// Hands in settings that hold from the next batch on.
+    pub(super) fn reconfigure(&self, settings: Changeable) {
+        *self.0.settings.borrow_mut() = Some(settings);
+        self.0.arrived.notify_one();
+    }
+
+    /// What [`Inbox::reconfigure`] handed in.
+    pub(super) fn new_settings(&self) -> Option<Changeable> {
+        self.0.settings.borrow_mut().take()
     }
 
     /// Asks the core loop, listeners and connections to come to an end.

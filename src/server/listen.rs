@@ -1,6 +1,7 @@
 //! Listeners: TCP and Unix sockets.
 
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::task::JoinHandle;
 
 use crate::server::connection;
 use crate::server::ended::Ended;
@@ -75,13 +77,15 @@ impl Listener {
         match self {
             Listener::Tcp(listener, _) => {
                 let (stream, peer) = listener.accept().await?;
+                rules.descriptors.note(stream.as_raw_fd());
                 // Who has hung up already is found out by reading.
                 let _ = prepare(&stream, rules.limits.tcp_keepalive);
-                admit(stream, peer.to_string(), peer.ip().into(), inbox, rules).await;
+                admit(stream, peer.to_string(), peer.ip().into(), inbox, rules);
             }
             Listener::Unix(listener, path) => {
                 let (stream, _) = listener.accept().await?;
-                admit(stream, format!("{path}:0"), Source::Local, inbox, rules).await;
+                rules.descriptors.note(stream.as_raw_fd());
+                admit(stream, format!("{path}:0"), Source::Local, inbox, rules);
             }
         }
         Ok(())
@@ -89,7 +93,7 @@ impl Listener {
 }
 
 /// Sends what is written at once, and lets the system find out when the other end is gone without a word.
-fn prepare(stream: &TcpStream, keepalive: Option<Duration>) -> io::Result<()> {
+pub(super) fn prepare(stream: &TcpStream, keepalive: Option<Duration>) -> io::Result<()> {
     use rustix::net::sockopt;
     stream.set_nodelay(true)?;
     if let Some(silence) = keepalive {
@@ -101,23 +105,25 @@ fn prepare(stream: &TcpStream, keepalive: Option<Duration>) -> io::Result<()> {
     Ok(())
 }
 
-/// Serves a new connection, or refuses it when there are too many.
-async fn admit(
+/// Serves a new connection, or says that there are too many, on a task of its own.
+pub(super) fn admit(
     mut stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     address: String,
     source: Source,
     inbox: &Inbox,
     rules: &Rc<Rules>,
-) {
-    if inbox.clients() >= rules.limits.max_clients || inbox.is_stopping() {
+) -> JoinHandle<()> {
+    if inbox.clients() >= rules.max_clients.get() || inbox.is_stopping() {
         if !inbox.is_stopping() {
             inbox.note_end(0, Ended::Refused);
         }
-        // A fresh connection has room for this; one that has gone needs it no more.
-        let _ = stream.write_all(b"-ERR max number of clients reached\r\n").await;
-        return;
+        return tokio::task::spawn_local(async move {
+            // A fresh connection has room for this; one that has gone needs it no more.
+            let _ = stream.write_all(b"-ERR max number of clients reached\r\n").await;
+        });
     }
+    tracing::debug!(address, "a client has connected");
     let conn = inbox.open(address, !rules.asks_key);
     let peer = Peer { conn, source, rules: Rc::clone(rules) };
-    tokio::task::spawn_local(connection::serve(stream, inbox.clone(), peer));
+    tokio::task::spawn_local(connection::serve(stream, inbox.clone(), peer))
 }

@@ -45,6 +45,7 @@ const OUTSIDE: &[Outside] = &[
     outside("tokio", EDGE, "what runs below the server knows no runtime"),
     outside("hyper", EDGE, "what runs below the server knows no HTTP"),
     outside("rustls", EDGE, "what runs below the server knows no TLS"),
+    outside("agq_tls", EDGE, "what runs below the server knows no TLS"),
     outside("agq_client", &["cli", "worker"], "the server is no client"),
     outside(
         "agq_resp",
