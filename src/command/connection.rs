@@ -1,10 +1,14 @@
 //! Commands about the connection itself.
 
+use std::sync::Arc;
+
 use agq_resp::{Protocol, Reply, Request};
 use subtle::ConstantTimeEq;
 
+use crate::access::{self, AccessKey, Secret};
 use crate::command::clients::client_name;
-use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, Run, args, views};
+use crate::command::session::DEFAULT_USER;
+use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, Run, args, views};
 use crate::data::keyspaces::DATABASES;
 
 const FAST: Flags = Flags::FAST;
@@ -18,7 +22,8 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("AUTH", -2, Group::Connection, FAST.and(Flags::NO_AUTH), Run::Write(auth)).doc(
         "1.0.0",
         "[username] password",
-        "Gives the session key; the only user is 'default'.",
+        "Gives a key: the session key, whose user is 'default', or an access key, whose secret says which it is; a name that \
+         is given too must be its own, or 'default'.",
     ),
     Command::new("HELLO", -1, Group::Connection, FAST.and(Flags::NO_AUTH), Run::Write(hello)).doc(
         "6.0.0",
@@ -68,24 +73,53 @@ fn auth(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     Ok(Reply::ok())
 }
 
-/// Marks the connection as authenticated when the key is right; takes the same time when it is wrong.
-fn check_key(ctx: &mut Context<'_, '_>, user: Option<&[u8]>, key: &[u8]) -> Result<(), CommandError> {
+/// Lets the connection in when the key is right; takes the same time when it is wrong.
+fn check_key(ctx: &mut Context<'_, '_>, user: Option<&[u8]>, key: &[u8]) -> Result<(), Halt> {
+    if let Some(secret) = Secret::read(key) {
+        let found = access::find_by_secret(ctx.batch, &secret, ctx.now)?;
+        // Clients that were given nothing but a secret say 'default' too.
+        let is_named = |found: &AccessKey| {
+            user.is_none_or(|user| user == DEFAULT_USER.as_bytes() || user == found.name.as_bytes())
+        };
+        if let Some(found) = found.filter(|found| is_named(found)) {
+            let_in(ctx, Some(found));
+            return Ok(());
+        }
+        // The operator may have chosen a session key that looks like this.
+        if ctx.server.config.key.as_deref().is_none_or(|expected| !access::looks_like(expected.as_bytes())) {
+            return Err(wrong_password().into());
+        }
+    }
     let Some(expected) = ctx.server.config.key.as_deref() else {
         if user.is_none() {
             return Err(CommandError::new(
                 "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
                  configuration is correct?",
-            ));
+            )
+            .into());
         }
         // Redis's default user without a password takes any.
-        return if user == Some(b"default") { Ok(()) } else { Err(wrong_password()) };
+        if user != Some(DEFAULT_USER.as_bytes()) {
+            return Err(wrong_password().into());
+        }
+        let_in(ctx, None);
+        return Ok(());
     };
-    let right_user = user.is_none_or(|user| user == b"default");
+    let right_user = user.is_none_or(|user| user == DEFAULT_USER.as_bytes());
     if !bool::from(expected.as_bytes().ct_eq(key)) || !right_user {
-        return Err(wrong_password());
+        return Err(wrong_password().into());
+    }
+    let_in(ctx, None);
+    Ok(())
+}
+
+/// The connection goes on with this key, or with the session key. What it watches as an operator it no longer sees.
+fn let_in(ctx: &mut Context<'_, '_>, key: Option<Arc<AccessKey>>) {
+    if key.as_ref().is_some_and(|key| !key.scopes.is_admin()) {
+        ctx.server.monitors.remove(&ctx.session.id);
     }
     ctx.session.authenticated = true;
-    Ok(())
+    ctx.session.access = key;
 }
 
 fn wrong_password() -> CommandError {

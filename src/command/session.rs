@@ -1,10 +1,16 @@
 //! What the engine remembers of a connection.
 
+use std::sync::Arc;
+
 use agq_resp::Protocol;
 use bytes::Bytes;
 
+use crate::access::AccessKey;
 use crate::clock::Millis;
 use crate::command::{Replies, Transaction};
+
+/// The name of who may do everything.
+pub(super) const DEFAULT_USER: &str = "default";
 
 /// A connection's state.
 #[derive(Debug, Clone)]
@@ -19,6 +25,8 @@ pub struct Session {
     pub protocol: Protocol,
     /// True once the key was given, or when none is asked.
     pub authenticated: bool,
+    /// The access key that was given; `None` for who may do everything: with the session key, or where none is asked.
+    pub access: Option<Arc<AccessKey>>,
     /// True for the server's own connection, which makes the deliveries of webhooks.
     pub is_own: bool,
     /// CLIENT SETNAME.
@@ -53,6 +61,7 @@ impl Session {
             database: 0,
             protocol: Protocol::Resp2,
             authenticated,
+            access: None,
             is_own: false,
             name: Bytes::new(),
             library_name: Bytes::new(),
@@ -64,6 +73,16 @@ impl Session {
             subscriptions: 0,
             transaction: None,
             jobs: crate::jobs::Connection::default(),
+        }
+    }
+
+    /// The name that the connection goes by: that of its access key, or `default`; empty before any key was given.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        match &self.access {
+            Some(key) => &key.name,
+            None if self.authenticated => DEFAULT_USER,
+            None => "",
         }
     }
 
