@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::access::AccessKey;
 use crate::clock::Millis;
 use crate::command::{Replies, Transaction};
+use crate::jobs::Id;
 
 /// The name of who may do everything.
 pub(super) const DEFAULT_USER: &str = "default";
@@ -27,6 +28,8 @@ pub struct Session {
     pub authenticated: bool,
     /// The access key that was given; `None` for who may do everything: with the session key, or where none is asked.
     pub access: Option<Arc<AccessKey>>,
+    /// The name of the access key that the transport vouches for, until the engine has looked it up.
+    pub vouched: Option<Id>,
     /// True for the server's own connection, which makes the deliveries of webhooks.
     pub is_own: bool,
     /// CLIENT SETNAME.
@@ -62,6 +65,7 @@ impl Session {
             protocol: Protocol::Resp2,
             authenticated,
             access: None,
+            vouched: None,
             is_own: false,
             name: Bytes::new(),
             library_name: Bytes::new(),
@@ -76,14 +80,17 @@ impl Session {
         }
     }
 
-    /// The name that the connection goes by: that of its access key, or `default`; empty before any key was given.
+    /// A fresh connection of whom something else than a secret says which key is its own, a client certificate for
+    /// example. It has what that key may do, or, where there is no such key or it has expired, has still to give one.
+    #[must_use]
+    pub fn of_key(id: u64, address: String, name: Id) -> Session {
+        Session { vouched: Some(name), ..Session::new(id, address, false) }
+    }
+
+    /// The name that the connection goes by: that of its access key, or `default`, as in Redis before any was given too.
     #[must_use]
     pub fn user(&self) -> &str {
-        match &self.access {
-            Some(key) => &key.name,
-            None if self.authenticated => DEFAULT_USER,
-            None => "",
-        }
+        self.access.as_ref().map_or(DEFAULT_USER, |key| &key.name)
     }
 
     /// Back to the state of a fresh connection (RESET).

@@ -451,3 +451,23 @@ fn dry_runs_answer_as_the_gate_does() {
         assert!(bench.say(ADMIN, "ACL GETUSER app").contains("~a*"));
     });
 }
+
+#[test]
+fn who_is_vouched_for_has_that_key_while_it_counts() {
+    with_access(|bench| {
+        bench.make_key("app", "KEYS a EXPIRES 1000");
+        let vouched = |bench: &mut Bench<'_>, conn, name: &str| {
+            let name = crate::jobs::Id::sound(name.as_bytes()).unwrap();
+            bench.take(Input::Open(Session::of_key(conn, String::new(), name)));
+        };
+        vouched(bench, 2, "app");
+        vouched(bench, 3, "nobody");
+        granted(&bench.say(2, "GET a"));
+        refused(&bench.say(2, "GET b"));
+        assert!(bench.say(3, "GET a").starts_with("-NOAUTH"));
+        bench.now = bench.now.plus(1000);
+        refused(&bench.say(2, "GET a"));
+        vouched(bench, 4, "app");
+        assert!(bench.say(4, "GET a").starts_with("-NOAUTH"));
+    });
+}

@@ -90,7 +90,8 @@ fn told(request: &Request) -> String {
 impl Engine {
     fn entry(&self, conn: ConnId, request: &Request, outcome: String, now: Millis) -> Entry {
         let (key, address) = match self.sessions.get(&conn) {
-            Some(session) => (session.user().to_owned(), session.address.clone()),
+            Some(session) if session.authenticated => (session.user().to_owned(), session.address.clone()),
+            Some(session) => (String::new(), session.address.clone()),
             None => (String::new(), String::new()),
         };
         Entry { at: now, key, connection: conn, address, command: told(request), outcome }

@@ -1,12 +1,13 @@
 //! What CLIENT does with connections.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use agq_resp::{Reply, Request};
 
-use crate::access::AccessKey;
+use crate::access::{self, AccessKey};
 use crate::clock::Millis;
-use crate::command::{Ask, Command, Filter, Flags, Needs, client_line};
+use crate::command::{Ask, Command, Filter, Flags, Needs, Session, client_line};
 use crate::engine::dispatch::Step;
 use crate::engine::{ConnId, Engine, Output};
 use crate::storage::{self, Batch};
@@ -39,6 +40,27 @@ impl Engine {
         Reply::Verbatim { format: *b"txt", text: text.into() }
     }
 
+    /// Gives a connection the key that its transport vouches for, if that counts.
+    pub(super) fn look_up_vouched(
+        &mut self,
+        batch: &Batch<'_>,
+        session: &mut Session,
+        now: Millis,
+    ) -> storage::Result<()> {
+        let Some(name) = session.vouched.take() else { return Ok(()) };
+        let Some(key) = access::find(batch, name.as_bytes())?.filter(|key| key.is_live(now)) else { return Ok(()) };
+        self.expect_expiry(&key);
+        (session.authenticated, session.access) = (true, Some(Arc::new(key)));
+        Ok(())
+    }
+
+    /// Notes when a key that a connection uses expires.
+    fn expect_expiry(&mut self, key: &AccessKey) {
+        if let Some(at) = key.expires_at {
+            self.key_expires = Some(self.key_expires.map_or(at, |first| first.min(at)));
+        }
+    }
+
     /// What follows for access keys from a command that ran: an entry in the audit log, connections that end with their
     /// key, the moment when the one that was given expires.
     pub(super) fn note_access(
@@ -63,9 +85,8 @@ impl Engine {
         for name in std::mem::take(&mut self.server.revoked) {
             self.end_sessions(Some(conn), |key| key.name == name);
         }
-        let key = self.sessions.get(&conn).and_then(|session| session.access.as_ref());
-        if let Some(at) = key.and_then(|key| key.expires_at) {
-            self.key_expires = Some(self.key_expires.map_or(at, |first| first.min(at)));
+        if let Some(key) = self.sessions.get(&conn).and_then(|session| session.access.clone()) {
+            self.expect_expiry(&key);
         }
         Ok(())
     }

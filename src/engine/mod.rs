@@ -210,6 +210,7 @@ impl Engine {
                 } else {
                     self.server.facts.connections_received += 1;
                 }
+                self.look_up_vouched(batch, &mut session, now)?;
                 self.sessions.insert(session.id, session);
             }
             Input::Unit(unit) => {

@@ -58,7 +58,7 @@ impl Asked<'_> {
             Needs::Words { free, .. } => {
                 let word = self.request.get(1).unwrap_or_default();
                 let is_free = free.iter().any(|name| args::is(word, name));
-                if is_free { Ok(()) } else { Err(self.denied(&format!("'s {}", shown(word)), "ADMIN")) }
+                if is_free { Ok(()) } else { Err(self.denied_as(Some(word), "", "ADMIN")) }
             }
             Needs::Keys(first, others) => self.keys(first, others),
             Needs::Set => {
@@ -101,12 +101,21 @@ impl Asked<'_> {
 
     /// The refusal: what was asked, what that needs and what the key has.
     pub(super) fn denied(&self, on: &str, needed: &str) -> Halt {
+        self.denied_as(None, on, needed)
+    }
+
+    /// The same for a subcommand.
+    fn denied_as(&self, subcommand: Option<&[u8]>, on: &str, needed: &str) -> Halt {
         let (key, scopes) = (&self.key.name, self.key.scopes.to_string());
         let scopes = match scopes.char_indices().nth(SHOWN_CHARS) {
             Some((end, _)) => Cow::Owned(format!("{}…", &scopes[..end])),
             None => Cow::Borrowed(&scopes),
         };
-        let command = self.command.name.to_ascii_lowercase();
+        let mut command = self.command.name.to_ascii_lowercase();
+        if let Some(word) = subcommand {
+            command.push('|');
+            command.push_str(&shown(word).to_ascii_lowercase());
+        }
         CommandError::new(format!(
             "NOPERM the key '{key}' has no permissions to run the '{command}' command{on}: it needs {needed}, and has {scopes}"
         ))
