@@ -29,7 +29,7 @@ pub struct Session {
     /// The access key that was given; `None` for who may do everything: with the session key, or where none is asked.
     pub access: Option<Arc<AccessKey>>,
     /// The name of the access key that the transport vouches for, until the engine has looked it up.
-    pub vouched: Option<Id>,
+    pub vouched: Option<Box<Id>>,
     /// True for the server's own connection, which makes the deliveries of webhooks.
     pub is_own: bool,
     /// CLIENT SETNAME.
@@ -84,7 +84,7 @@ impl Session {
     /// example. It has what that key may do, or, where there is no such key or it has expired, has still to give one.
     #[must_use]
     pub fn of_key(id: u64, address: String, name: Id) -> Session {
-        Session { vouched: Some(name), ..Session::new(id, address, false) }
+        Session { vouched: Some(Box::new(name)), ..Session::new(id, address, false) }
     }
 
     /// The name that the connection goes by: that of its access key, or `default`, as in Redis before any was given too.
