@@ -1,10 +1,13 @@
 //! The `agq` program's commands. Everything is reached over the wire: only `serve`, and `run` where there is none, start
-//! a server. `recover` alone works on the files.
+//! a server. `check`, `compact`,
+//! `export`, `import` and `recover` work on the files.
 
 mod action;
 mod add;
 mod array;
 mod bench;
+mod check;
+mod compact;
 mod config;
 mod connect;
 mod duration;
@@ -32,8 +35,10 @@ mod schedule_add;
 mod serve;
 mod signals;
 mod size;
+mod store;
 mod table;
 mod top;
+mod transfer;
 mod wait;
 mod webhook;
 mod words;
@@ -116,6 +121,14 @@ enum Command {
     Man(pages::ManArgs),
     /// Make a store open again whose log is lost or damaged.
     Recover(recover::RecoverArgs),
+    /// Look at the files of a store, and prove that all in it fits together.
+    Check(check::CheckArgs),
+    /// Make the file of a store as small as what is in it.
+    Compact(compact::CompactArgs),
+    /// Write the keys of a store as lines of JSON.
+    Export(transfer::ExportArgs),
+    /// Make a store of what an export has written.
+    Import(transfer::ImportArgs),
     /// Become a program in a sandbox: what the worker starts.
     #[command(name = crate::worker::HELPER, hide = true)]
     Sandboxed(sandbox::HelperArgs),
@@ -169,6 +182,10 @@ fn dispatch(cli: Cli, config: &config::Config) -> anyhow::Result<ExitCode> {
         Some(Command::Completions(args)) => pages::completions(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Man(args)) => pages::man(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Recover(args)) => recover::run(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Compact(args)) => compact::run(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Export(args)) => transfer::export(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Import(args)) => transfer::import(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Sandboxed(args)) => sandbox::run(&args),
     }
 }

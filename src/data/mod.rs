@@ -4,6 +4,7 @@
 //! `keys` table answers for a key's type, deadline and small body; the elements of collections stand in tables of
 //! their own under the id that the record names, so that RENAME and DEL touch one row.
 
+pub mod check;
 pub mod dump;
 mod elements;
 mod error;
@@ -20,6 +21,7 @@ pub mod record;
 pub mod sets;
 pub mod strings;
 pub mod subsequence;
+pub mod transfer;
 pub mod trash;
 pub mod zsets;
 

@@ -8,6 +8,8 @@
 //! After an error that is no refusal the store has stopped: nothing is acknowledged or written any more, and dropping
 //! it leaves the files as a kill would. The same holds for a `Db` dropped without [`Db::close`].
 
+mod verify;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -9,6 +9,7 @@ pub mod batch;
 #[cfg(test)]
 mod batch_tests;
 mod checkpoint;
+mod compact;
 pub mod db;
 mod discard;
 mod error;
@@ -20,12 +21,15 @@ mod log_sync;
 mod meta;
 mod options;
 mod overlay;
+mod plain_file;
 mod recover;
 mod row_cache;
+pub mod shadow;
 mod signals;
 pub mod sim;
 pub mod sim_disk;
 mod snapshot;
+mod survey;
 pub mod tables;
 #[cfg(test)]
 mod tests;
@@ -33,9 +37,11 @@ mod write_behind;
 
 pub use batch::{Batch, Mark, Rows, Visit, WriteSet};
 pub use checkpoint::Pace;
+pub use compact::{Compacted, compact, compact_on};
 pub use db::Db;
 pub use discard::{Discarded, discard_log, discard_log_on};
 pub use error::{Error, Result};
 pub use options::{DurabilityMode, Options, Refusal, Stats};
 pub use snapshot::Snapshot;
+pub use survey::{Content, Segment, Survey, survey};
 pub use tables::Table;

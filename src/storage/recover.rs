@@ -207,7 +207,7 @@ impl Replay {
 ///
 /// # Errors
 /// [`Error::Refused`] when a segment is missing, foreign or damaged, or a record is missing that was synced.
-fn read_log(disk: &dyn Disk, meta: &StoreMeta) -> Result<Replay> {
+pub(super) fn read_log(disk: &dyn Disk, meta: &StoreMeta) -> Result<Replay> {
     let mut records = Records::default();
     for name in NAMES {
         let file = open_segment(disk, name)?
@@ -293,8 +293,13 @@ impl Records {
         later.into_iter().find(|(_, (_, found))| found.head.synced_seq > seq).map(|(later, _)| *later)
     }
 
+    /// The sequence numbers of the records after `seq`.
+    pub(super) fn beyond(&self, seq: u64) -> Vec<u64> {
+        self.found.range(seq + 1..).map(|(number, _)| *number).collect()
+    }
+
     /// Adds the rows of every record after `seq` to `rows`: the sequence numbers of those records.
-    pub(super) fn beyond(&self, seq: u64, rows: &mut WriteSet) -> Result<Vec<u64>> {
+    pub(super) fn rows_beyond(&self, seq: u64, rows: &mut WriteSet) -> Result<Vec<u64>> {
         let mut numbers = Vec::new();
         for (number, (segment, found)) in self.found.range(seq + 1..) {
             decode_into(rows, &self.segments[*segment], found.offset)?;

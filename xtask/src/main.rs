@@ -30,7 +30,8 @@ cargo xtask <task>
   sim [first seed] [count]
                  simulated crashes, 10,000 lives of a store unless told otherwise
   kills [count] [seed]
-                 kills of the real program under load, 1,000 unless told otherwise
+                 kills of the real program under load, 1,000 unless told otherwise; the history of
+                 what its clients were answered must be one that it can have promised
   lives [count] [seed]
                  random lives of the job system against its reference model, 100,000 unless told otherwise
   chaos [seconds] [seed]

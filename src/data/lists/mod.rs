@@ -5,6 +5,7 @@
 //! A removal in the middle leaves a hole ([`holes`]) instead of moving elements: the edges are always elements. An
 //! empty list does not exist.
 
+mod check;
 mod edit;
 mod holes;
 mod insert;
@@ -16,6 +17,8 @@ use bytes::Bytes;
 use crate::data::gather::Gather;
 use crate::data::{Kind, Record, Result, View};
 use crate::storage::{self, Rows, Table, Visit};
+
+pub(super) use check::check;
 
 /// An end of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

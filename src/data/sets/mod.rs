@@ -5,6 +5,7 @@
 //! the server. All sets have the same order, so that what several have in common is found by walking one of them. An
 //! empty set does not exist.
 
+mod check;
 mod combine;
 mod pick;
 
@@ -18,6 +19,7 @@ use crate::data::notices::Classes;
 use crate::data::{Edit, Kind, Record, Result, View, keys};
 use crate::storage::{self, Batch, Rows, Table, tables};
 
+pub(super) use check::check;
 pub use combine::Combination;
 
 /// Bytes of a place.
@@ -68,7 +70,7 @@ impl Set {
     }
 
     /// The place and the member of a row's key.
-    fn split(key: &[u8]) -> storage::Result<(u64, &[u8])> {
+    pub(super) fn split(key: &[u8]) -> storage::Result<(u64, &[u8])> {
         let rest = key.get(8..).and_then(|rest| rest.split_first_chunk::<PLACE>());
         let (place, member) = rest.ok_or_else(|| {
             storage::Error::corrupt(Table::Sets, format!("a key of {} bytes has no place", key.len()))

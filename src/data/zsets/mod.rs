@@ -6,6 +6,7 @@
 //! kept as 0.
 
 mod change;
+mod check;
 mod combine;
 mod members;
 
@@ -19,6 +20,7 @@ use crate::data::{Kind, Record, Result, View};
 use crate::storage::{self, Rows, Table};
 
 pub use change::{AddRule, Added, Direction, Presence};
+pub(super) use check::check;
 pub use combine::{Aggregate, Source};
 pub use members::MemberRange;
 
@@ -343,7 +345,7 @@ fn stored_score(rows: &dyn Rows, set: &SortedSet, member: &[u8]) -> storage::Res
     score_of_row(&row).map(Some)
 }
 
-fn score_of_row(row: &[u8]) -> storage::Result<f64> {
+pub(super) fn score_of_row(row: &[u8]) -> storage::Result<f64> {
     let bits = row.try_into().map_err(|_| {
         storage::Error::corrupt(Table::ZMembers, format!("a score of {} bytes instead of 8", row.len()))
     })?;
