@@ -57,6 +57,15 @@ impl Entry {
         out.finish()
     }
 
+    /// As [`Entry::decode`], with a look at what the row stands under.
+    pub(super) fn decode_row(key: &[u8], row: &Bytes) -> storage::Result<Entry> {
+        let rings = [Ring::Actions, Ring::Refusals];
+        if key.len() != 9 || !rings.iter().any(|ring| key.first() == Some(&(*ring as u8))) {
+            return Err(storage::Error::corrupt(Table::Access, "a row of no ring, and of no key"));
+        }
+        Entry::decode(row)
+    }
+
     fn decode(row: &Bytes) -> storage::Result<Entry> {
         let mut from = Reader::new(Table::Access, row, VERSION)?;
         let (at, connection) = (Millis(from.number()?), from.number()?);

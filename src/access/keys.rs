@@ -14,8 +14,8 @@ use crate::storage::{self, Batch, Rows, Table};
 
 const VERSION: u8 = 1;
 /// What rows begin with, by what they hold. The audit log's begin with higher numbers.
-const BY_NAME: u8 = 0;
-const BY_ID: u8 = 1;
+pub(super) const BY_NAME: u8 = 0;
+pub(super) const BY_ID: u8 = 1;
 /// The most keys.
 pub const MAX_KEYS: usize = 10_000;
 
@@ -57,7 +57,7 @@ impl AccessKey {
         out.finish()
     }
 
-    fn decode(name: &[u8], row: &Bytes) -> storage::Result<AccessKey> {
+    pub(super) fn decode(name: &[u8], row: &Bytes) -> storage::Result<AccessKey> {
         let mut from = Reader::new(Table::Access, row, VERSION)?;
         let name = Id::sound(name).ok_or_else(|| from.corrupt("its name is none"))?;
         let (mut id, mut hash) = (KeyId::default(), Hash::default());

@@ -1,12 +1,14 @@
 //! The `agq` program's commands. Everything is reached over the wire: only `serve`, and `run` where there is none, start
-//! a server. `check`, `compact`,
-//! `export`, `import` and `recover` work on the files.
+//! a server. `check`, `compact`, `export`, `import`, `recover`, `restore` and `archive` work on files.
 
 mod action;
 mod add;
+mod archive;
 mod array;
+mod backup;
 mod bench;
 mod check;
+mod client_limits;
 mod compact;
 mod config;
 mod connect;
@@ -28,6 +30,7 @@ mod ping;
 mod plan;
 mod queue;
 mod recover;
+mod restore;
 mod run;
 mod sandbox;
 mod schedule;
@@ -44,6 +47,9 @@ mod webhook;
 mod words;
 mod work;
 mod worker;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub use config::fuzz_settings;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -119,6 +125,12 @@ enum Command {
     Completions(pages::CompletionsArgs),
     /// Print or write manual pages.
     Man(pages::ManArgs),
+    /// Make a backup of a running server's store.
+    Backup(backup::BackupArgs),
+    /// Make a backup a store again, in an empty data directory.
+    Restore(restore::RestoreArgs),
+    /// Print which moments can be restored from an archive.
+    Archive(archive::ArchiveArgs),
     /// Make a store open again whose log is lost or damaged.
     Recover(recover::RecoverArgs),
     /// Look at the files of a store, and prove that all in it fits together.
@@ -181,6 +193,9 @@ fn dispatch(cli: Cli, config: &config::Config) -> anyhow::Result<ExitCode> {
         Some(Command::Config(args)) => config::run(&args, config),
         Some(Command::Completions(args)) => pages::completions(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Man(args)) => pages::man(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Backup(args)) => block_on(backup::run(&args)),
+        Some(Command::Restore(args)) => restore::run(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Archive(args)) => archive::run(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Recover(args)) => recover::run(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Compact(args)) => compact::run(&args).map(|()| ExitCode::SUCCESS),

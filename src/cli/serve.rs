@@ -6,7 +6,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
+use super::client_limits::ClientLimitArgs;
 use super::config::Config;
+use super::duration::parse_ms;
 use super::size::parse_size;
 use crate::command::WebhookRules;
 use crate::jobs::Settings;
@@ -67,12 +69,35 @@ pub(super) struct ServeArgs {
     /// Hosts that webhooks may be sent to: names, *.example.org for all below one, * for any, or none
     #[arg(long, env = "AGQ_WEBHOOK_HOSTS", value_name = "HOST", default_value = "*", value_delimiter = ',', value_parser = parse_host)]
     webhook_hosts: Vec<String>,
+    /// Folder that backups are written into [default: <data-dir>/backups]
+    #[arg(long, env = "AGQ_BACKUP_DIR", value_name = "DIR")]
+    backup_dir: Option<PathBuf>,
+    /// Bytes that a backup copies, or reads back, in a second
+    #[arg(long, env = "AGQ_BACKUP_RATE", value_name = "BYTES", default_value = "64MiB", value_parser = parse_backup_rate)]
+    backup_rate: u64,
+    /// Longest time that a backup may take to copy: the store's file grows meanwhile
+    #[arg(long, env = "AGQ_BACKUP_MAX_TIME", value_name = "TIME", default_value = "1h", value_parser = parse_time)]
+    backup_max_time: u64,
+    /// A backup begins by itself so long after the last: 6h, 1d [default: none does]
+    #[arg(long, env = "AGQ_BACKUP_EVERY", value_name = "TIME", value_parser = parse_time)]
+    backup_every: Option<u64>,
+    /// Backups that are kept, the newest; older ones of this store are removed
+    #[arg(long, env = "AGQ_BACKUP_KEEP", value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    backup_keep: u64,
+    /// Folder that keeps every record of the log, to restore any moment from a backup on [default: none]
+    #[arg(long, env = "AGQ_ARCHIVE_DIR", value_name = "DIR")]
+    archive_dir: Option<PathBuf>,
+    /// Bytes of log that may wait for the archive when its disk is full or slow; what then, --archive-required says
+    #[arg(long, env = "AGQ_ARCHIVE_MAX_LAG", value_name = "BYTES", default_value = "1GiB", value_parser = parse_size)]
+    archive_max_lag: u64,
+    /// Let writes wait rather than leave a gap in the archive
+    #[arg(long, env = "AGQ_ARCHIVE_REQUIRED", requires = "archive_dir")]
+    archive_required: bool,
     /// Start although the system's clock stands more than an hour behind the last time in the store
     #[arg(long, env = "AGQ_ACCEPT_CLOCK")]
     accept_clock: bool,
-    /// Connections open at a time
-    #[arg(long, env = "AGQ_MAX_CLIENTS", value_name = "N", default_value_t = 10_000)]
-    max_clients: usize,
+    #[command(flatten)]
+    client_limits: ClientLimitArgs,
 }
 
 /// The log's bytes between two checkpoints.
@@ -88,6 +113,24 @@ fn parse_durability(text: &str) -> Result<DurabilityMode, String> {
             _ => Err(format!("the interval '{ms}' is not a number of milliseconds from 1 to 3600000")),
         },
         _ => Err("expected always, interval, interval=<ms> or none".to_owned()),
+    }
+}
+
+/// A backup that is slower than this would hold its snapshot for days.
+const LEAST_BACKUP_RATE: u64 = 64 << 10;
+
+fn parse_backup_rate(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        rate @ LEAST_BACKUP_RATE.. => Ok(rate),
+        _ => Err("expected 64KiB or more: the store's file grows for as long as a backup copies".to_owned()),
+    }
+}
+
+/// Reads a length of time of a minute or more; as milliseconds.
+fn parse_time(text: &str) -> Result<u64, String> {
+    match parse_ms(text)? {
+        ms @ 60_000.. => Ok(ms),
+        _ => Err("expected a minute or more, such as 90s, 30m, 6h or 1d".to_owned()),
     }
 }
 
@@ -153,15 +196,28 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         DurabilityMode::Interval(_) => "everysec",
         DurabilityMode::None => "no",
     };
+    let archive_dir = args.archive_dir.as_deref().map(from_anywhere);
+    let backups = server::BackupOptions {
+        archive: archive_dir.clone(),
+        dir: args.backup_dir.as_deref().map_or_else(|| dir.join("backups"), from_anywhere),
+        rate: args.backup_rate,
+        max_snapshot_ms: args.backup_max_time,
+        every_ms: args.backup_every,
+        keep: usize::try_from(args.backup_keep).unwrap_or(usize::MAX),
+    };
+    let archive = archive_dir.clone().map(|dir| storage::ArchiveOptions {
+        dir,
+        max_lag: args.archive_max_lag,
+        required: args.archive_required,
+    });
+    let (clients, client_parameters) = args.client_limits.limits();
     let parameters = [
         ("appendonly", "yes".to_owned()),
         ("appendfsync", appendfsync.to_owned()),
         ("save", String::new()),
         ("databases", "16".to_owned()),
-        ("maxclients", args.max_clients.to_string()),
         ("maxmemory", "0".to_owned()),
         ("maxmemory-policy", "noeviction".to_owned()),
-        ("timeout", "0".to_owned()),
         ("dir", dir.display().to_string()),
         ("durability", durability),
         ("cache-size", args.cache_size.to_string()),
@@ -173,6 +229,14 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         ("ageing", args.ageing.to_string()),
         ("max-output", args.max_output.to_string()),
         ("list-claim-silence", args.list_claim_silence.to_string()),
+        ("backup-dir", backups.dir.display().to_string()),
+        ("backup-rate", backups.rate.to_string()),
+        ("backup-max-time", (backups.max_snapshot_ms / 1000).to_string()),
+        ("backup-every", backups.every_ms.map_or(String::new(), |ms| (ms / 1000).to_string())),
+        ("backup-keep", backups.keep.to_string()),
+        ("archive-dir", archive_dir.as_ref().map_or(String::new(), |dir| dir.display().to_string())),
+        ("archive-max-lag", args.archive_max_lag.to_string()),
+        ("archive-required", if args.archive_required { "yes" } else { "no" }.to_owned()),
         ("webhook-hosts", args.webhook_hosts.join(",")),
     ];
     server::Options {
@@ -182,11 +246,13 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
             cache_size: usize::try_from(args.cache_size).unwrap_or(usize::MAX),
             checkpoint_size: args.checkpoint_size,
             checkpoint_stall_ms: args.checkpoint_stall,
+            archive,
         },
+        backups,
         bind: args.bind.iter().filter(|address| !address.is_empty()).cloned().collect(),
         socket: args.socket.clone(),
         key,
-        max_clients: args.max_clients,
+        clients,
         accept_clock: args.accept_clock,
         webhooks: WebhookRules { hosts: webhook_hosts(&args.webhook_hosts), no_https: server::https_refusal() },
         sweep_interval_ms: args.sweep_interval.saturating_mul(1000),
@@ -198,8 +264,17 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
             list_claim_silence_ms: args.list_claim_silence.saturating_mul(1000),
             ..Settings::default()
         },
-        parameters: parameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        parameters: parameters
+            .into_iter()
+            .chain(client_parameters)
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
     }
+}
+
+/// A folder that was asked for, as it is found from anywhere.
+fn from_anywhere(asked: &Path) -> PathBuf {
+    std::path::absolute(asked).unwrap_or_else(|_| asked.to_owned())
 }
 
 /// The options of a server inside another command: what the environment, the file and the defaults say, on a socket in
@@ -249,7 +324,7 @@ fn check_local(addresses: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Resolves at SIGTERM or SIGINT. Signals are caught from the first call on.
+/// Resolves at SIGTERM or SIGINT. Signals are caught once it is awaited.
 fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + 'static> {
     Ok(async {
         use tokio::signal::unix::{SignalKind, signal};

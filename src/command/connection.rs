@@ -73,25 +73,40 @@ fn auth(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     Ok(Reply::ok())
 }
 
-/// Lets the connection in when the key is right; takes the same time when it is wrong.
+/// Lets the connection in when the key is right; takes the same time when it is wrong, which is counted.
 fn check_key(ctx: &mut Context<'_, '_>, user: Option<&[u8]>, key: &[u8]) -> Result<(), Halt> {
+    let Some(access) = right_key(ctx, user, key)? else {
+        ctx.session.wrong_keys = ctx.session.wrong_keys.saturating_add(1);
+        return Err(CommandError::new("WRONGPASS invalid username-password pair or user is disabled.").into());
+    };
+    // What it watches as an operator it no longer sees.
+    if access.as_ref().is_some_and(|key| !key.scopes.is_admin()) {
+        ctx.server.monitors.remove(&ctx.session.id);
+    }
+    ctx.session.authenticated = true;
+    ctx.session.access = access;
+    Ok(())
+}
+
+/// With what a connection goes on that gave this: an access key, or nothing for who may do everything. `None` when it
+/// is wrong.
+fn right_key(ctx: &Context<'_, '_>, user: Option<&[u8]>, key: &[u8]) -> Result<Option<Option<Arc<AccessKey>>>, Halt> {
+    let is_default = user.is_none_or(|user| user == DEFAULT_USER.as_bytes());
     if let Some(secret) = Secret::read(key) {
         let found = access::find_by_secret(ctx.batch, &secret, ctx.now)?;
         // Clients that were given nothing but a secret say 'default' too.
-        let is_named = |found: &AccessKey| {
-            user.is_none_or(|user| user == DEFAULT_USER.as_bytes() || user == found.name.as_bytes())
-        };
+        let is_named = |found: &AccessKey| is_default || user == Some(found.name.as_bytes());
         if let Some(found) = found.filter(|found| is_named(found)) {
-            let_in(ctx, Some(found));
-            return Ok(());
+            return Ok(Some(Some(found)));
         }
         // The operator may have chosen a session key that looks like this.
         if ctx.server.config.key.as_deref().is_none_or(|expected| !access::looks_like(expected.as_bytes())) {
-            return Err(wrong_password().into());
+            return Ok(None);
         }
     }
-    let Some(expected) = ctx.server.config.key.as_deref() else {
-        if user.is_none() {
+    let is_right = match ctx.server.config.key.as_deref() {
+        Some(expected) => bool::from(expected.as_bytes().ct_eq(key)) && is_default,
+        None if user.is_none() => {
             return Err(CommandError::new(
                 "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
                  configuration is correct?",
@@ -99,31 +114,9 @@ fn check_key(ctx: &mut Context<'_, '_>, user: Option<&[u8]>, key: &[u8]) -> Resu
             .into());
         }
         // Redis's default user without a password takes any.
-        if user != Some(DEFAULT_USER.as_bytes()) {
-            return Err(wrong_password().into());
-        }
-        let_in(ctx, None);
-        return Ok(());
+        None => is_default,
     };
-    let right_user = user.is_none_or(|user| user == DEFAULT_USER.as_bytes());
-    if !bool::from(expected.as_bytes().ct_eq(key)) || !right_user {
-        return Err(wrong_password().into());
-    }
-    let_in(ctx, None);
-    Ok(())
-}
-
-/// The connection goes on with this key, or with the session key. What it watches as an operator it no longer sees.
-fn let_in(ctx: &mut Context<'_, '_>, key: Option<Arc<AccessKey>>) {
-    if key.as_ref().is_some_and(|key| !key.scopes.is_admin()) {
-        ctx.server.monitors.remove(&ctx.session.id);
-    }
-    ctx.session.authenticated = true;
-    ctx.session.access = key;
-}
-
-fn wrong_password() -> CommandError {
-    CommandError::new("WRONGPASS invalid username-password pair or user is disabled.")
+    Ok(is_right.then_some(None))
 }
 
 fn hello(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {

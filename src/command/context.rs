@@ -7,6 +7,7 @@ use agq_resp::{Protocol, Reply, Request};
 use bytes::Bytes;
 
 use crate::clock::Millis;
+use crate::command::backups::Backups;
 use crate::command::cursors::Cursors;
 use crate::command::{Channels, Halt, Message, ReadContext, Session, Statistics, Tuning, Watches, WebhookRules};
 use crate::data::keyspaces::DATABASES;
@@ -57,6 +58,8 @@ pub struct Server {
     pub facts: Facts,
     /// Why no writing command may run now, and what helps; `None` when they may.
     pub refusal: Option<String>,
+    /// Backups, and who asked for one.
+    pub backups: Backups,
     /// Set by SAVE: a checkpoint is made before the batch's replies leave.
     pub save_requested: bool,
     /// Jobs that were reported through lists.
@@ -96,12 +99,37 @@ pub struct Facts {
     pub connections_received: u64,
     /// Commands run since the start.
     pub commands_processed: u64,
-    /// When the last checkpoint was made.
+    /// When the last backup was done, or SAVE was asked for last.
     pub last_save: Millis,
+    /// What became of clients that asked too much.
+    pub endings: Endings,
     /// The store's figures.
     pub storage: Option<Stats>,
     /// What the operating system knows of the process, where it tells.
     pub process: Option<ProcessFacts>,
+}
+
+/// How often the server refused or ended connections since its start, and why.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Endings {
+    /// Refused: there were as many as may be.
+    pub refused: u64,
+    /// Ended: no key came in time.
+    pub auth_timeouts: u64,
+    /// Ended: half a request came, and the rest not in time.
+    pub request_timeouts: u64,
+    /// Ended: nothing came.
+    pub idle_timeouts: u64,
+    /// Ended: nothing of what waited was taken.
+    pub write_timeouts: u64,
+    /// Ended: too much waited to be taken.
+    pub output: u64,
+    /// Ended: all clients held too much, and this one most.
+    pub evicted: u64,
+    /// Wrong keys that were given.
+    pub wrong_keys: u64,
+    /// Bytes that all clients hold now.
+    pub memory: usize,
 }
 
 /// What the operating system knows of the process, not older than a second.

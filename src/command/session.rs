@@ -30,6 +30,8 @@ pub struct Session {
     pub access: Option<Arc<AccessKey>>,
     /// The name of the access key that the transport vouches for, until the engine has looked it up.
     pub vouched: Option<Box<Id>>,
+    /// Wrong keys that it gave and that nobody has taken notice of yet.
+    pub wrong_keys: u32,
     /// True for the server's own connection, which makes the deliveries of webhooks.
     pub is_own: bool,
     /// CLIENT SETNAME.
@@ -66,6 +68,7 @@ impl Session {
             authenticated,
             access: None,
             vouched: None,
+            wrong_keys: 0,
             is_own: false,
             name: Bytes::new(),
             library_name: Bytes::new(),

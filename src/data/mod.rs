@@ -9,6 +9,8 @@ pub mod dump;
 mod elements;
 mod error;
 pub mod extended;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod gather;
 pub mod glob;
 pub mod hashes;

@@ -21,7 +21,7 @@ pub const CHUNK_BYTES: usize = 32 << 10;
 /// The longest string, as in Redis (`proto-max-bulk-len`).
 pub const MAX_BYTES: usize = 512 << 20;
 
-fn blob_header(record: &Record) -> storage::Result<([u8; 8], u64)> {
+pub(super) fn blob_header(record: &Record) -> storage::Result<([u8; 8], u64)> {
     let (id, length) = record
         .body
         .split_first_chunk::<8>()
@@ -32,7 +32,7 @@ fn blob_header(record: &Record) -> storage::Result<([u8; 8], u64)> {
     Ok((*id, u64::from_be_bytes(length)))
 }
 
-fn blob_body(id: &[u8; 8], length: u64) -> Bytes {
+pub(super) fn blob_body(id: &[u8; 8], length: u64) -> Bytes {
     [&id[..], &length.to_be_bytes()].concat().into()
 }
 

@@ -10,6 +10,7 @@ use agq_resp::Reply;
 use crate::clock::Millis;
 use crate::command::Config;
 use crate::engine::{Engine, HeavyRead, Input, Output};
+use crate::server::backups::{BackupOptions, Backups};
 use crate::server::inbox::Inbox;
 use crate::server::process::Process;
 use crate::server::{start_engine, webhooks};
@@ -53,13 +54,20 @@ pub(super) struct Core {
     /// The deliveries of webhooks have begun.
     delivers: bool,
     process: Process,
+    backups: Backups,
 }
 
 impl Core {
     /// Starts the engine over an open store.
-    pub(super) fn new(mut db: Db, config: Config, mut clock: WallClock) -> anyhow::Result<Core> {
+    pub(super) fn new(
+        mut db: Db,
+        config: Config,
+        mut clock: WallClock,
+        backups: BackupOptions,
+    ) -> anyhow::Result<Core> {
         let now = clock.read();
-        let engine = start_engine(&mut db, config, now)?;
+        let mut engine = start_engine(&mut db, config, now)?;
+        let backups = Backups::new(backups, db.stats().store_id, now, &mut engine.server().backups);
         Ok(Core {
             engine,
             db,
@@ -69,6 +77,7 @@ impl Core {
             reading: Rc::default(),
             delivers: false,
             process: Process::default(),
+            backups,
         })
     }
 
@@ -125,9 +134,9 @@ impl Core {
         }
     }
 
-    /// True when every unit that was taken has run: none is held, and no large read is under way.
+    /// True when every unit that was taken has run: none is held, and no large read and no backup is under way.
     fn owes_nothing(&self) -> bool {
-        self.held.is_empty() && self.reading.get() == 0
+        self.held.is_empty() && self.reading.get() == 0 && !self.backups.are_busy()
     }
 
     /// True when units with writes wait for a checkpoint to drain. On a full disk none does: they are refused.
@@ -159,7 +168,9 @@ impl Core {
     /// Sleeps until something comes in or is due.
     async fn sleep(&mut self, inbox: &Inbox) {
         let now = self.clock.read();
-        let mut pause = self.engine.next_deadline().map(|at| Duration::from_millis(at.since(now)));
+        let backup = self.backups.next(&self.engine.server().backups);
+        let deadline = self.engine.next_deadline().into_iter().chain(backup).min();
+        let mut pause = deadline.map(|at| Duration::from_millis(at.since(now)));
         if let Some((until, _)) = self.paused(inbox, now) {
             let left = Duration::from_millis(until.since(now));
             pause = Some(pause.map_or(left, |pause| pause.min(left)));
@@ -185,6 +196,7 @@ impl Core {
             self.last_busy = Instant::now();
         }
         self.engine.server().facts.storage = Some(self.db.stats());
+        self.engine.server().facts.endings = inbox.endings();
         self.engine.server().refusal = self.db.refusal().map(|refusal| refusal.reason);
         if let Some(process) = self.process.refreshed() {
             self.engine.server().facts.process = process;
@@ -207,7 +219,8 @@ impl Core {
         let idle_ms = u64::try_from(self.last_busy.elapsed().as_millis()).unwrap_or(u64::MAX);
         if save || self.db.checkpoint_due(idle_ms) {
             match self.db.checkpoint() {
-                Ok(()) => self.engine.server().facts.last_save = now,
+                Ok(()) if save => self.engine.server().facts.last_save = now,
+                Ok(()) => {}
                 // The disk is full: the log answers for what was asked to be saved.
                 Err(error) if error.is_refusal() => tracing::warn!(%error, "no checkpoint is made now"),
                 Err(error) => return Err(error.into()),
@@ -221,9 +234,22 @@ impl Core {
         if self.engine.has_heavy() {
             self.start_heavy(inbox)?;
         }
+        self.turn_backups(inbox, now)?;
         if self.engine.server().shutdown_requested {
             inbox.stop();
         }
+        Ok(())
+    }
+
+    /// Begins and ends backups; none begins in a server that stops, and none holds it up.
+    fn turn_backups(&mut self, inbox: &Inbox, now: Millis) -> anyhow::Result<()> {
+        let server = self.engine.server();
+        if inbox.is_stopping() {
+            self.db.let_pass();
+            server.backups.next = None;
+            server.backups.cancelled |= server.backups.in_progress();
+        }
+        self.backups.turn(&mut server.backups, &mut server.facts.last_save, &mut self.db, now, inbox)?;
         Ok(())
     }
 

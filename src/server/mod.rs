@@ -3,15 +3,24 @@
 //! Everything runs on the core thread's current-thread runtime: a listener and one task per connection
 //! ([`connection`]) hand units to the core loop ([`core`]) through an [`inbox::Inbox`] and wait for their replies.
 
+mod backups;
 mod connection;
 mod core;
+mod descriptors;
+mod ended;
 mod inbox;
 pub mod key;
+mod limits;
 mod listen;
 pub mod lock;
+mod mailbox;
 mod memory;
 mod process;
+mod rate;
+mod rules;
+mod throttle;
 mod webhooks;
+mod wire;
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -26,8 +35,13 @@ use crate::engine::Engine;
 use crate::jobs::Settings;
 use crate::storage::{self, Db};
 use crate::wall_clock::WallClock;
+pub use backups::BackupOptions;
 use inbox::Inbox;
 use listen::Listener;
+use rules::Rules;
+
+pub use descriptors::connections_allowed;
+pub use limits::{ClientLimits, OutputLimit};
 
 /// How long a shutdown waits for clients to take their last replies.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -43,8 +57,8 @@ pub struct Options {
     pub socket: Option<PathBuf>,
     /// The session key; `None` asks for none.
     pub key: Option<Arc<str>>,
-    /// Connections open at a time.
-    pub max_clients: usize,
+    /// How much clients may take.
+    pub clients: ClientLimits,
     /// Most milliseconds between two sweeps of expired keys.
     pub sweep_interval_ms: u64,
     /// Leases, heartbeats, output.
@@ -53,6 +67,8 @@ pub struct Options {
     pub accept_clock: bool,
     /// Names and values that CONFIG GET shows.
     pub parameters: Vec<(String, String)>,
+    /// Where and when backups are written.
+    pub backups: BackupOptions,
     /// Where webhooks may be sent.
     pub webhooks: WebhookRules,
 }
@@ -101,26 +117,33 @@ async fn serve(
         webhooks: options.webhooks.clone(),
         system: System { nanos: process::nanos, secret: |bytes| getrandom::fill(bytes).is_ok() },
     };
-    let core = core::Core::new(db, config, clock)?;
-    let inbox = Inbox::default();
+    let core = core::Core::new(db, config, clock, options.backups.clone())?;
+    let clients = &options.clients;
+    let inbox = Inbox::new(inbox::Limits {
+        replies: clients.replies,
+        messages: clients.messages,
+        max_memory: clients.max_memory,
+    });
     let mut addresses = Vec::new();
-    let limits = Rc::new(listen::Limits { max_clients: options.max_clients, asks_key: options.key.is_some() });
+    let rules = Rc::new(Rules::new(clients.clone(), options.key.is_some()));
     for address in &options.bind {
         let listener = Listener::tcp(address).await.with_context(|| format!("cannot listen on {address}"))?;
         addresses.push(listener.address());
-        tokio::task::spawn_local(listener.run(inbox.clone(), limits.clone()));
+        tokio::task::spawn_local(listener.run(inbox.clone(), Rc::clone(&rules)));
     }
     if let Some(path) = &options.socket {
         let listener = Listener::unix(path).with_context(|| format!("cannot listen on {}", path.display()))?;
         addresses.push(listener.address());
-        tokio::task::spawn_local(listener.run(inbox.clone(), limits.clone()));
+        tokio::task::spawn_local(listener.run(inbox.clone(), Rc::clone(&rules)));
     }
-    ready(&addresses);
     let stop = inbox.clone();
     tokio::task::spawn_local(async move {
         shutdown.await;
         stop.stop();
     });
+    // That task begins first: whoever hears that the server is ready may stop it at once.
+    tokio::task::yield_now().await;
+    ready(&addresses);
     let core = core.run(&inbox).await;
     if tokio::time::timeout(DRAIN, inbox.drained()).await.is_err() {
         tracing::warn!(connections = inbox.connections(), "clients did not take their last replies in time");

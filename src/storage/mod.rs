@@ -5,6 +5,11 @@
 //! through, [`recover`] the way from a crash back to a store. Nothing here knows RESP, sockets or the clock: times
 //! come in as arguments.
 
+mod archive;
+#[cfg(test)]
+mod archive_tests;
+mod archiver;
+mod backup;
 pub mod batch;
 #[cfg(test)]
 mod batch_tests;
@@ -14,6 +19,8 @@ pub mod db;
 mod discard;
 mod error;
 pub mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod log;
 mod log_record;
 mod log_segment;
@@ -23,6 +30,7 @@ mod options;
 mod overlay;
 mod plain_file;
 mod recover;
+mod restore;
 mod row_cache;
 pub mod shadow;
 mod signals;
@@ -35,13 +43,18 @@ pub mod tables;
 mod tests;
 mod write_behind;
 
+pub use archive::{Range, archive_ranges, prune_archive};
+pub use archiver::{ArchiveOptions, ArchiveStats};
+pub use backup::{Backup, Phase, Progress, Watch, copy_backup, is_unfinished, look_at, write_backup};
 pub use batch::{Batch, Mark, Rows, Visit, WriteSet};
 pub use checkpoint::Pace;
 pub use compact::{Compacted, compact, compact_on};
 pub use db::Db;
 pub use discard::{Discarded, discard_log, discard_log_on};
 pub use error::{Error, Result};
+pub use log_sync::BegunSync;
 pub use options::{DurabilityMode, Options, Refusal, Stats};
+pub use restore::{Replay, Restore, Restored, restore};
 pub use snapshot::Snapshot;
 pub use survey::{Content, Segment, Survey, survey};
 pub use tables::Table;

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::storage::{ArchiveOptions, ArchiveStats};
+
 /// When an acknowledged write is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DurabilityMode {
@@ -26,6 +28,8 @@ pub struct Options {
     pub checkpoint_size: u64,
     /// Milliseconds that a checkpoint should hold up the core at most.
     pub checkpoint_stall_ms: u64,
+    /// Where the log is kept for good, if it is.
+    pub archive: Option<ArchiveOptions>,
 }
 
 impl Options {
@@ -38,6 +42,7 @@ impl Options {
             cache_size: 256 << 20,
             checkpoint_size: 16 << 20,
             checkpoint_stall_ms: 20,
+            archive: None,
         }
     }
 }
@@ -80,4 +85,6 @@ pub struct Stats {
     pub replayed: u64,
     /// True when the start had to walk the whole file.
     pub repaired: bool,
+    /// The archive's figures, where there is one.
+    pub archive: Option<ArchiveStats>,
 }

@@ -1,11 +1,11 @@
-//! The backend for redb files that nobody serves from.
+//! The backend for redb files that nobody serves from: a backup that is written, one that is looked at.
 //!
 //! Every operation goes to the file at once; an error is redb's to report, and the file is given up.
 
 use std::io;
 use std::sync::Arc;
 
-use redb::Database;
+use redb::{Database, ReadOnlyDatabase};
 
 use crate::storage::Result;
 use crate::storage::files::DiskFile;
@@ -22,6 +22,25 @@ struct PlainFile(Arc<dyn DiskFile>);
 /// When redb does not take the file.
 pub(super) fn open(file: &Arc<dyn DiskFile>) -> Result<Database> {
     Ok(Database::builder().set_cache_size(CACHE).create_with_backend(PlainFile(Arc::clone(file)))?)
+}
+
+/// Opens a file that may be damaged: every page's checksum is verified before any is relied on.
+///
+/// # Errors
+/// When it is damaged so that it cannot be read.
+pub(super) fn open_checked(file: &Arc<dyn DiskFile>) -> Result<Database> {
+    Ok(Database::builder()
+        .set_cache_size(CACHE)
+        .set_check_integrity_on_open(true)
+        .create_with_backend(PlainFile(Arc::clone(file)))?)
+}
+
+/// Opens a file that was closed in good order, and changes nothing in it.
+///
+/// # Errors
+/// When redb does not take the file.
+pub(super) fn open_read_only(file: &Arc<dyn DiskFile>) -> Result<ReadOnlyDatabase> {
+    Ok(Database::builder().set_cache_size(CACHE).open_read_only_with_backend(PlainFile(Arc::clone(file)))?)
 }
 
 impl redb::StorageBackend for PlainFile {

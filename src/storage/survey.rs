@@ -101,7 +101,7 @@ pub fn survey(disk: &Arc<dyn Disk>, options: &Options) -> Result<Survey> {
             survey.segments.push(segment(disk, &meta, name, &mut records)?);
         }
         match read_log(disk, &meta) {
-            Ok(replay) => {
+            Ok((replay, _)) => {
                 survey.replayed = replay.seq - meta.seq;
                 survey.cut = records.beyond(replay.seq);
             }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, its helpers too")]
 
+mod backup;
 mod chaos;
 mod cli;
 mod config;
@@ -11,6 +12,7 @@ mod dumps;
 mod hashes_model;
 mod heavy;
 mod history;
+mod hostile;
 mod lists_model;
 mod pubsub;
 mod ranks;

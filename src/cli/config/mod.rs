@@ -3,6 +3,8 @@
 //! clap's own parser of the flag says what is a good value.
 
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzz;
 mod settings;
 mod show;
 
@@ -17,6 +19,8 @@ use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 use super::Cli;
 use super::serve::data_dir;
 use file::{Entry, File};
+#[cfg(any(test, feature = "fuzzing"))]
+pub use fuzz::settings as fuzz_settings;
 pub(super) use show::{ConfigArgs, run};
 
 /// The file in the data directory.

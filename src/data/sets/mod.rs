@@ -36,7 +36,7 @@ pub struct Set {
 }
 
 impl Set {
-    fn read(record: Record) -> storage::Result<Set> {
+    pub(super) fn read(record: Record) -> storage::Result<Set> {
         match record.body.as_chunks::<8>() {
             (&[id, len], []) if len != [0; 8] => Ok(Set { id, len: u64::from_be_bytes(len), record }),
             _ => {
@@ -53,7 +53,7 @@ impl Set {
     }
 
     /// The record with the present length.
-    fn record(&self) -> Record {
+    pub(super) fn record(&self) -> Record {
         Record { body: [self.id, self.len.to_be_bytes()].concat().into(), ..self.record.clone() }
     }
 

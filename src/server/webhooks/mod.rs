@@ -12,6 +12,7 @@ mod tls;
 
 use std::collections::HashMap;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,9 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::server::connection;
 use crate::server::inbox::Inbox;
+use crate::server::limits::ClientLimits;
+use crate::server::rules::{Peer, Rules};
+use crate::server::throttle::Source;
 use link::{Delivery, Link};
 use send::{Outcome, Sender};
 
@@ -49,6 +53,7 @@ pub(super) fn start(inbox: &Inbox) -> io::Result<()> {
         }
     })?;
     let inbox = inbox.clone();
+    let rules = Rc::new(Rules::new(ClientLimits::own(), false));
     tokio::task::spawn_local(async move {
         while !inbox.is_stopping() {
             let (ours, theirs) = tokio::io::duplex(LINK_BYTES);
@@ -56,7 +61,8 @@ pub(super) fn start(inbox: &Inbox) -> io::Result<()> {
                 return;
             }
             let conn = inbox.open_own("webhooks");
-            connection::serve(ours, inbox.clone(), conn, false).await;
+            let peer = Peer { conn, source: Source::Local, rules: Rc::clone(&rules) };
+            connection::serve(ours, inbox.clone(), peer).await;
             // Somebody may have killed it.
             tokio::time::sleep(PAUSE).await;
         }
