@@ -26,6 +26,7 @@ impl Engine {
         let began = self.nanos();
         let step = self.attempt(batch, unit, command, request, now, woken_by)?;
         let nanos = self.nanos() - began;
+        self.note_access(batch, unit.conn, command, request, &step, now)?;
         match &step {
             Step::Reply(reply) => self.note(unit.conn, command, request, nanos, Some(reply), now),
             Step::Several(_) | Step::Ask(_) => self.note(unit.conn, command, request, nanos, None, now),
@@ -53,6 +54,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&unit.conn) else { return Ok(Step::Reply(Reply::Null)) };
         let mark = batch.mark();
         let (touched_before, messages_before) = (self.touched.things.len(), self.server.messages.len());
+        let revoked_before = self.server.revoked.len();
         debug_assert!(self.touched.notices.is_empty(), "notices are told after each command");
         let in_transaction = self.in_transaction;
         let (touched, server, random) = (&mut self.touched, &mut self.server, &mut self.random);
@@ -95,6 +97,7 @@ impl Engine {
         self.keep(batch);
         self.touched.things.truncate(touched_before);
         self.server.messages.truncate(messages_before);
+        self.server.revoked.truncate(revoked_before);
         self.server.keyspaces = keyspaces_before;
         Ok(failed)
     }

@@ -11,12 +11,16 @@ use crate::source::{self, Source};
 const PARTS: &[(&str, &[&str])] = &[
     // What fuzz targets do: they reach for what is read anywhere.
     ("fuzzing", &["cli", "jobs", "data", "storage", "clock"]),
-    ("cli", &["worker", "http", "server", "engine", "command", "jobs", "data", "storage", "wall_clock", "clock"]),
+    (
+        "cli",
+        &["worker", "http", "server", "engine", "command", "access", "jobs", "data", "storage", "wall_clock", "clock"],
+    ),
     ("worker", &["jobs", "clock"]),
-    ("http", &["engine", "command", "jobs", "data", "storage", "clock"]),
-    ("server", &["engine", "command", "jobs", "data", "storage", "wall_clock", "clock"]),
-    ("engine", &["command", "jobs", "data", "storage", "clock"]),
-    ("command", &["jobs", "data", "storage", "clock"]),
+    ("http", &["engine", "command", "access", "jobs", "data", "storage", "clock"]),
+    ("server", &["engine", "command", "access", "jobs", "data", "storage", "wall_clock", "clock"]),
+    ("engine", &["command", "access", "jobs", "data", "storage", "clock"]),
+    ("command", &["access", "jobs", "data", "storage", "clock"]),
+    ("access", &["jobs", "data", "storage", "clock"]),
     ("jobs", &["data", "storage", "clock"]),
     ("data", &["storage", "clock"]),
     ("storage", &["clock"]),
