@@ -36,12 +36,14 @@ pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, inbox: In
     let conn = peer.conn;
     let mut connection = Connection::new(stream, &inbox, peer);
     tokio::select! {
+        // First of all: nothing more is written to a connection that was ended, the replies that it was ended for neither.
+        biased;
+        () = inbox.killed(conn) => {}
         result = connection.exchange() => {
             if let Err(error) = result {
                 tracing::debug!(conn, %error, "a connection failed");
             }
         }
-        () = inbox.killed(conn) => {}
     }
     inbox.close(conn);
 }
