@@ -93,7 +93,7 @@ mod tests {
     fn sound_rows_give_no_finding_and_each_kind_of_damage_gives_one() {
         let row = |first: u8, rest: &[u8]| [&[first], rest].concat();
         let refusal = || row(Ring::Refusals as u8, &1_u64.to_be_bytes());
-        let damages: [(&str, Vec<u8>, Option<Vec<u8>>); 8] = [
+        let damages = [
             ("the id of this key does not lead to it", row(BY_ID, &[1; 8]), None),
             ("there is no key 'ci' of this id", row(BY_NAME, b"ci"), None),
             ("there is no key 'night' of this id", row(BY_ID, &[3; 8]), Some(b"night".to_vec())),
@@ -109,6 +109,7 @@ mod tests {
             let mut batch = db.batch().unwrap();
             put_samples(&mut batch);
             assert_eq!(check(&batch).unwrap(), [""; 0]);
+            let value: Option<Vec<u8>> = value;
             match value {
                 Some(value) => batch.put(Table::Access, key, value).unwrap(),
                 None => batch.remove(Table::Access, key).unwrap(),

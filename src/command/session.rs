@@ -31,7 +31,7 @@ pub struct Session {
     /// The name of the access key that the transport vouches for, until the engine has looked it up.
     pub vouched: Option<Box<Id>>,
     /// Wrong keys that it gave and that nobody has taken notice of yet.
-    pub wrong_keys: u32,
+    pub wrong_keys: u16,
     /// True for the server's own connection, which makes the deliveries of webhooks.
     pub is_own: bool,
     /// CLIENT SETNAME.

@@ -390,7 +390,7 @@ impl Engine {
             closing: session.closing,
             authenticated: session.authenticated,
             subscribed: session.subscriptions > 0 || self.server.monitors.contains(&conn),
-            wrong_keys: std::mem::take(&mut session.wrong_keys),
+            wrong_keys: std::mem::take(&mut session.wrong_keys).into(),
             kept: queued + self.server.channels.bytes(conn),
         };
         self.outputs.push(Output::Finished(finished));
