@@ -129,6 +129,7 @@ fn persistence(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
     pair(out, "aof_last_write_status", status);
     if let Some(stats) = &ctx.server.facts.storage {
         store(stats, out);
+        disk(ctx, stats, out);
     }
     Ok(())
 }
@@ -149,6 +150,23 @@ fn store(stats: &Stats, out: &mut String) {
     pair(out, "checkpoint_last_stall_usec", stats.last_stall_us);
     pair(out, "checkpoint_window_rows", stats.window_rows);
     pair(out, "checkpoint_window_rows_allowed", stats.window_rows_allowed);
+}
+
+/// How much room there is: `ok`, `low`, `full` (nothing that adds data is taken) or `exhausted` (nothing that writes).
+fn disk(ctx: &Context<'_, '_>, stats: &Stats, out: &mut String) {
+    let state = match &ctx.server.refusal {
+        Some(refusal) if refusal.everything => "exhausted",
+        Some(_) => "full",
+        None if ctx.server.facts.disk_is_low => "low",
+        None => "ok",
+    };
+    pair(out, "disk_state", state);
+    if let Some(file_system) = stats.file_system {
+        pair(out, "disk_free_bytes", file_system.available);
+        pair(out, "disk_total_bytes", file_system.total);
+    }
+    pair(out, "store_allocated_bytes", stats.allocated_bytes);
+    pair(out, "max_file_size", stats.max_file_size.unwrap_or(0));
 }
 
 fn stats(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {

@@ -237,7 +237,7 @@ impl Engine {
         while let Some(parked) = self.waiters.take_expired(now) {
             self.unpark(parked);
         }
-        let worked = may_work && self.run_background(batch, now)?;
+        let worked = may_work && self.try_background(batch, now)?;
         self.wake(batch, now)?;
         self.run_ready(batch, now)?;
         if may_work {
@@ -252,7 +252,8 @@ impl Engine {
     /// When [`Engine::tick`] has something to do next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
-        let indexing = (!self.server.indexing.is_empty()).then_some(Millis(0));
+        let indexes = !self.server.indexing.is_empty() && self.server.refusal.is_none();
+        let indexing = indexes.then_some(Millis(0));
         [self.waiters.next_deadline(), self.background.next(), indexing].into_iter().flatten().min()
     }
 

@@ -5,6 +5,7 @@
 
 mod connection;
 mod core;
+mod disk;
 mod inbox;
 pub mod key;
 mod listen;
@@ -20,12 +21,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::runtime::LocalOptions;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::command::{Config, System, WebhookRules};
 use crate::engine::Engine;
 use crate::jobs::Settings;
 use crate::storage::{self, Db};
 use crate::wall_clock::WallClock;
+pub use disk::log_repair;
 use inbox::Inbox;
 use listen::Listener;
 
@@ -55,6 +58,8 @@ pub struct Options {
     pub parameters: Vec<(String, String)>,
     /// Where webhooks may be sent.
     pub webhooks: WebhookRules,
+    /// With less room left than so many bytes, a warning is logged; 0: never.
+    pub disk_warning: u64,
 }
 
 /// Why nothing can be sent to `https` addresses from this machine; `None` where it can.
@@ -74,8 +79,13 @@ pub fn run(
     ready: impl FnOnce(&[String]),
 ) -> anyhow::Result<()> {
     memory::keep_freed();
+    // A file that reaches the limit of the process is a full disk; the signal that comes with it would end the process.
+    let limit = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    runtime.block_on(serve(options, shutdown, ready))
+    runtime.block_on(async {
+        let _caught = signal(limit).context("cannot catch the signal of a file size limit")?;
+        serve(options, shutdown, ready).await
+    })
 }
 
 async fn serve(
@@ -101,7 +111,7 @@ async fn serve(
         webhooks: options.webhooks.clone(),
         system: System { nanos: process::nanos, secret: |bytes| getrandom::fill(bytes).is_ok() },
     };
-    let core = core::Core::new(db, config, clock)?;
+    let core = core::Core::new(db, config, clock, disk::DiskWatch::new(options.disk_warning))?;
     let inbox = Inbox::default();
     let mut addresses = Vec::new();
     let limits = Rc::new(listen::Limits { max_clients: options.max_clients, asks_key: options.key.is_some() });

@@ -21,11 +21,12 @@ use crate::storage::log::{Identity, Log};
 use crate::storage::log_segment::{Segments, erase_header};
 use crate::storage::log_sync::{LogSync, LogThread};
 use crate::storage::meta::StoreMeta;
-use crate::storage::recover::{self, DATA, Opened, commit_durably};
+use crate::storage::recover::{self, Opened, commit_durably};
 use crate::storage::row_cache::RowCache;
 use crate::storage::signals::Signals;
+use crate::storage::space::Space;
 use crate::storage::write_behind::{Applier, WriteBehind, WriteBehindThread};
-use crate::storage::{Batch, DurabilityMode, Error, Options, Refusal, Result, Snapshot, Stats, Table, WriteSet};
+use crate::storage::{Batch, DurabilityMode, Error, Options, Result, Snapshot, Stats, Table, WriteSet};
 
 /// Idle milliseconds after which a checkpoint is made.
 const IDLE_MS: u64 = 1000;
@@ -41,12 +42,12 @@ pub struct Db {
     /// `None` only while it is being closed.
     database: Option<Database>,
     cache: RefCell<RowCache>,
-    pages: Arc<WriteBehind>,
+    pub(super) pages: Arc<WriteBehind>,
     _pages_thread: Option<WriteBehindThread>,
-    log: Log,
+    pub(super) log: Log,
     sync: Arc<LogSync>,
     _log_thread: Option<LogThread>,
-    segments: Segments,
+    pub(super) segments: Segments,
     signals: Arc<Signals>,
     durability: DurabilityMode,
     checkpoint_size: u64,
@@ -57,7 +58,8 @@ pub struct Db {
     applied_seq: u64,
     /// The last record that a commit for a snapshot covered.
     snapshot_seq: u64,
-    checkpoints: Checkpoints,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) space: Space,
     replayed: u64,
     repaired: bool,
 }
@@ -77,7 +79,7 @@ impl Db {
     /// # Errors
     /// As [`Db::open`].
     pub fn open_on(disk: &Arc<dyn Disk>, options: &Options) -> Result<Db> {
-        Db::open_with(&**disk, options, Applier::Thread)
+        Db::open_with(disk, options, Applier::Thread)
     }
 
     /// Opens the store on `disk` without any thread: what threads would do happens in [`Db::step`], and where the
@@ -86,12 +88,12 @@ impl Db {
     /// # Errors
     /// As [`Db::open`].
     pub fn open_stepped(disk: &Arc<dyn Disk>, options: &Options) -> Result<Db> {
-        Db::open_with(&**disk, options, Applier::Caller)
+        Db::open_with(disk, options, Applier::Caller)
     }
 
-    fn open_with(disk: &dyn Disk, options: &Options, applier: Applier) -> Result<Db> {
+    fn open_with(disk: &Arc<dyn Disk>, options: &Options, applier: Applier) -> Result<Db> {
         let signals = Arc::new(Signals::default());
-        let opened = recover::open(disk, options, applier, &signals)?;
+        let opened = recover::open(&**disk, options, applier, &signals)?;
         let Opened { database, pages, thread, meta, segments, ready, replayed, repaired } = opened;
         let interval = match options.durability {
             DurabilityMode::Interval(ms) if applier == Applier::Thread => Some(Duration::from_millis(ms)),
@@ -122,10 +124,12 @@ impl Db {
             applied_seq: meta.seq,
             snapshot_seq: meta.seq,
             checkpoints: Checkpoints::new(reached, options.checkpoint_stall_ms),
+            space: Space::new(disk, options, applier),
             replayed,
             repaired,
         };
         db.txn = Some(db.database()?.begin_write()?);
+        db.look_at_space()?;
         Ok(db)
     }
 
@@ -142,7 +146,7 @@ impl Db {
     /// # Errors
     /// When the store has stopped.
     pub fn batch(&self) -> Result<Batch<'_>> {
-        Ok(Batch::new(self.txn()?, &self.cache))
+        Ok(Batch::new(self.txn()?, &self.cache, &self.log, &self.space))
     }
 
     /// Appends a batch's rows to the log, as one record; a batch that changed nothing needs none. Not yet durable,
@@ -199,7 +203,8 @@ impl Db {
         // First the cache: the rows that the batch read in it are still near.
         self.cache.borrow_mut().apply(rows);
         let applied = self.txn().and_then(|txn| apply_rows(txn, rows));
-        self.stop_on_error(applied)?;
+        let change = self.stop_on_error(applied)?;
+        self.space.applied(change);
         self.applied_seq += 1;
         self.checkpoints.window_rows += rows.rows() as u64;
         Ok(())
@@ -222,22 +227,27 @@ impl Db {
     #[must_use]
     pub fn checkpoint_due(&self, idle_ms: u64) -> bool {
         let begun = self.checkpoints.begun_seq();
-        if self.applied_seq == begun || self.is_draining() || self.pages.held().is_some() {
+        if self.applied_seq == begun || self.is_draining() || self.pages.is_held() {
             return false;
         }
+        // Without room for more a checkpoint tells what is free again.
         idle_ms >= IDLE_MS
+            || self.space.is_short()
             || self.checkpoints.window_rows >= self.checkpoints.rows_allowed()
             || self.log.wants_checkpoint(begun)
     }
 
-    fn is_draining(&self) -> bool {
+    pub(super) fn is_draining(&self) -> bool {
         self.checkpoints.is_draining(self.pages.passed())
     }
 
-    /// How fast writing units may come, so that checkpoints keep up.
+    /// How fast writing units may come, so that checkpoints keep up. While a page waits for space none is made, and what may
+    /// still run is bounded by [`Db::refusal`].
     #[must_use]
     pub fn pace(&self) -> Pace {
-        if self.checkpoints.uncovered(self.log.bytes(), self.pages.passed()) > 2 * self.checkpoint_size {
+        if self.pages.is_held() {
+            Pace::Go
+        } else if self.checkpoints.uncovered(self.log.bytes(), self.pages.passed()) > 2 * self.checkpoint_size {
             Pace::Wait
         } else if self.checkpoints.window_rows > 2 * self.checkpoints.rows_allowed() && self.is_draining() {
             Pace::Slow
@@ -271,15 +281,14 @@ impl Db {
     /// [`Error::Full`] when the disk is full: nothing was done. Any other error is final; the log has everything that
     /// was acknowledged.
     pub fn checkpoint(&mut self) -> Result<()> {
-        if let Some(reason) = self.pages.held() {
-            return Err(Error::Full { file: DATA.to_owned(), source: std::io::Error::other(reason) });
-        }
+        self.check_held()?;
         self.settle();
         let began = Instant::now();
         self.commit(Some(true))?;
         let stall = began.elapsed();
         let reached = Reached { barrier: self.pages.barriers(), seq: self.applied_seq, bytes: self.log.bytes() };
         self.checkpoints.begin(reached, stall);
+        self.space.checkpoint_begun();
         if self.durability == DurabilityMode::None {
             self.sync.request();
         }
@@ -287,7 +296,7 @@ impl Db {
     }
 
     /// Frees the log that checkpoints on the disk cover.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let drained = self.checkpoints.settle(self.pages.passed());
         self.log.release(drained, self.checkpoint_size);
     }
@@ -337,12 +346,6 @@ impl Db {
         Ok(Snapshot::new(txn, self.checkpoints.snapshot()))
     }
 
-    /// Why no writing unit may run now, if so; reads may.
-    #[must_use]
-    pub fn refusal(&self) -> Option<Refusal> {
-        self.pages.held().map(|reason| Refusal { reason })
-    }
-
     /// The time of the last batch in the log; the clock never runs behind it.
     #[must_use]
     pub fn last_time(&self) -> Millis {
@@ -359,6 +362,9 @@ impl Db {
     pub fn stats(&self) -> Stats {
         Stats {
             file_bytes: self.pages.len(),
+            allocated_bytes: self.space.allocated(),
+            max_file_size: self.space.max_file_size(),
+            file_system: self.space.file_system(),
             log_bytes: self.log.file_bytes(),
             window_rows: self.checkpoints.window_rows,
             window_rows_allowed: self.checkpoints.rows_allowed(),
@@ -391,13 +397,15 @@ impl Db {
     /// Makes a checkpoint and closes: `data.redb` alone is then the whole database.
     ///
     /// # Errors
-    /// When something fails; the log then still has everything.
+    /// When something fails; the log then still has everything. [`Error::Full`]: the disk is full, and the files are as a
+    /// kill would leave them.
     pub fn close(mut self) -> Result<()> {
         let closed = self.try_close();
         self.stop_on_error(closed)
     }
 
     fn try_close(&mut self) -> Result<()> {
+        self.check_held()?;
         self.commit(Some(false))?;
         self.pages.wait_for(self.pages.barriers())?;
         // Aborted, there is nothing in it: redb closes only when no transaction is open.
@@ -436,16 +444,26 @@ pub(super) fn definition(table: Table) -> TableDefinition<'static, &'static [u8]
     TableDefinition::new(table.name())
 }
 
+/// Bytes of keys and values that rows brought and took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Change {
+    pub(super) added: u64,
+    pub(super) freed: u64,
+}
+
 /// Puts rows into a transaction, each table opened once.
-pub(super) fn apply_rows(txn: &WriteTransaction, rows: &WriteSet) -> Result<()> {
+pub(super) fn apply_rows(txn: &WriteTransaction, rows: &WriteSet) -> Result<Change> {
+    let mut change = Change::default();
     for (table, changes) in rows.iter() {
         let mut open = txn.open_table(definition(table))?;
         for (key, value) in changes {
-            match value {
-                Some(value) => drop(open.insert(&key[..], &value[..])?),
-                None => drop(open.remove(&key[..])?),
-            }
+            let before = match value {
+                Some(value) => open.insert(&key[..], &value[..])?,
+                None => open.remove(&key[..])?,
+            };
+            change.added += value.as_ref().map_or(0, |value| (key.len() + value.len()) as u64);
+            change.freed += before.map_or(0, |before| (key.len() + before.value().len()) as u64);
         }
     }
-    Ok(())
+    Ok(change)
 }

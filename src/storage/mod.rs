@@ -21,11 +21,15 @@ mod meta;
 mod options;
 mod overlay;
 mod recover;
+mod room;
 mod row_cache;
 mod signals;
 pub mod sim;
 pub mod sim_disk;
 mod snapshot;
+mod space;
+#[cfg(test)]
+mod space_tests;
 pub mod tables;
 #[cfg(test)]
 mod tests;
@@ -36,6 +40,7 @@ pub use checkpoint::Pace;
 pub use db::Db;
 pub use discard::{Discarded, discard_log, discard_log_on};
 pub use error::{Error, Result};
-pub use options::{DurabilityMode, Options, Refusal, Stats};
+pub use files::FileSystem;
+pub use options::{Bound, DurabilityMode, Options, Refusal, Stats};
 pub use snapshot::Snapshot;
 pub use tables::Table;

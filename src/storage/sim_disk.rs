@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fastrand::Rng;
 
-use crate::storage::files::{Disk, DiskFile};
+use crate::storage::files::{Disk, DiskFile, FileSystem};
 
 const SECTOR: usize = 512;
 const BLOCK: u64 = 4096;
@@ -436,6 +436,12 @@ impl Disk for SimDisk {
         Ok(world.names.keys().cloned().collect())
     }
 
+    fn space(&self) -> io::Result<Option<FileSystem>> {
+        let world = self.world();
+        let left = |total: u64| FileSystem { available: total.saturating_sub(world.allocated()), total };
+        Ok(world.faults.capacity.map(left))
+    }
+
     fn describe(&self, name: &str) -> String {
         name.to_owned()
     }
@@ -480,6 +486,10 @@ impl DiskFile for SimFile {
         let world = self.disk.world();
         world.check_power()?;
         Ok(world.inodes[self.inode].data.len() as u64)
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        Ok(self.disk.world().inodes[self.inode].blocks.len() as u64 * BLOCK)
     }
 
     fn sync_data(&self) -> io::Result<()> {
