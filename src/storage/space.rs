@@ -16,6 +16,8 @@ use crate::storage::{Bound, Options, Refusal};
 /// The most that is kept free; of a small file system, or a small `--max-file-size`, it is an eighth.
 const MOST_RESERVED: u64 = 64 << 20;
 const PART_RESERVED: u64 = 8;
+/// What the pages of a row take at most, in times of the row.
+const PAGES: u64 = 2;
 /// Fewer bytes than these are no room.
 const LEAST: u64 = 16 << 10;
 /// How old the file system's figures may be.
@@ -70,9 +72,10 @@ impl Limit {
         Limit { bound, left, reserve: reserve(total) }
     }
 
-    /// What may be taken now, the reserve and what is on its way left out.
+    /// Bytes that may be added now, the reserve and what is on its way left out. Pages take up to twice what is put into
+    /// them: redb rounds a large row up to a power of two.
     fn room(&self, uncovered: u64) -> u64 {
-        self.left.saturating_sub(self.reserve).saturating_sub(uncovered)
+        (self.left.saturating_sub(self.reserve) / PAGES).saturating_sub(uncovered)
     }
 
     /// True when pages inside the file may be taken: the checkpoint that follows copies what it changes first.
@@ -210,7 +213,7 @@ impl Space {
         let (file, allocated) = (self.disk.describe("data.redb"), self.allocated);
         let limit = self.tightest().unwrap_or(Limit { bound: Bound::Disk, left: u64::MAX, reserve: 0 });
         let Limit { bound, left, reserve } = limit;
-        let needed = reserve.saturating_add(self.uncovered);
+        let needed = reserve.saturating_add(self.uncovered.saturating_mul(PAGES));
         let reason = match bound {
             Bound::Disk => format!(
                 "the disk is full: {left} bytes are free on the file system of {file}, {needed} are needed for a write that \
