@@ -10,6 +10,8 @@ pub mod clock;
 pub mod command;
 pub mod data;
 pub mod engine;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod jobs;
 pub mod server;
 pub mod storage;

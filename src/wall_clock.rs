@@ -2,51 +2,22 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::clock::Millis;
+use crate::clock::{ClockBehind, Millis, SteadyClock};
 
-/// How far the system's clock may stand behind the last time that was written down.
-const MAX_BEHIND_MS: u64 = 3_600_000;
-/// The clock was set forwards, or the machine slept, when it is ahead of the monotonic clock by more than this.
-const STEP_MS: u64 = 10_000;
-
-/// The system's clock stands behind the store's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the system's clock (Unix time {}.{:03}) is {} s behind the last time in the store: set the clock, or give \
-     --accept-clock to go on from the clock as it is, which keeps deadlines and leases that much longer",
-    wall.0 / 1000, wall.0 % 1000, last.since(*wall) / 1000
-)]
-pub struct ClockBehind {
-    /// What the system says.
-    pub wall: Millis,
-    /// The last time that was written down.
-    pub last: Millis,
-}
-
-/// A clock that never runs backwards: it goes by the monotonic clock and is drawn to the wall clock, forwards at once,
-/// backwards by running a tenth slower.
+/// The system's clocks, as [`SteadyClock`] makes one time of them.
 #[derive(Debug)]
 pub struct WallClock {
-    last: Millis,
+    steady: SteadyClock,
     last_read: Instant,
-    /// Part of a millisecond not yet counted, in nanoseconds.
-    rest_ns: u128,
-    /// It was set forwards since somebody asked.
-    stepped: bool,
 }
 
 impl WallClock {
     /// A clock that starts no earlier than `floor`, the last time that was written down.
     ///
     /// # Errors
-    /// When the system's clock stands more than an hour behind `floor`: running on from `floor` would keep every
-    /// deadline wrong for as long. Says by how many milliseconds it is behind.
+    /// As [`SteadyClock::start`].
     pub fn start(floor: Millis) -> Result<WallClock, ClockBehind> {
-        let wall = wall();
-        if floor.since(wall) > MAX_BEHIND_MS {
-            return Err(ClockBehind { wall, last: floor });
-        }
-        Ok(WallClock { last: wall.max(floor), last_read: Instant::now(), rest_ns: 0, stepped: false })
+        Ok(WallClock { steady: SteadyClock::start(floor, wall())?, last_read: Instant::now() })
     }
 
     /// The time now.
@@ -54,67 +25,16 @@ impl WallClock {
         let read = Instant::now();
         let elapsed = read.duration_since(self.last_read);
         self.last_read = read;
-        self.advance(elapsed.as_nanos(), wall())
+        self.steady.advance(elapsed.as_nanos(), wall())
     }
 
     /// True once after each step forwards of over ten seconds: nobody was late by that much.
     pub fn take_step(&mut self) -> bool {
-        std::mem::take(&mut self.stepped)
-    }
-
-    fn advance(&mut self, elapsed_ns: u128, wall: Millis) -> Millis {
-        let ahead = self.last > wall.plus(1);
-        let elapsed_ns = if ahead { elapsed_ns - elapsed_ns / 10 } else { elapsed_ns };
-        let total_ns = self.rest_ns + elapsed_ns;
-        self.rest_ns = total_ns % 1_000_000;
-        self.last = self.last.plus(u64::try_from(total_ns / 1_000_000).unwrap_or(u64::MAX));
-        self.stepped |= wall.since(self.last) > STEP_MS;
-        self.last = self.last.max(wall);
-        self.last
+        self.steady.take_step()
     }
 }
 
 fn wall() -> Millis {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn clock(last: u64) -> WallClock {
-        WallClock { last: Millis(last), last_read: Instant::now(), rest_ns: 0, stepped: false }
-    }
-
-    #[test]
-    fn a_step_forwards_is_followed_at_once() {
-        assert_eq!(clock(1000).advance(1_000_000, Millis(90_000)), Millis(90_000));
-    }
-
-    #[test]
-    fn a_step_forwards_is_told_once_and_a_small_one_is_none() {
-        let mut clock = clock(1000);
-        clock.advance(1_000_000, Millis(11_000));
-        assert!(!clock.take_step());
-        clock.advance(1_000_000, Millis(22_000));
-        assert!(clock.take_step() && !clock.take_step());
-        // Time that passed is no step.
-        clock.advance(60_000_000_000, Millis(82_000));
-        assert!(!clock.take_step());
-    }
-
-    #[test]
-    fn a_clock_far_behind_the_store_is_refused() {
-        assert!(WallClock::start(wall().plus(MAX_BEHIND_MS / 2)).is_ok());
-        let error = WallClock::start(wall().plus(2 * MAX_BEHIND_MS)).unwrap_err().to_string();
-        assert!(error.contains("--accept-clock"), "{error}");
-    }
-
-    #[test]
-    fn a_step_backwards_slows_the_clock_by_a_tenth() {
-        let mut clock = clock(100_000);
-        assert_eq!(clock.advance(1_000_000_000, Millis(50_000)), Millis(100_900));
-        assert_eq!(clock.advance(1_000_000_000, Millis(51_000)), Millis(101_800));
-    }
 }

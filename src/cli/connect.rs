@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use agq_client::{Address, Client, ConnectOptions, Error, Reply};
+use agq_client::{Address, Client, ClientFiles, ConnectOptions, Error, Reply};
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 
@@ -16,7 +16,7 @@ use crate::server::lock::{self, Holder};
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct ServerArgs {
-    /// Where the server listens: host:port or unix:/path [default: where the data directory's server does]
+    /// Where the server listens: host:port, tls://host:port or unix:/path [default: where the data directory's server does]
     #[arg(long, env = "AGQ_SERVER", value_name = "ADDRESS")]
     pub(super) server: Option<Address>,
     /// Key that the server asks for [default: the one in <data-dir>/session.key]
@@ -25,6 +25,52 @@ pub(super) struct ServerArgs {
     /// Folder of the server's store [default: ~/.agq]
     #[arg(long, env = "AGQ_DATA_DIR", value_name = "DIR")]
     pub(super) data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) tls: TlsArgs,
+}
+
+/// How the connection is made where the address asks for TLS.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Server")]
+pub(super) struct TlsArgs {
+    /// Authorities (PEM) that may have signed the certificate of a tls:// server [default: the system's]
+    #[arg(long = "tls-ca", env = "AGQ_TLS_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Certificate (PEM) to show to a tls:// server that asks for one
+    #[arg(long = "tls-client-cert", env = "AGQ_TLS_CLIENT_CERT", value_name = "FILE")]
+    client_certificate: Option<PathBuf>,
+    /// Key (PEM) of that certificate
+    #[arg(long = "tls-client-key", env = "AGQ_TLS_CLIENT_KEY", value_name = "FILE")]
+    client_key: Option<PathBuf>,
+    /// Name that the certificate of a tls:// server must have [default: the host of its address]
+    #[arg(long = "tls-server-name", env = "AGQ_TLS_SERVER_NAME", value_name = "NAME")]
+    server_name: Option<String>,
+}
+
+impl TlsArgs {
+    /// Puts what was given into the options.
+    ///
+    /// # Errors
+    /// When half of it is missing, or the address does without TLS and so would not be protected as was meant.
+    fn apply(&self, options: &mut ConnectOptions) -> anyhow::Result<()> {
+        let identity = match (&self.client_certificate, &self.client_key) {
+            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
+            (None, None) => None,
+            _ => bail!(
+                "a client's certificate and its key go together: give both --tls-client-cert and --tls-client-key"
+            ),
+        };
+        let is_given = self.ca.is_some() || identity.is_some() || self.server_name.is_some();
+        if let (Address::Tcp(host_and_port), true) = (&options.address, is_given) {
+            bail!(
+                "there are settings of TLS, but {host_and_port} is an address without: write tls://{host_and_port}, or \
+                 leave them out"
+            );
+        }
+        options.tls = ClientFiles { ca: self.ca.clone(), identity };
+        options.server_name.clone_from(&self.server_name);
+        Ok(())
+    }
 }
 
 /// The server was not reached, or did not let the client in.
@@ -78,6 +124,7 @@ impl ServerArgs {
     /// Options for one address; the key is the one given, else the one kept in `dir`.
     fn options_for(&self, address: Address, dir: Option<&Path>) -> anyhow::Result<ConnectOptions> {
         let mut options = ConnectOptions::new(address);
+        self.tls.apply(&mut options)?;
         options.key = match (&self.key, dir) {
             (Some(key), _) => Some(key.clone()),
             (None, Some(dir)) => key::load(dir)?.map(|key| key.to_string()),
@@ -194,13 +241,25 @@ impl Reader {
 
 /// Adds what to do about an error of the connection.
 fn explain(error: Error) -> anyhow::Error {
-    let hint = match error.code() {
-        Some("NOAUTH") => "; give its key with --key or AGQ_SESSION_KEY",
-        Some("WRONGPASS") => "; the key is not this server's: give the right one with --key or AGQ_SESSION_KEY",
-        Some(_) => "",
-        None => "; is the server running there?",
+    let hint = match (error.code(), error.tls()) {
+        (Some("NOAUTH"), _) => "; give its key with --key or AGQ_SESSION_KEY",
+        (Some("WRONGPASS"), _) => "; the key is not this server's: give the right one with --key or AGQ_SESSION_KEY",
+        (Some(_), _) => "",
+        (None, Some(error)) => tls_hint(&error.to_string()),
+        (None, None) => "; is the server running there?",
     };
     Unreachable(format!("{error}{hint}")).into()
+}
+
+/// What to do where TLS is not spoken, by rustls's words for why.
+fn tls_hint(why: &str) -> &'static str {
+    let hints = [
+        ("UnknownIssuer", "; name the authority that signed the server's certificate with --tls-ca"),
+        ("not valid for name", "; say which name is meant with --tls-server-name"),
+        ("CertificateRequired", "; show a certificate with --tls-client-cert and --tls-client-key"),
+        ("corrupt message", "; is it an address without TLS? Then leave out tls://"),
+    ];
+    hints.into_iter().find(|(word, _)| why.contains(word)).map_or("", |(_, hint)| hint)
 }
 
 /// The text of a bulk or status reply.
@@ -240,7 +299,21 @@ mod tests {
             server: server.map(|address| address.parse().unwrap()),
             key: key.map(str::to_owned),
             data_dir: Some(dir.to_owned()),
+            tls: TlsArgs::default(),
         }
+    }
+
+    #[test]
+    fn settings_of_tls_do_not_go_with_an_address_that_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let asked = |server: &str, tls: TlsArgs| ServerArgs { tls, ..args(dir.path(), Some(server), None) }.options();
+        let ca = || TlsArgs { ca: Some("ca.pem".into()), ..TlsArgs::default() };
+        let error = asked("queue.example:1", ca()).unwrap_err().to_string();
+        assert!(error.contains("write tls://queue.example:1"), "{error}");
+        let options = asked("tls://queue.example:1", ca()).unwrap();
+        assert_eq!(options.tls.ca.as_deref(), Some(Path::new("ca.pem")));
+        let half = TlsArgs { client_key: Some("key.pem".into()), ..TlsArgs::default() };
+        assert!(asked("tls://queue.example:1", half).unwrap_err().to_string().contains("--tls-client-cert"));
     }
 
     #[test]

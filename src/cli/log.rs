@@ -1,11 +1,85 @@
-//! What the program says about itself while it runs: to standard error, filtered by `AGQ_LOG`.
+//! What the program says about itself while it runs, to standard error: one line an event, as text or as JSON.
 
-/// Starts the log at a level, `AGQ_LOG` permitting.
-pub(super) fn start(level: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("AGQ_LOG").unwrap_or_else(|_| level.into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(super::output::wants_colours(&std::io::stderr()))
-        .init();
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, anyhow};
+use clap::{Args, ValueEnum};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
+
+/// The filter in force, to be changed.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// What is logged, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub(super) struct LogArgs {
+    /// What is logged: error, warn, info, debug or trace, or by module, as in warn,agq::server=debug [default: info;
+    /// warn in 'agq run']
+    #[arg(long = "log", env = "AGQ_LOG", value_name = "FILTER", value_parser = parse_filter)]
+    pub(super) filter: Option<String>,
+    /// How it is written [default: text]
+    #[arg(long = "log-format", env = "AGQ_LOG_FORMAT", value_name = "FORMAT")]
+    pub(super) format: Option<Format>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// A line for people
+    Text,
+    /// A JSON object a line: timestamp, level, target, message, and the event's own fields
+    Json,
+}
+
+fn parse_filter(text: &str) -> Result<String, String> {
+    match EnvFilter::builder().parse(text) {
+        Ok(_) if !text.trim().is_empty() => Ok(text.to_owned()),
+        Ok(_) => Err("expected a level, such as info, or levels by module".to_owned()),
+        Err(error) => Err(format!("expected a level, such as info, or levels by module: {error}")),
+    }
+}
+
+/// Starts the log. `usual` is the level where nobody chose one. From now on panics are logged, too.
+pub(super) fn start(args: &LogArgs, usual: &str) {
+    let filter = EnvFilter::new(args.filter.as_deref().unwrap_or(usual));
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match args.format {
+        Some(Format::Json) => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        Some(Format::Text) | None => lines.with_ansi(super::output::wants_colours(&std::io::stderr())).boxed(),
+    };
+    tracing_subscriber::registry().with(filter).with(lines).init();
+    // The log is started once.
+    let _ = FILTER.set(handle);
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let (thread, place) = (thread.name().unwrap_or("unnamed"), panic.location().map(ToString::to_string));
+        let why = crate::server::panic_text(panic.payload());
+        tracing::error!(thread, place, "panic: {why}");
+    }));
+}
+
+/// Changes what is logged.
+///
+/// # Errors
+/// When the filter makes no sense, or the log was not started.
+pub(super) fn set(filter: Option<&str>, usual: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::builder().parse(filter.unwrap_or(usual)).context("the log's filter")?;
+    let handle = FILTER.get().ok_or_else(|| anyhow!("the log was not started"))?;
+    handle.reload(filter).context("the log's filter")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_filter;
+
+    #[test]
+    fn a_filter_is_a_level_or_levels_by_module() {
+        for good in ["info", "off", "warn,agq::server=debug"] {
+            assert_eq!(parse_filter(good).as_deref(), Ok(good));
+        }
+        for wrong in ["", "agq=loud", "a=b=c"] {
+            assert!(parse_filter(wrong).unwrap_err().starts_with("expected a level"), "{wrong}");
+        }
+    }
 }

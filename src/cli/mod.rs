@@ -1,10 +1,15 @@
 //! The `agq` program's commands. Everything is reached over the wire: only `serve`, and `run` where there is none, start
-//! a server. `recover` alone works on the files.
+//! a server. `check`, `compact`, `export`, `import`, `recover`, `restore` and `archive` work on files.
 
 mod action;
 mod add;
+mod archive;
 mod array;
+mod backup;
 mod bench;
+mod check;
+mod client_limits;
+mod compact;
 mod config;
 mod connect;
 mod duration;
@@ -24,20 +29,29 @@ mod ping;
 mod plan;
 mod queue;
 mod recover;
+mod reload;
+mod restore;
 mod run;
 mod sandbox;
 mod schedule;
 mod schedule_add;
 mod serve;
+mod serve_tls;
 mod signals;
 mod size;
+mod steering;
+mod store;
 mod table;
 mod top;
+mod transfer;
 mod wait;
 mod webhook;
 mod words;
 mod work;
 mod worker;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub use config::fuzz_settings;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -109,8 +123,22 @@ enum Command {
     Completions(pages::CompletionsArgs),
     /// Print or write manual pages.
     Man(pages::ManArgs),
+    /// Make a backup of a running server's store.
+    Backup(backup::BackupArgs),
+    /// Make a backup a store again, in an empty data directory.
+    Restore(restore::RestoreArgs),
+    /// Print which moments can be restored from an archive.
+    Archive(archive::ArchiveArgs),
     /// Make a store open again whose log is lost or damaged.
     Recover(recover::RecoverArgs),
+    /// Look at the files of a store, and prove that all in it fits together.
+    Check(check::CheckArgs),
+    /// Make the file of a store as small as what is in it.
+    Compact(compact::CompactArgs),
+    /// Write the keys of a store as lines of JSON.
+    Export(transfer::ExportArgs),
+    /// Make a store of what an export has written.
+    Import(transfer::ImportArgs),
     /// Become a program in a sandbox: what the worker starts.
     #[command(name = crate::worker::HELPER, hide = true)]
     Sandboxed(sandbox::HelperArgs),
@@ -138,8 +166,8 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: Cli, config: &config::Config) -> anyhow::Result<ExitCode> {
     match cli.command {
-        None => serve::run(&cli.serve).map(|()| ExitCode::SUCCESS),
-        Some(Command::Serve(args)) => serve::run(&args).map(|()| ExitCode::SUCCESS),
+        None => serve::run(&cli.serve, config).map(|()| ExitCode::SUCCESS),
+        Some(Command::Serve(args)) => serve::run(&args, config).map(|()| ExitCode::SUCCESS),
         Some(Command::Add(args)) => block_on(add::run(&args)),
         Some(Command::Array(args)) => block_on(array::run(&args)),
         Some(Command::Follow(args)) => block_on(follow::run(&args)),
@@ -161,7 +189,14 @@ fn dispatch(cli: Cli, config: &config::Config) -> anyhow::Result<ExitCode> {
         Some(Command::Config(args)) => config::run(&args, config),
         Some(Command::Completions(args)) => pages::completions(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Man(args)) => pages::man(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Backup(args)) => block_on(backup::run(&args)),
+        Some(Command::Restore(args)) => restore::run(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Archive(args)) => archive::run(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Recover(args)) => recover::run(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Compact(args)) => compact::run(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Export(args)) => transfer::export(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Import(args)) => transfer::import(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Sandboxed(args)) => sandbox::run(&args),
     }
 }

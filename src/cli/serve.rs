@@ -6,11 +6,16 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
+use super::client_limits::ClientLimitArgs;
 use super::config::Config;
+use super::duration::parse_ms;
+use super::log::LogArgs;
+use super::serve_tls::TlsArgs;
 use super::size::parse_size;
+use super::steering::Steering;
 use crate::command::WebhookRules;
 use crate::jobs::Settings;
-use crate::server::{self, key, lock::Lock};
+use crate::server::{self, Notify, key, lock::Lock};
 use crate::storage::{self, DurabilityMode};
 
 /// A Unix socket's path has room for so many bytes, on macOS; Linux has four more.
@@ -25,6 +30,11 @@ pub(super) struct ServeArgs {
     /// TCP address to listen on; may be given several times
     #[arg(long, env = "AGQ_BIND", value_name = "HOST:PORT", default_value = "127.0.0.1:6380", value_delimiter = ',')]
     bind: Vec<String>,
+    /// TCP address to listen on with TLS; may be given several times
+    #[arg(long, env = "AGQ_TLS_BIND", value_name = "HOST:PORT", value_delimiter = ',')]
+    tls_bind: Vec<String>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Unix socket to listen on as well
     #[arg(long, env = "AGQ_SOCKET", value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -73,12 +83,73 @@ pub(super) struct ServeArgs {
     /// Hosts that webhooks may be sent to: names, *.example.org for all below one, * for any, or none
     #[arg(long, env = "AGQ_WEBHOOK_HOSTS", value_name = "HOST", default_value = "*", value_delimiter = ',', value_parser = parse_host)]
     webhook_hosts: Vec<String>,
+    /// Folder that backups are written into [default: <data-dir>/backups]
+    #[arg(long, env = "AGQ_BACKUP_DIR", value_name = "DIR")]
+    backup_dir: Option<PathBuf>,
+    /// Bytes that a backup copies, or reads back, in a second
+    #[arg(long, env = "AGQ_BACKUP_RATE", value_name = "BYTES", default_value = "64MiB", value_parser = parse_backup_rate)]
+    backup_rate: u64,
+    /// Longest time that a backup may take to copy: the store's file grows meanwhile
+    #[arg(long, env = "AGQ_BACKUP_MAX_TIME", value_name = "TIME", default_value = "1h", value_parser = parse_time)]
+    backup_max_time: u64,
+    /// A backup begins by itself so long after the last: 6h, 1d [default: none does]
+    #[arg(long, env = "AGQ_BACKUP_EVERY", value_name = "TIME", value_parser = parse_time)]
+    backup_every: Option<u64>,
+    /// Backups that are kept, the newest; older ones of this store are removed
+    #[arg(long, env = "AGQ_BACKUP_KEEP", value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    backup_keep: u64,
+    /// Folder that keeps every record of the log, to restore any moment from a backup on [default: none]
+    #[arg(long, env = "AGQ_ARCHIVE_DIR", value_name = "DIR")]
+    archive_dir: Option<PathBuf>,
+    /// Bytes of log that may wait for the archive when its disk is full or slow; what then, --archive-required says
+    #[arg(long, env = "AGQ_ARCHIVE_MAX_LAG", value_name = "BYTES", default_value = "1GiB", value_parser = parse_size)]
+    archive_max_lag: u64,
+    /// Let writes wait rather than leave a gap in the archive
+    #[arg(long, env = "AGQ_ARCHIVE_REQUIRED", requires = "archive_dir")]
+    archive_required: bool,
     /// Start although the system's clock stands more than an hour behind the last time in the store
     #[arg(long, env = "AGQ_ACCEPT_CLOCK")]
     accept_clock: bool,
-    /// Connections open at a time
-    #[arg(long, env = "AGQ_MAX_CLIENTS", value_name = "N", default_value_t = 10_000)]
-    max_clients: usize,
+    #[command(flatten)]
+    client_limits: ClientLimitArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+impl ServeArgs {
+    /// These settings with those of others that may change while the server runs.
+    pub(super) fn with_changeable(&self, other: &ServeArgs) -> ServeArgs {
+        let other = other.clone();
+        ServeArgs {
+            ageing: other.ageing,
+            client_limits: self.client_limits.with_changeable(&other.client_limits),
+            heartbeat: other.heartbeat,
+            lease: other.lease,
+            list_claim_silence: other.list_claim_silence,
+            log: LogArgs { format: self.log.format, ..other.log },
+            max_output: other.max_output,
+            sweep_interval: other.sweep_interval,
+            tls: other.tls,
+            webhook_hosts: other.webhook_hosts,
+            ..self.clone()
+        }
+    }
+
+    /// What the server is started with, or goes on with.
+    ///
+    /// # Errors
+    /// When settings do not go together.
+    pub(super) fn server_options(&self, dir: PathBuf, key: Option<Arc<str>>) -> anyhow::Result<server::Options> {
+        if self.no_auth {
+            check_local(&self.bind)?;
+            if !self.tls.asks_for_certificates() {
+                check_local(&self.tls_bind)?;
+            }
+        }
+        check_max_file_size(self)?;
+        let tls = self.tls.options(&self.tls_bind)?;
+        Ok(server::Options { tls, ..server_options(self, dir, key) })
+    }
 }
 
 /// The log's bytes between two checkpoints.
@@ -94,6 +165,24 @@ fn parse_durability(text: &str) -> Result<DurabilityMode, String> {
             _ => Err(format!("the interval '{ms}' is not a number of milliseconds from 1 to 3600000")),
         },
         _ => Err("expected always, interval, interval=<ms> or none".to_owned()),
+    }
+}
+
+/// A backup that is slower than this would hold its snapshot for days.
+const LEAST_BACKUP_RATE: u64 = 64 << 10;
+
+fn parse_backup_rate(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        rate @ LEAST_BACKUP_RATE.. => Ok(rate),
+        _ => Err("expected 64KiB or more: the store's file grows for as long as a backup copies".to_owned()),
+    }
+}
+
+/// Reads a length of time of a minute or more; as milliseconds.
+fn parse_time(text: &str) -> Result<u64, String> {
+    match parse_ms(text)? {
+        ms @ 60_000.. => Ok(ms),
+        _ => Err("expected a minute or more, such as 90s, 30m, 6h or 1d".to_owned()),
     }
 }
 
@@ -146,13 +235,13 @@ fn webhook_hosts(names: &[String]) -> Arc<[String]> {
 }
 
 /// Starts the server and runs it until it is told to stop.
-pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
-    super::log::start("info");
+pub(super) fn run(args: &ServeArgs, config: &Config) -> anyhow::Result<()> {
+    super::log::start(&args.log, "info");
     let dir = data_dir(args.data_dir.as_ref())?;
-    if args.no_auth {
-        check_local(&args.bind)?;
-    }
-    check_max_file_size(args)?;
+    server::raise_limit();
+    // What is wrong with the settings is said before anything is made.
+    args.server_options(dir.clone(), None)?;
+    let notify = Notify::from_environment().context("cannot reach the service manager that NOTIFY_SOCKET names")?;
     let mut lock = Lock::take(&dir)?;
     let key = match (&args.session_key, args.no_auth) {
         (_, true) => None,
@@ -160,9 +249,12 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
         (Some(key), _) => Some(Arc::from(key.as_str())),
         (None, _) => Some(key::load_or_make(&dir)?),
     };
-    let options = server_options(args, dir, key);
-    let shown = options.storage.dir.clone();
-    server::run(&options, stop_signal()?, move |addresses| {
+    let options = args.server_options(dir.clone(), key.clone())?;
+    server::warn_of_little_room(args.client_limits.max_clients, options.clients.max_clients);
+    let shown = dir.clone();
+    let (steering, control) = Steering::begin(args, config, dir, key, notify.clone())?;
+    let shutdown = steering.run();
+    server::run(&options, server::Control { shutdown, reloads: control, notify }, move |addresses| {
         if let Err(error) = lock.announce(addresses) {
             tracing::warn!(%error, "cannot write the addresses into the lock file");
         }
@@ -185,15 +277,28 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         DurabilityMode::Interval(_) => "everysec",
         DurabilityMode::None => "no",
     };
+    let archive_dir = args.archive_dir.as_deref().map(from_anywhere);
+    let backups = server::BackupOptions {
+        archive: archive_dir.clone(),
+        dir: args.backup_dir.as_deref().map_or_else(|| dir.join("backups"), from_anywhere),
+        rate: args.backup_rate,
+        max_snapshot_ms: args.backup_max_time,
+        every_ms: args.backup_every,
+        keep: usize::try_from(args.backup_keep).unwrap_or(usize::MAX),
+    };
+    let archive = archive_dir.clone().map(|dir| storage::ArchiveOptions {
+        dir,
+        max_lag: args.archive_max_lag,
+        required: args.archive_required,
+    });
+    let (clients, client_parameters) = args.client_limits.limits();
     let parameters = [
         ("appendonly", "yes".to_owned()),
         ("appendfsync", appendfsync.to_owned()),
         ("save", String::new()),
         ("databases", "16".to_owned()),
-        ("maxclients", args.max_clients.to_string()),
         ("maxmemory", "0".to_owned()),
         ("maxmemory-policy", "noeviction".to_owned()),
-        ("timeout", "0".to_owned()),
         ("dir", dir.display().to_string()),
         ("durability", durability),
         ("cache-size", args.cache_size.to_string()),
@@ -207,8 +312,17 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         ("ageing", args.ageing.to_string()),
         ("max-output", args.max_output.to_string()),
         ("list-claim-silence", args.list_claim_silence.to_string()),
+        ("backup-dir", backups.dir.display().to_string()),
+        ("backup-rate", backups.rate.to_string()),
+        ("backup-max-time", (backups.max_snapshot_ms / 1000).to_string()),
+        ("backup-every", backups.every_ms.map_or(String::new(), |ms| (ms / 1000).to_string())),
+        ("backup-keep", backups.keep.to_string()),
+        ("archive-dir", archive_dir.as_ref().map_or(String::new(), |dir| dir.display().to_string())),
+        ("archive-max-lag", args.archive_max_lag.to_string()),
+        ("archive-required", if args.archive_required { "yes" } else { "no" }.to_owned()),
         ("webhook-hosts", args.webhook_hosts.join(",")),
     ];
+    let parameters = parameters.into_iter().chain(args.tls.parameters(&args.tls_bind));
     server::Options {
         storage: storage::Options {
             dir,
@@ -216,16 +330,19 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
             cache_size: usize::try_from(args.cache_size).unwrap_or(usize::MAX),
             checkpoint_size: args.checkpoint_size,
             checkpoint_stall_ms: args.checkpoint_stall,
+            archive,
             max_file_size: args.max_file_size,
             on_repair: Some(server::log_repair),
         },
+        backups,
         bind: args.bind.iter().filter(|address| !address.is_empty()).cloned().collect(),
         socket: args.socket.clone(),
+        tls: None,
         key,
-        max_clients: args.max_clients,
+        clients,
         accept_clock: args.accept_clock,
         disk_warning: args.disk_warning,
-        webhooks: WebhookRules { hosts: webhook_hosts(&args.webhook_hosts), no_https: server::https_refusal() },
+        webhooks: WebhookRules { hosts: webhook_hosts(&args.webhook_hosts), no_https: agq_tls::refusal() },
         sweep_interval_ms: args.sweep_interval.saturating_mul(1000),
         jobs: Settings {
             lease_ms: args.lease * 1000,
@@ -235,8 +352,17 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
             list_claim_silence_ms: args.list_claim_silence.saturating_mul(1000),
             ..Settings::default()
         },
-        parameters: parameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        parameters: parameters
+            .into_iter()
+            .chain(client_parameters)
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
     }
+}
+
+/// A folder that was asked for, as it is found from anywhere.
+fn from_anywhere(asked: &Path) -> PathBuf {
+    std::path::absolute(asked).unwrap_or_else(|_| asked.to_owned())
 }
 
 /// The options of a server inside another command: what the environment, the file and the defaults say, on a socket in
@@ -285,21 +411,6 @@ fn check_local(addresses: &[String]) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Resolves at SIGTERM or SIGINT. Signals are caught from the first call on.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + 'static> {
-    Ok(async {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-            tracing::error!("cannot catch SIGTERM and SIGINT");
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = term.recv() => tracing::info!("SIGTERM: stopping"),
-            _ = int.recv() => tracing::info!("SIGINT: stopping"),
-        }
-    })
 }
 
 #[cfg(test)]

@@ -48,6 +48,8 @@ enum Verb {
 
 #[derive(Debug, Args)]
 struct WorkArgs {
+    #[command(flatten)]
+    log: log::LogArgs,
     /// Queue to claim from; may be given several times, the first comes first
     #[arg(
         long = "queue",
@@ -167,7 +169,7 @@ pub(super) async fn run(args: &WorkerArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn work(args: &WorkArgs) -> anyhow::Result<ExitCode> {
-    log::start("info");
+    log::start(&args.log, "info");
     args.limits.check()?;
     let mut signals = Signals::catch()?;
     let (client, options) = args.server.connect().await?;

@@ -22,8 +22,22 @@ pub enum Topic {
 #[derive(Debug, Default)]
 pub struct Channels {
     by_name: BTreeMap<(Topic, Bytes), BTreeSet<u64>>,
-    by_conn: HashMap<u64, BTreeSet<(Topic, Bytes)>>,
+    by_conn: HashMap<u64, Subscriptions>,
 }
+
+/// What one connection is subscribed to.
+#[derive(Debug, Default)]
+struct Subscriptions {
+    names: BTreeSet<(Topic, Bytes)>,
+    /// How many channels, patterns and shard channels: counted as they come and go, since a connection may have a
+    /// million, and is told their number with each.
+    counts: [usize; 3],
+    /// Bytes of the names.
+    bytes: usize,
+}
+
+/// What a subscription takes beside its name, about.
+const SUBSCRIPTION_BYTES: usize = 360;
 
 /// A message on its way to a connection.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +52,11 @@ impl Channels {
     /// Subscribes a connection; false when it was already.
     pub fn subscribe(&mut self, conn: u64, topic: Topic, name: Bytes) -> bool {
         let key = (topic, name);
-        self.by_conn.entry(conn).or_default().insert(key.clone());
+        let of_conn = self.by_conn.entry(conn).or_default();
+        if of_conn.names.insert(key.clone()) {
+            of_conn.counts[topic as usize] += 1;
+            of_conn.bytes += key.1.len() + SUBSCRIPTION_BYTES;
+        }
         self.by_name.entry(key).or_default().insert(conn)
     }
 
@@ -50,9 +68,12 @@ impl Channels {
         if conns.is_empty() {
             self.by_name.remove(&key);
         }
-        if let Some(names) = self.by_conn.get_mut(&conn) {
-            names.remove(&key);
-            if names.is_empty() {
+        if let Some(of_conn) = self.by_conn.get_mut(&conn) {
+            if of_conn.names.remove(&key) {
+                of_conn.counts[topic as usize] -= 1;
+                of_conn.bytes -= key.1.len() + SUBSCRIPTION_BYTES;
+            }
+            if of_conn.names.is_empty() {
                 self.by_conn.remove(&conn);
             }
         }
@@ -61,7 +82,8 @@ impl Channels {
 
     /// Ends all subscriptions of a connection.
     pub fn leave(&mut self, conn: u64) {
-        for (topic, name) in self.by_conn.get(&conn).cloned().unwrap_or_default() {
+        let names = self.by_conn.get(&conn).map(|of_conn| of_conn.names.clone()).unwrap_or_default();
+        for (topic, name) in names {
             self.unsubscribe(conn, topic, name);
         }
     }
@@ -69,7 +91,7 @@ impl Channels {
     /// What a connection is subscribed to.
     #[must_use]
     pub fn of(&self, conn: u64, topic: Topic) -> Vec<Bytes> {
-        let names = self.by_conn.get(&conn).into_iter().flatten();
+        let names = self.by_conn.get(&conn).into_iter().flat_map(|of_conn| &of_conn.names);
         names.filter(|(of, _)| *of == topic).map(|(_, name)| name.clone()).collect()
     }
 
@@ -83,15 +105,20 @@ impl Channels {
     /// How many subscriptions a connection has: shard channels, or channels and patterns together, as Redis counts.
     #[must_use]
     pub fn count(&self, conn: u64, topic: Topic) -> usize {
-        let names = self.by_conn.get(&conn).into_iter().flatten();
-        names.filter(|(of, _)| (*of == Topic::Shard) == (topic == Topic::Shard)).count()
+        let [channels, patterns, shards] = self.counts(conn);
+        if topic == Topic::Shard { shards } else { channels + patterns }
     }
 
     /// How many channels, patterns and shard channels a connection is subscribed to.
     #[must_use]
     pub fn counts(&self, conn: u64) -> [usize; 3] {
-        let names = || self.by_conn.get(&conn).into_iter().flatten();
-        [Topic::Channel, Topic::Pattern, Topic::Shard].map(|topic| names().filter(|(of, _)| *of == topic).count())
+        self.by_conn.get(&conn).map_or([0; 3], |of_conn| of_conn.counts)
+    }
+
+    /// Bytes of memory that the subscriptions of a connection take, about.
+    #[must_use]
+    pub fn bytes(&self, conn: u64) -> usize {
+        if self.by_conn.is_empty() { 0 } else { self.by_conn.get(&conn).map_or(0, |of_conn| of_conn.bytes) }
     }
 
     /// True when a connection is subscribed to anything.

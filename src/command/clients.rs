@@ -1,6 +1,7 @@
 //! CLIENT: what connections there are, and what may be done with them. The engine, which knows them, does what [`Ask`]
 //! says.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use agq_resp::{Reply, Request};
@@ -61,7 +62,8 @@ pub enum Ask {
 /// Which connections are meant.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    ids: Vec<u64>,
+    /// Of which there may be a million.
+    ids: BTreeSet<u64>,
     address: Option<Bytes>,
     kind: Option<Kind>,
     user: Option<Bytes>,
@@ -154,7 +156,7 @@ const SUBCOMMANDS: &[Row] = &[
         Ok(Reply::ok())
     }),
     ("SETINFO", 4..=4, set_info),
-    ("INFO", 2..=2, |ctx, _| Err(Halt::Ask(Ask::List(Filter { ids: vec![ctx.session.id], ..Filter::default() })))),
+    ("INFO", 2..=2, |ctx, _| Err(Halt::Ask(Ask::List(Filter { ids: [ctx.session.id].into(), ..Filter::default() })))),
     ("LIST", 2..=usize::MAX, list),
     ("KILL", 3..=usize::MAX, kill),
     ("UNBLOCK", 3..=4, unblock),
@@ -217,7 +219,7 @@ fn list(_: &mut Context<'_, '_>, request: &Request) -> Outcome {
         Some(word) if args::is(word, "ID") && request.len() > 3 => {
             for id in request.iter().skip(3) {
                 let id = args::integer(id).map_err(|_| CommandError::new("ERR Invalid client ID"))?;
-                filter.ids.push(u64::try_from(id).unwrap_or(0));
+                filter.ids.insert(u64::try_from(id).unwrap_or(0));
             }
         }
         Some(_) => return Err(CommandError::SYNTAX.into()),
@@ -237,7 +239,7 @@ fn kill(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
         if args::is(word, "ID") {
             let id = args::integer(value).ok().filter(|id| *id > 0);
             let id = id.ok_or(CommandError::new("ERR client-id should be greater than 0"))?;
-            filter.ids = vec![id.unsigned_abs()];
+            filter.ids = [id.unsigned_abs()].into();
         } else if args::is(word, "TYPE") {
             filter.kind = Some(Kind::read(value)?);
         } else if args::is(word, "ADDR") {

@@ -82,6 +82,7 @@ fn check_key(ctx: &mut Context<'_, '_>, user: Option<&[u8]>, key: &[u8]) -> Resu
     };
     let right_user = user.is_none_or(|user| user == b"default");
     if !bool::from(expected.as_bytes().ct_eq(key)) || !right_user {
+        ctx.session.wrong_keys = ctx.session.wrong_keys.saturating_add(1);
         return Err(wrong_password());
     }
     ctx.session.authenticated = true;

@@ -7,6 +7,7 @@ use agq_resp::{Protocol, Reply, Request};
 use bytes::Bytes;
 
 use crate::clock::Millis;
+use crate::command::backups::Backups;
 use crate::command::cursors::Cursors;
 use crate::command::{Channels, Halt, Message, ReadContext, Session, Statistics, Tuning, Watches, WebhookRules};
 use crate::data::keyspaces::DATABASES;
@@ -14,7 +15,7 @@ use crate::data::{Edit, Keyspace, Touch, Touched, View};
 use crate::jobs::{Jobs, Reported, Settings};
 use crate::storage::{Batch, Refusal, Stats};
 
-/// What the operator chose; does not change while the server runs.
+/// What the operator chose.
 #[derive(Clone)]
 pub struct Config {
     /// The session key; `None` asks for none.
@@ -29,6 +30,31 @@ pub struct Config {
     pub system: System,
     /// Where webhooks may be sent.
     pub webhooks: WebhookRules,
+}
+
+/// What of a [`Config`] may change while the server runs.
+#[derive(Clone)]
+pub struct Changeable {
+    /// Names and values that CONFIG GET shows.
+    pub parameters: Vec<(String, String)>,
+    /// Most milliseconds between two sweeps of expired keys.
+    pub sweep_interval_ms: u64,
+    /// Leases, heartbeats, output.
+    pub jobs: Settings,
+    /// Where webhooks may be sent.
+    pub webhooks: WebhookRules,
+}
+
+impl Config {
+    /// Takes other settings. The grace that leases have after the start stays.
+    pub fn change(&mut self, settings: Changeable) {
+        let Changeable { parameters, sweep_interval_ms, jobs, webhooks } = settings;
+        let (grace_until, grace_claims) = (self.jobs.grace_until, self.jobs.grace_claims);
+        self.parameters = parameters;
+        self.sweep_interval_ms = sweep_interval_ms;
+        self.jobs = Settings { grace_until, grace_claims, ..jobs };
+        self.webhooks = webhooks;
+    }
 }
 
 /// What commands and their measuring ask of the system; changes no data.
@@ -57,6 +83,8 @@ pub struct Server {
     pub facts: Facts,
     /// Why no command that adds data may run now, or none that writes at all, and what helps; `None` when all may.
     pub refusal: Option<Refusal>,
+    /// Backups, and who asked for one.
+    pub backups: Backups,
     /// Set by SAVE: a checkpoint is made before the batch's replies leave.
     pub save_requested: bool,
     /// Jobs that were reported through lists.
@@ -102,14 +130,39 @@ pub struct Facts {
     pub connections_received: u64,
     /// Commands run since the start.
     pub commands_processed: u64,
-    /// When the last checkpoint was made.
+    /// When the last backup was done, or SAVE was asked for last.
     pub last_save: Millis,
+    /// What became of clients that asked too much.
+    pub endings: Endings,
     /// The store's figures.
     pub storage: Option<Stats>,
     /// What the operating system knows of the process, where it tells.
     pub process: Option<ProcessFacts>,
     /// There is less room left than `--disk-warning`.
     pub disk_is_low: bool,
+}
+
+/// How often the server refused or ended connections since its start, and why.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Endings {
+    /// Refused: there were as many as may be.
+    pub refused: u64,
+    /// Ended: no key came in time.
+    pub auth_timeouts: u64,
+    /// Ended: half a request came, and the rest not in time.
+    pub request_timeouts: u64,
+    /// Ended: nothing came.
+    pub idle_timeouts: u64,
+    /// Ended: nothing of what waited was taken.
+    pub write_timeouts: u64,
+    /// Ended: too much waited to be taken.
+    pub output: u64,
+    /// Ended: all clients held too much, and this one most.
+    pub evicted: u64,
+    /// Wrong keys that were given.
+    pub wrong_keys: u64,
+    /// Bytes that all clients hold now.
+    pub memory: usize,
 }
 
 /// What the operating system knows of the process, not older than a second.

@@ -27,6 +27,12 @@ fn debug(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
         subcommand::takes(request, 3..=3)?;
         return protocol(request);
     }
+    #[cfg(debug_assertions)]
+    if args::is(request.arg(1), "PANIC") {
+        // A test sees that what was done so far is taken back. A release refuses it, as everything else.
+        ctx.edit().append_string(b"half-done", Bytes::from_static(b"x"))?;
+        panic!("DEBUG PANIC was asked for");
+    }
     Err(CommandError::new("ERR DEBUG command not allowed. AGQ knows DEBUG OBJECT and DEBUG PROTOCOL only.").into())
 }
 

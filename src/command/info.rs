@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use agq_resp::{Reply, Request};
 
+use crate::command::backups::Backups;
 use crate::command::{Command, Context, Flags, Group, Halt, Outcome, Run, args};
 use crate::data::{View, keyspaces::DATABASES};
 use crate::storage::Stats;
@@ -85,6 +86,7 @@ fn clients(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
     pair(out, "connected_clients", ctx.server.facts.clients);
     pair(out, "maxclients", parameter(ctx, "maxclients"));
     pair(out, "blocked_clients", ctx.server.facts.blocked);
+    pair(out, "clients_memory", ctx.server.facts.endings.memory);
     Ok(())
 }
 
@@ -118,20 +120,50 @@ fn human(bytes: u64) -> String {
 fn persistence(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
     let refused = ctx.server.refusal.is_some();
     let status = if refused { "err" } else { "ok" };
+    let backups = &ctx.server.backups;
+    let saved = !refused && backups.last.as_ref().is_none_or(|last| last.outcome.is_ok());
     pair(out, "loading", 0);
     pair(out, "durability", parameter(ctx, "durability"));
-    pair(out, "rdb_bgsave_in_progress", 0);
+    pair(out, "rdb_bgsave_in_progress", u8::from(backups.in_progress()));
     pair(out, "rdb_last_save_time", ctx.server.facts.last_save.0 / 1000);
-    pair(out, "rdb_last_bgsave_status", status);
+    pair(out, "rdb_last_bgsave_status", if saved { "ok" } else { "err" });
+    let seconds = |ms: Option<u64>| ms.map_or(-1, |ms| (ms / 1000).cast_signed());
+    pair(out, "rdb_last_bgsave_time_sec", seconds(backups.last.as_ref().map(|last| last.took_ms)));
+    let current = backups.running.map(|running| ctx.now.since(running.since));
+    pair(out, "rdb_current_bgsave_time_sec", seconds(current));
+    pair(out, "rdb_saves", backups.made);
     pair(out, "aof_enabled", u8::from(parameter(ctx, "appendonly") == "yes"));
     pair(out, "aof_rewrite_in_progress", 0);
     pair(out, "aof_last_bgrewrite_status", status);
     pair(out, "aof_last_write_status", status);
+    self::backups(backups, out);
     if let Some(stats) = &ctx.server.facts.storage {
         store(stats, out);
         disk(ctx, stats, out);
     }
     Ok(())
+}
+
+/// The figures of backups that Redis does not have.
+fn backups(backups: &Backups, out: &mut String) {
+    pair(out, "backups_begun", backups.begun);
+    pair(out, "backups_failed", backups.failed);
+    if let Some(running) = &backups.running {
+        pair(out, "backup_progress_percent", running.percent);
+    }
+    if let Some(next) = backups.next {
+        pair(out, "backup_next_time", next.0 / 1000);
+    }
+    let Some(last) = &backups.last else { return };
+    pair(out, "backup_last_number", last.number);
+    match &last.outcome {
+        Ok(file) => pair(out, "backup_last_file", file),
+        Err(error) => pair(out, "backup_last_error", error.replace(['\r', '\n'], " ")),
+    }
+    pair(out, "backup_last_bytes", last.file_bytes);
+    pair(out, "backup_last_rows", last.rows);
+    pair(out, "backup_last_snapshot_ms", last.snapshot_ms);
+    pair(out, "backup_last_growth_bytes", last.growth_bytes);
 }
 
 /// The store's own figures; Redis has none of them.
@@ -150,6 +182,14 @@ fn store(stats: &Stats, out: &mut String) {
     pair(out, "checkpoint_last_stall_usec", stats.last_stall_us);
     pair(out, "checkpoint_window_rows", stats.window_rows);
     pair(out, "checkpoint_window_rows_allowed", stats.window_rows_allowed);
+    let Some(archive) = &stats.archive else { return };
+    pair(out, "archive_status", if archive.error.is_none() { "ok" } else { "err" });
+    if let Some(error) = &archive.error {
+        pair(out, "archive_error", error.replace(['\r', '\n'], " "));
+    }
+    pair(out, "archive_last_record", archive.seq);
+    pair(out, "archive_lag_bytes", archive.lag_bytes);
+    pair(out, "archive_gaps", archive.gaps);
 }
 
 /// How much room there is: `ok`, `low`, `full` (nothing that adds data is taken) or `exhausted` (nothing that writes).
@@ -174,6 +214,15 @@ fn stats(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
     pair(out, "total_commands_processed", ctx.server.facts.commands_processed);
     pair(out, "expired_keys", ctx.touched.expired);
     pair(out, "evicted_keys", 0);
+    let endings = &ctx.server.facts.endings;
+    pair(out, "evicted_clients", endings.evicted);
+    pair(out, "rejected_connections", endings.refused);
+    pair(out, "client_output_buffer_limit_disconnections", endings.output);
+    pair(out, "auth_timeout_disconnections", endings.auth_timeouts);
+    pair(out, "request_timeout_disconnections", endings.request_timeouts);
+    pair(out, "idle_timeout_disconnections", endings.idle_timeouts);
+    pair(out, "write_timeout_disconnections", endings.write_timeouts);
+    pair(out, "wrong_keys", endings.wrong_keys);
     let [channels, patterns, shards] = ctx.server.channels.totals();
     pair(out, "pubsub_channels", channels);
     pair(out, "pubsub_patterns", patterns);

@@ -45,17 +45,9 @@ pub(super) const COMMANDS: &[Command] = &[
         "",
         "Makes a checkpoint before it answers.",
     ),
-    Command::new("BGSAVE", -1, Group::Server, ADMIN, Run::Write(background_save))
-        .doc("1.0.0", "[SCHEDULE]", "Makes a checkpoint.")
-        .differs("The checkpoint is made before it answers."),
     Command::new("BGREWRITEAOF", 1, Group::Server, ADMIN, Run::Write(background_rewrite))
         .doc("1.0.0", "", "Makes a checkpoint: the log before it is not needed any more.")
         .differs("The checkpoint is made before it answers."),
-    Command::new("LASTSAVE", 1, Group::Server, Flags::FAST, Run::Write(lastsave)).doc(
-        "1.0.0",
-        "",
-        "When the last checkpoint was made, in Unix seconds.",
-    ),
     Command::new("SHUTDOWN", -1, Group::Server, ADMIN.and(Flags::NO_MULTI), Run::Write(shutdown))
         .doc("1.0.0", "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]", "Stops the server; answers only when it does not.")
         .differs("Always ends with a checkpoint: what was acknowledged stays, NOSAVE or not."),
@@ -130,21 +122,9 @@ fn save(ctx: &mut Context<'_, '_>, _: &Request) -> Outcome {
     Ok(Reply::ok())
 }
 
-fn background_save(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
-    if request.len() > 2 || request.get(1).is_some_and(|word| !args::is(word, "SCHEDULE")) {
-        return Err(CommandError::SYNTAX.into());
-    }
-    ctx.server.save_requested = true;
-    Ok(Reply::simple("Background saving started"))
-}
-
 fn background_rewrite(ctx: &mut Context<'_, '_>, _: &Request) -> Outcome {
     ctx.server.save_requested = true;
     Ok(Reply::simple("Background append only file rewriting started"))
-}
-
-fn lastsave(ctx: &mut Context<'_, '_>, _: &Request) -> Outcome {
-    Ok(Reply::int((ctx.server.facts.last_save.0 / 1000).cast_signed()))
 }
 
 fn shutdown(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {

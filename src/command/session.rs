@@ -19,6 +19,8 @@ pub struct Session {
     pub protocol: Protocol,
     /// True once the key was given, or when none is asked.
     pub authenticated: bool,
+    /// Wrong keys that it gave and that nobody has taken notice of yet.
+    pub wrong_keys: u32,
     /// True for the server's own connection, which makes the deliveries of webhooks.
     pub is_own: bool,
     /// CLIENT SETNAME.
@@ -53,6 +55,7 @@ impl Session {
             database: 0,
             protocol: Protocol::Resp2,
             authenticated,
+            wrong_keys: 0,
             is_own: false,
             name: Bytes::new(),
             library_name: Bytes::new(),

@@ -14,6 +14,9 @@ const MAX_QUEUED: usize = 1_000_000;
 /// … and bytes of them.
 const MAX_QUEUED_BYTES: usize = 256 << 20;
 
+/// What a queued command takes beside its arguments, about.
+const REQUEST_BYTES: usize = 128;
+
 const AT_ONCE: Flags = Flags::FAST.and(Flags::NOT_QUEUED);
 
 /// The rows of this file.
@@ -80,6 +83,12 @@ impl Transaction {
     pub fn fail(&mut self) {
         self.failed = true;
         self.queued = Vec::new();
+    }
+
+    /// Bytes of memory that the queue takes, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        if self.queued.is_empty() { 0 } else { self.bytes + self.queued.len() * REQUEST_BYTES }
     }
 
     /// How many commands are queued.

@@ -50,13 +50,14 @@ impl Watches {
     /// When the store fails.
     pub fn add(&mut self, conn: u64, database: u8, view: &View<'_>, name: Bytes) -> Result<(), Halt> {
         let keyspace = view.keyspace;
-        let watched = self.by_conn.entry(conn).or_default();
-        if watched.iter().any(|other| other.database == database && other.name == name) {
+        // Asked by key, not of the list of the connection, which may be a million long.
+        let conns = self.by_key.entry(Touch::Key(keyspace, name.clone())).or_default();
+        if conns.contains(&conn) {
             return Ok(());
         }
         let (existed, stamp) = state(view, database, &name)?;
-        watched.push(Watched { database, keyspace, name: name.clone(), existed, stamp });
-        self.by_key.entry(Touch::Key(keyspace, name)).or_default().insert(conn);
+        conns.insert(conn);
+        self.by_conn.entry(conn).or_default().push(Watched { database, keyspace, name, existed, stamp });
         Ok(())
     }
 

@@ -90,7 +90,7 @@ impl WebhookRules {
             let (host, allowed) = (&url.host, self.hosts.join(", "));
             return Some(format!("the host '{host}' is not among those of --webhook-hosts: {allowed}"));
         }
-        self.no_https.filter(|_| url.is_https).map(str::to_owned)
+        self.no_https.filter(|_| url.is_https).map(|why| format!("{why}: use http"))
     }
 }
 
@@ -214,6 +214,6 @@ mod tests {
             assert!(refusal(&["*.b.example"], url).unwrap().contains("is not among those of --webhook-hosts"), "{url}");
         }
         assert!(refusal(&[], "http://a").unwrap().contains("turned off"));
-        assert_eq!(refusal(&["*"], "https://a").unwrap(), "no https here");
+        assert_eq!(refusal(&["*"], "https://a").unwrap(), "no https here: use http");
     }
 }

@@ -7,6 +7,7 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
+use crate::data::check::{Checked, rows_under};
 use crate::data::extended::Extended;
 use crate::data::gather::Gather;
 use crate::data::notices::Classes;
@@ -56,6 +57,18 @@ impl Hash {
     fn value(&self, rows: &dyn Rows, field: &[u8]) -> storage::Result<Option<Bytes>> {
         rows.get(Table::Hashes, &self.row(field))
     }
+}
+
+/// Checks a hash against its record.
+pub(super) fn check(checked: &mut Checked<'_>, record: &Record) -> storage::Result<()> {
+    let hash = Hash::of(record)?;
+    let mut count = 0;
+    rows_under(checked.rows, Table::Hashes, &hash.id, &mut |_, _| {
+        count += 1;
+        Ok(())
+    })?;
+    checked.expect_count(Table::Hashes, count, hash.length);
+    Ok(())
 }
 
 impl View<'_> {

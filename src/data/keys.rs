@@ -19,7 +19,7 @@ pub fn record_key(keyspace: Keyspace, name: &[u8]) -> Vec<u8> {
     key
 }
 
-fn deadline_key(at: Millis, keyspace: Keyspace, name: &[u8]) -> Vec<u8> {
+pub(super) fn deadline_key(at: Millis, keyspace: Keyspace, name: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(12 + name.len());
     key.extend_from_slice(&at.0.to_be_bytes());
     key.extend_from_slice(&keyspace.to_be_bytes());
@@ -27,11 +27,11 @@ fn deadline_key(at: Millis, keyspace: Keyspace, name: &[u8]) -> Vec<u8> {
     key
 }
 
-fn count_key(keyspace: Keyspace) -> Vec<u8> {
+pub(super) fn count_key(keyspace: Keyspace) -> Vec<u8> {
     [&b"count:"[..], &keyspace.to_be_bytes()].concat()
 }
 
-fn expiring_key(keyspace: Keyspace) -> Vec<u8> {
+pub(super) fn expiring_key(keyspace: Keyspace) -> Vec<u8> {
     [&b"expiring:"[..], &keyspace.to_be_bytes()].concat()
 }
 
@@ -246,7 +246,7 @@ pub fn next_expiry(rows: &dyn Rows) -> storage::Result<Option<Millis>> {
     first.map(|(key, _)| split_deadline_key(&key).map(|(at, _, _)| at)).transpose()
 }
 
-fn split_deadline_key(key: &[u8]) -> storage::Result<(Millis, Keyspace, &[u8])> {
+pub(super) fn split_deadline_key(key: &[u8]) -> storage::Result<(Millis, Keyspace, &[u8])> {
     let short = || storage::Error::corrupt(Table::Deadlines, format!("a key of {} bytes", key.len()));
     let (at, rest) = key.split_first_chunk().ok_or_else(short)?;
     let (keyspace, name) = rest.split_first_chunk().ok_or_else(short)?;

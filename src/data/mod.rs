@@ -4,10 +4,13 @@
 //! `keys` table answers for a key's type, deadline and small body; the elements of collections stand in tables of
 //! their own under the id that the record names, so that RENAME and DEL touch one row.
 
+pub mod check;
 pub mod dump;
 mod elements;
 mod error;
 pub mod extended;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod gather;
 pub mod glob;
 pub mod hashes;
@@ -20,6 +23,7 @@ pub mod record;
 pub mod sets;
 pub mod strings;
 pub mod subsequence;
+pub mod transfer;
 pub mod trash;
 pub mod zsets;
 

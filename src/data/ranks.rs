@@ -10,6 +10,8 @@
 //! A small collection has no index (`height` 0): its elements are counted one by one. That of a large one is made in
 //! steps ([`Ranks::extend`]); until the last of them it has buckets of the lowest level only, up to some key.
 
+mod check;
+
 use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;

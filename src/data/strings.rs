@@ -8,6 +8,7 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::{Bytes, BytesMut};
 
+use crate::data::check::{Checked, rows_under};
 use crate::data::extended::Extended;
 use crate::data::notices::Classes;
 use crate::data::{Edit, Error, Kind, Record, Result, View, keys};
@@ -20,7 +21,7 @@ pub const CHUNK_BYTES: usize = 32 << 10;
 /// The longest string, as in Redis (`proto-max-bulk-len`).
 pub const MAX_BYTES: usize = 512 << 20;
 
-fn blob_header(record: &Record) -> storage::Result<([u8; 8], u64)> {
+pub(super) fn blob_header(record: &Record) -> storage::Result<([u8; 8], u64)> {
     let (id, length) = record
         .body
         .split_first_chunk::<8>()
@@ -31,12 +32,37 @@ fn blob_header(record: &Record) -> storage::Result<([u8; 8], u64)> {
     Ok((*id, u64::from_be_bytes(length)))
 }
 
-fn blob_body(id: &[u8; 8], length: u64) -> Bytes {
+pub(super) fn blob_body(id: &[u8; 8], length: u64) -> Bytes {
     [&id[..], &length.to_be_bytes()].concat().into()
 }
 
 fn chunk_key(id: &[u8; 8], chunk: u32) -> Vec<u8> {
     [&id[..], &chunk.to_be_bytes()].concat()
+}
+
+/// Checks a string against its record.
+pub(super) fn check(checked: &mut Checked<'_>, record: &Record) -> storage::Result<()> {
+    let inline = if record.in_blobs { 0 } else { record.body.len() };
+    if inline > INLINE_BYTES {
+        checked.wrong(Table::Keys, format_args!("has {inline} bytes in its record, {INLINE_BYTES} at most"));
+    }
+    if !record.in_blobs {
+        return Ok(());
+    }
+    let (id, length) = blob_header(record)?;
+    if length <= INLINE_BYTES as u64 || length > MAX_BYTES as u64 {
+        let what = format_args!("is {length} bytes long outside its record, {INLINE_BYTES} to {MAX_BYTES} expected");
+        checked.wrong(Table::Keys, what);
+    }
+    rows_under(checked.rows, Table::Blobs, &id, &mut |key, chunk| {
+        let begins = chunk_begins(&[&id, key].concat());
+        let end = begins.map(|begins| begins + chunk.len() as u64);
+        if chunk.is_empty() || chunk.len() > CHUNK_BYTES || end.is_none_or(|end| end > length) {
+            let (key, bytes) = (key.escape_ascii(), chunk.len());
+            checked.wrong(Table::Blobs, format_args!("has {bytes} bytes in its chunk {key}, of {length} in all"));
+        }
+        Ok(())
+    })
 }
 
 impl View<'_> {
@@ -117,7 +143,7 @@ fn chunk_of(at: u64) -> u32 {
 }
 
 /// The byte that a chunk's row begins with.
-fn chunk_begins(key: &[u8]) -> Option<u64> {
+pub(super) fn chunk_begins(key: &[u8]) -> Option<u64> {
     let chunk = key.get(8..)?.try_into().ok()?;
     Some(u64::from(u32::from_be_bytes(chunk)) * CHUNK_BYTES as u64)
 }

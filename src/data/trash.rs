@@ -13,7 +13,7 @@ use crate::storage::{self, Batch, Error, Result, Rows, Table, tables};
 const KEYSPACE: u8 = 0;
 
 /// The tables that hold the elements of a kind; every key in them begins with the collection's id.
-fn element_tables(kind: Kind) -> &'static [Table] {
+pub(super) fn element_tables(kind: Kind) -> &'static [Table] {
     match kind {
         Kind::String => &[Table::Blobs],
         Kind::List => &[Table::Lists, Table::Holes, Table::Counts],
@@ -34,6 +34,25 @@ pub fn elements_of(record: &Record) -> Result<Vec<(Table, [u8; 8])>> {
     // Every body with elements begins with their id.
     let id = record.body.first_chunk().ok_or_else(|| Error::corrupt(Table::Keys, "a record without an id"))?;
     Ok(element_tables(record.kind).iter().map(|table| (*table, *id)).collect())
+}
+
+/// What a trash row is there to remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Item {
+    /// Every key of a keyspace.
+    Keyspace(Keyspace),
+    /// The elements of a kind under an id.
+    Elements(Kind, [u8; 8]),
+}
+
+impl Item {
+    pub(super) fn read(row: &[u8]) -> Result<Item> {
+        let read = || match row.split_first()? {
+            (&KEYSPACE, keyspace) => Some(Item::Keyspace(u32::from_be_bytes(keyspace.try_into().ok()?))),
+            (kind, id) => Some(Item::Elements(Kind::from_number(*kind)?, id.try_into().ok()?)),
+        };
+        read().ok_or_else(|| Error::corrupt(Table::Trash, format!("a row of {} bytes: {row:02x?}", row.len())))
+    }
 }
 
 /// Gives up the elements of a record that nobody names any more.
@@ -71,14 +90,9 @@ pub fn slice(batch: &mut Batch<'_>, limit: usize) -> Result<bool> {
         let Some((key, row)) = batch.first(Table::Trash, Bound::Unbounded, Bound::Unbounded, false)? else {
             return Ok(false);
         };
-        let corrupt = || Error::corrupt(Table::Trash, format!("a row of {} bytes", row.len()));
-        let (&what, id) = row.split_first().ok_or_else(corrupt)?;
-        let removed = if what == KEYSPACE {
-            let keyspace = u32::from_be_bytes(id.try_into().map_err(|_| corrupt())?);
-            slice_of_keyspace(batch, keyspace, left)?
-        } else {
-            let kind = Kind::from_number(what).ok_or_else(corrupt)?;
-            remove_rows(batch, element_tables(kind), id, left)?
+        let removed = match Item::read(&row)? {
+            Item::Keyspace(keyspace) => slice_of_keyspace(batch, keyspace, left)?,
+            Item::Elements(kind, id) => remove_rows(batch, element_tables(kind), &id, left)?,
         };
         if removed < left {
             batch.remove(Table::Trash, key)?;

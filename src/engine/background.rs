@@ -1,6 +1,8 @@
 //! Work that nobody asked for: sweeping expired keys, removing what was detached. In slices between units, so that it
 //! holds up nobody; like any other change it goes through the batch and its log record.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use crate::clock::Millis;
 use crate::data::zsets::INDEX_SLICE;
 use crate::data::{Edit, keys, trash};
@@ -21,7 +23,23 @@ pub(super) struct Background {
     next_sweep: Option<Millis>,
     next_trash: Option<Millis>,
     next_job: Option<Millis>,
+    /// Until when each kind of work rests after a panic.
+    resting: [Millis; 3],
+    /// Work that is to panic when it runs next.
+    #[cfg(test)]
+    pub(super) panics_in: Option<Work>,
 }
+
+/// The kinds of work that come again by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    Sweep,
+    Trash,
+    Jobs,
+}
+
+/// After a panic a kind of work rests for so long: what made it panic is most likely still there.
+const REST_MS: u64 = 60_000;
 
 impl Background {
     /// When there is something to do next.
@@ -60,23 +78,17 @@ impl Engine {
         let jobs_due = is_due(self.background.next_job);
         self.want_touches();
         if sweep_due {
-            let mut edit = Edit { batch, keyspace: 0, now, touched: &mut self.touched };
-            let (_, more) = keys::sweep(&mut edit, SLICE_ROWS).map_err(storage_error)?;
-            batch.release();
-            if !more {
-                self.background.last_sweep = now;
-            }
+            self.slice(batch, Work::Sweep, now, Engine::sweep_slice)?;
         }
         if trash_due {
-            trash::slice(batch, SLICE_ROWS)?;
-            batch.release();
+            self.slice(batch, Work::Trash, now, |_, batch, _| trash::slice(batch, SLICE_ROWS).map(drop))?;
         }
         if jobs_due {
-            self.run_job_timers(batch, now)?;
+            self.slice(batch, Work::Jobs, now, Engine::run_job_timers)?;
         }
         // An index of ranks is new data.
         if self.allowed() == Allowed::Everything {
-            self.index_slice(batch, now)?;
+            self.index_slice_or_give_up(batch, now)?;
         }
         self.tell_notices();
         self.send_messages(None);
@@ -86,6 +98,62 @@ impl Engine {
     /// What timers may do: while there is no room they add nothing.
     fn allowed(&self) -> Allowed {
         if self.server.refusal.is_none() { Allowed::Everything } else { Allowed::NoNewJobs }
+    }
+
+    /// Runs a slice of work: all of it or, where it panics, nothing.
+    fn slice(
+        &mut self,
+        batch: &mut Batch<'_>,
+        kind: Work,
+        now: Millis,
+        work: impl FnOnce(&mut Engine, &mut Batch<'_>, Millis) -> storage::Result<()>,
+    ) -> storage::Result<()> {
+        let (mark, keyspaces_before) = (batch.mark(), self.server.keyspaces);
+        let (touched_before, messages_before) = (self.touched.things.len(), self.server.messages.len());
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            work(self, batch, now)?;
+            #[cfg(test)]
+            assert_ne!(self.background.panics_in, Some(kind), "as the test wants it");
+            storage::Result::Ok(())
+        }));
+        let Ok(result) = worked else {
+            tracing::error!(
+                ?kind,
+                "work in the background panicked; it was taken back and rests for a minute: please report it"
+            );
+            batch.rollback(mark);
+            self.touched.notices.clear();
+            self.touched.things.truncate(touched_before);
+            self.server.messages.truncate(messages_before);
+            self.server.keyspaces = keyspaces_before;
+            self.background.resting[kind as usize] = now.plus(REST_MS);
+            batch.release();
+            return Ok(());
+        };
+        batch.release();
+        result
+    }
+
+    fn sweep_slice(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<()> {
+        let mut edit = Edit { batch, keyspace: 0, now, touched: &mut self.touched };
+        let (_, more) = keys::sweep(&mut edit, SLICE_ROWS).map_err(storage_error)?;
+        if !more {
+            self.background.last_sweep = now;
+        }
+        Ok(())
+    }
+
+    /// As [`Engine::index_slice`]; a set whose index panics is left without one.
+    fn index_slice_or_give_up(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<()> {
+        let mark = batch.mark();
+        let worked = catch_unwind(AssertUnwindSafe(|| self.index_slice(batch, now)));
+        worked.unwrap_or_else(|_panic| {
+            tracing::error!("the index of a sorted set panicked; it was taken back and is not made: please report it");
+            batch.rollback(mark);
+            batch.release();
+            self.server.indexing.pop_front();
+            Ok(())
+        })
     }
 
     /// Goes on making the index of ranks of a sorted set.
@@ -114,10 +182,12 @@ impl Engine {
             return Ok(());
         }
         let earliest = self.background.last_sweep.plus(self.server.config.sweep_interval_ms);
-        self.background.next_sweep = keys::next_expiry(batch)?.map(|at| at.max(earliest));
-        self.background.next_trash = trash::is_waiting(batch)?.then_some(now);
+        let [sweep, trash, jobs] = self.background.resting;
+        self.background.next_sweep = keys::next_expiry(batch)?.map(|at| at.max(earliest).max(sweep));
+        self.background.next_trash = trash::is_waiting(batch)?.then_some(now.max(trash));
         let view = JobsView { rows: batch, now };
-        self.background.next_job = timers::next(&view, &self.server.config.jobs, allowed).map_err(job_error)?;
+        let next_job = timers::next(&view, &self.server.config.jobs, allowed).map_err(job_error)?;
+        self.background.next_job = next_job.map(|at| at.max(jobs));
         self.background.planned_for = Some(allowed);
         Ok(())
     }
@@ -132,9 +202,7 @@ impl Engine {
         let (touched, random) = (&mut self.touched, &mut self.random);
         let mut jobs =
             Jobs { batch: &mut *batch, now, touched, random, settings, database_0: self.server.keyspaces[0] };
-        jobs.run_timers(SLICE_ROWS, allowed, &holds).map_err(job_error)?;
-        batch.release();
-        Ok(())
+        jobs.run_timers(SLICE_ROWS, allowed, &holds).map_err(job_error)
     }
 }
 

@@ -29,6 +29,12 @@ pub(super) fn admit(request: &Request, session: &Session, server: &Server) -> Re
     Ok(command)
 }
 
+/// True for a line of HTTP: a web page that somebody looks at may lead their browser here, to have commands run from
+/// the body of a request. Such a connection is ended without a word, as in Redis.
+pub(super) fn is_http(request: &Request) -> bool {
+    [&b"POST"[..], b"HOST:"].iter().any(|word| request.arg(0).eq_ignore_ascii_case(word))
+}
+
 fn unknown(request: &Request) -> CommandError {
     let name = quoted(request.arg(0), QUOTED_BYTES);
     let mut arguments = String::new();

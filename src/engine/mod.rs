@@ -17,6 +17,7 @@ mod measure;
 mod messages;
 #[cfg(test)]
 mod model_tests;
+pub mod sim;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -31,7 +32,8 @@ use bytes::BytesMut;
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
 use crate::command::{
-    Channels, Config, Flags, Message, Replies, Server, Session, Statistics, Tuning, Wait, Watches, lookup,
+    Changeable, Channels, Config, Flags, Message, Replies, Server, Session, Statistics, Transaction, Tuning, Wait,
+    Watches, lookup,
 };
 use crate::data::{Keyspace, Touched, keyspaces};
 use crate::jobs::{JobsView, Reported};
@@ -107,6 +109,12 @@ pub struct Finished {
     pub closing: bool,
     /// The connection has given the key, or none is asked.
     pub authenticated: bool,
+    /// It is subscribed to something, or watches commands.
+    pub subscribed: bool,
+    /// Wrong keys that were given in the unit; its replies are those to their commands alone.
+    pub wrong_keys: u32,
+    /// Bytes that the engine keeps for the connection: what it has queued, and what it is subscribed to.
+    pub kept: usize,
 }
 
 /// What connections are to be told once the batch is durable.
@@ -155,6 +163,7 @@ impl Engine {
             tuning: Tuning::default(),
             facts,
             refusal: None,
+            backups: crate::command::backups::Backups::default(),
             save_requested: false,
             reported: Reported::default(),
             has_webhooks: JobsView { rows: batch, now }.has_webhooks()?,
@@ -266,6 +275,12 @@ impl Engine {
         Ok(())
     }
 
+    /// The operator chose other settings: they hold from the next command on.
+    pub fn reconfigure(&mut self, settings: Changeable) {
+        self.server.config.change(settings);
+        self.background.plan_anew();
+    }
+
     /// What is to be written since the last call, in this order.
     pub fn take_outputs(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.outputs)
@@ -335,8 +350,9 @@ impl Engine {
             }
             self.show_commands(Some(&mut unit));
             self.wake(batch, now)?;
+            let gave_wrong_key = self.sessions.get(&unit.conn).is_some_and(|session| session.wrong_keys > 0);
             let full = batch.rows_written() >= BATCH_ROWS || batch.bytes_written() >= BATCH_BYTES;
-            if full || unit.out.len() >= REPLY_BYTES {
+            if full || gave_wrong_key || unit.out.len() >= REPLY_BYTES {
                 break;
             }
         }
@@ -347,9 +363,19 @@ impl Engine {
             session.closing = true;
             Reply::error(text).encode(session.protocol, &mut unit.out);
         }
-        let (closing, authenticated) = (session.closing, session.authenticated);
         let Unit { conn, requests: rest, protocol_error, out } = unit;
-        let finished = Finished { conn, out, rest, protocol_error, closing, authenticated };
+        let queued = session.transaction.as_ref().map_or(0, Transaction::bytes);
+        let finished = Finished {
+            conn,
+            out,
+            rest,
+            protocol_error,
+            closing: session.closing,
+            authenticated: session.authenticated,
+            subscribed: session.subscriptions > 0 || self.server.monitors.contains(&conn),
+            wrong_keys: std::mem::take(&mut session.wrong_keys),
+            kept: queued + self.server.channels.bytes(conn),
+        };
         self.outputs.push(Output::Finished(finished));
         Ok(())
     }
@@ -362,6 +388,10 @@ impl Engine {
 
     fn answer(&mut self, unit: &mut Unit, reply: &Reply) {
         let Some(session) = self.sessions.get_mut(&unit.conn) else { return };
+        if session.wrong_keys > 0 && !unit.out.is_empty() {
+            // The answer to a wrong key may be held back, and nothing else with it.
+            self.outputs.push(Output::Pushed(unit.conn, unit.out.split()));
+        }
         match session.replies {
             Replies::Off if !matches!(reply, Reply::Push(_)) => {}
             Replies::SkipNext => session.replies = Replies::On,
@@ -389,6 +419,10 @@ impl Engine {
             Ok(command) => command,
             Err(error) => {
                 self.server.statistics.rejected(lookup(request.arg(0)), error.0.as_bytes());
+                if gate::is_http(request) {
+                    session.closing = true;
+                    return Ok(Step::Several(Vec::new()));
+                }
                 self.fail_transaction(unit.conn);
                 return Ok(Step::Reply(error.reply()));
             }

@@ -268,3 +268,27 @@ fn the_lease_of_a_job_that_came_due_for_a_claim_that_waits_runs_out_by_itself() 
         assert_eq!(bench.engine.next_deadline(), Some(bench.now.plus(lease_ms)));
     });
 }
+
+#[test]
+fn work_in_the_background_that_panics_is_taken_back_and_rests() {
+    with_engine(|bench| {
+        bench.open(1);
+        bench.send(1, &["SET a x PX 10", "SET b x"]);
+        bench.engine.tick(&mut bench.batch, bench.now, true).unwrap();
+        let rows = |bench: &Bench<'_>| crate::data::keys::next_expiry(&bench.batch).unwrap();
+        let due = rows(bench);
+        assert!(due.is_some());
+        bench.now = bench.now.plus(5_000);
+        bench.engine.background.panics_in = Some(background::Work::Sweep);
+        bench.engine.tick(&mut bench.batch, bench.now, true).unwrap();
+        assert_eq!(rows(bench), due, "what the sweep removed is back");
+        bench.engine.background.panics_in = None;
+        assert!(bench.engine.next_deadline().unwrap() >= bench.now.plus(60_000), "it does not try again at once");
+        bench.finished();
+        bench.send(1, &["GET a", "GET b"]);
+        assert_eq!(bench.finished(), replies(&[(1, "$-1|$1|x|")]));
+        bench.now = bench.now.plus(60_000);
+        bench.engine.tick(&mut bench.batch, bench.now, true).unwrap();
+        assert_eq!(rows(bench), None);
+    });
+}

@@ -86,7 +86,7 @@ impl Event {
         }
     }
 
-    fn encode(&self) -> Bytes {
+    pub(super) fn encode(&self) -> Bytes {
         let mut out = Writer::new(VERSION);
         out.number(self.at.0);
         out.byte(self.from.map_or(NOT_THERE, |status| status as u8));

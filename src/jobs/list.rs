@@ -75,15 +75,23 @@ impl Filter {
     }
 
     pub(super) fn read(from: &mut Reader<'_>) -> storage::Result<Filter> {
-        let mut text = || Ok::<_, storage::Error>(from.strings()?.pop());
+        let mut text = || match from.strings()? {
+            words if words.len() > 1 => Err(from.corrupt("a filter has two words where one may stand")),
+            mut words => Ok::<_, storage::Error>(words.pop()),
+        };
         let id = |word: Option<String>| word.map(|word| Id::stored(Table::JobIndex, word.as_bytes())).transpose();
         let (action, queue, plan) = (id(text()?)?, id(text()?)?, id(text()?)?);
         let (kind, key, label) = (text()?, text()?, text()?);
-        let status = Status::ALL.get(usize::from(from.byte()?)).copied();
-        let mut at = || Ok::<_, storage::Error>(Some((from.byte()?, from.number()?)).filter(|(is, _)| *is > 0));
-        let (since, until) = (at()?, at()?);
-        let at = |at: Option<(u8, u64)>| at.map(|(_, at)| Millis(at));
-        Ok(Filter { action, status, queue, plan, kind, key, label, since: at(since), until: at(until) })
+        let status = match from.byte()? {
+            u8::MAX => None,
+            number => Some(*Status::ALL.get(usize::from(number)).ok_or_else(|| from.corrupt("an unknown status"))?),
+        };
+        let mut at = || match (from.byte()?, from.number()?) {
+            (0, 0) => Ok(None),
+            (1, at) => Ok(Some(Millis(at))),
+            _ => Err(from.corrupt("a moment that is neither there nor absent")),
+        };
+        Ok(Filter { action, status, queue, plan, kind, key, label, since: at()?, until: at()? })
     }
 }
 

@@ -25,7 +25,10 @@ pub mod error;
 pub mod events;
 mod expand;
 mod firing;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod ids;
+mod incarnation;
 pub mod job;
 mod job_row;
 pub mod json;
@@ -71,6 +74,7 @@ pub use connection::{Connection, Reported};
 pub use definition::Definition;
 pub use error::{Error, Result};
 pub use ids::Id;
+pub use incarnation::{begin_incarnation, refuse_old_claims};
 pub use job::{Job, Status, Work};
 pub use lanes::Takes;
 pub use limits::{Limits, Rate};

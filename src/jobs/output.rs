@@ -78,7 +78,7 @@ impl Totals {
         self.tail = self.head_end;
     }
 
-    fn encode(&self) -> Bytes {
+    pub(super) fn encode(&self) -> Bytes {
         let mut out = Writer::new(VERSION);
         for number in [self.written, self.kept] {
             out.number(number);
@@ -89,7 +89,7 @@ impl Totals {
         out.finish()
     }
 
-    fn decode(row: &Bytes) -> storage::Result<Totals> {
+    pub(super) fn decode(row: &Bytes) -> storage::Result<Totals> {
         let mut from = Reader::new(Table::JobData, row, VERSION)?;
         let (written, kept) = (from.number()?, from.number()?);
         let (next, head_end, tail) = (from.small()?, from.small()?, from.small()?);

@@ -49,7 +49,7 @@ pub struct Usage {
 }
 
 impl Stored {
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let description = self.description.as_deref().unwrap_or_default();
         let mut out = Vec::with_capacity(HEADER_BYTES + description.len() + self.canonical.len());
         out.put_slice(&[VERSION, if self.inline { INLINE } else { 0 }]);
@@ -63,7 +63,7 @@ impl Stored {
         out
     }
 
-    fn decode(row: &Bytes) -> storage::Result<Stored> {
+    pub(super) fn decode(row: &Bytes) -> storage::Result<Stored> {
         let corrupt = || {
             let head = row[..row.len().min(HEADER_BYTES)].escape_ascii();
             storage::Error::corrupt(Table::Plans, format!("a plan of {} bytes begins with {head}", row.len()))

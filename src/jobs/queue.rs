@@ -92,7 +92,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    fn encode(&self) -> Bytes {
+    pub(super) fn encode(&self) -> Bytes {
         let mut out = Writer::new(VERSION);
         out.byte(if self.paused { PAUSED } else { 0 });
         self.counts.write(&mut out);
@@ -103,7 +103,7 @@ impl Queue {
         out.finish()
     }
 
-    fn decode(row: &Bytes) -> storage::Result<Queue> {
+    pub(super) fn decode(row: &Bytes) -> storage::Result<Queue> {
         let mut from = Reader::new(Table::Queues, row, VERSION)?;
         let flags = from.byte()?;
         if flags & !PAUSED != 0 {

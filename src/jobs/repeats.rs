@@ -43,7 +43,7 @@ fn row_key(what: Repeats, key: &str) -> Vec<u8> {
 }
 
 impl Repeat {
-    fn encode(&self) -> Bytes {
+    pub(super) fn encode(&self) -> Bytes {
         let mut out = Writer::new(VERSION);
         out.number(self.until.0);
         out.number(self.number);

@@ -513,6 +513,7 @@ mod checkpoints;
 mod clients;
 mod conditions;
 mod costs;
+mod incarnation;
 mod queues;
 mod random;
 mod schedules;

@@ -171,7 +171,7 @@ impl Webhook {
         (self.tries, self.retry_at) = (0, None);
     }
 
-    fn encode(&self) -> Bytes {
+    pub(super) fn encode(&self) -> Bytes {
         let mut out = Writer::new(VERSION);
         let terms = &self.terms;
         out.bytes(terms.url.as_str().as_bytes());

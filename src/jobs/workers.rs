@@ -48,7 +48,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    fn encode(&self) -> Bytes {
+    pub(super) fn encode(&self) -> Bytes {
         let mut out = Writer::new(VERSION);
         for number in
             [self.number, self.registered_at.0, self.last_seen.0, self.timer_at.0, self.heartbeat_ms, self.slots]
@@ -60,7 +60,7 @@ impl Worker {
         out.finish()
     }
 
-    fn decode(row: &Bytes) -> storage::Result<Worker> {
+    pub(super) fn decode(row: &Bytes) -> storage::Result<Worker> {
         let mut from = Reader::new(Table::Workers, row, VERSION)?;
         let worker = Worker {
             number: from.number()?,

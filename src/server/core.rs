@@ -10,8 +10,10 @@ use agq_resp::Reply;
 use crate::clock::Millis;
 use crate::command::Config;
 use crate::engine::{Engine, HeavyRead, Input, Output};
+use crate::server::backups::{BackupOptions, Backups};
 use crate::server::disk::DiskWatch;
 use crate::server::inbox::Inbox;
+use crate::server::notify::{Notify, Watchdog};
 use crate::server::process::Process;
 use crate::server::{start_engine, webhooks};
 use crate::storage::{Db, Pace, WriteSet};
@@ -57,13 +59,24 @@ pub(super) struct Core {
     delivers: bool,
     process: Process,
     disk: DiskWatch,
+    backups: Backups,
+    watchdog: Watchdog,
+    notify: Notify,
 }
 
 impl Core {
     /// Starts the engine over an open store.
-    pub(super) fn new(mut db: Db, config: Config, mut clock: WallClock, disk: DiskWatch) -> anyhow::Result<Core> {
+    pub(super) fn new(
+        mut db: Db,
+        config: Config,
+        mut clock: WallClock,
+        disk: DiskWatch,
+        backups: BackupOptions,
+        notify: &Notify,
+    ) -> anyhow::Result<Core> {
         let now = clock.read();
-        let engine = start_engine(&mut db, config, now)?;
+        let mut engine = start_engine(&mut db, config, now)?;
+        let backups = Backups::new(backups, db.stats().store_id, now, &mut engine.server().backups);
         Ok(Core {
             engine,
             db,
@@ -74,6 +87,9 @@ impl Core {
             delivers: false,
             process: Process::default(),
             disk,
+            backups,
+            watchdog: Watchdog::new(notify),
+            notify: notify.clone(),
         })
     }
 
@@ -83,6 +99,7 @@ impl Core {
         // The first turn finds out what is due, and whether there are webhooks, before any client comes.
         inbox.waker()();
         loop {
+            self.watchdog.beat();
             self.hand_in_held(inbox);
             if inbox.is_empty() && !(inbox.is_stopping() && self.owes_nothing()) {
                 self.sleep(inbox).await;
@@ -104,6 +121,7 @@ impl Core {
                 give_up(&format!("{error:#}"));
             }
             if inbox.is_stopping() && inbox.is_empty() && self.owes_nothing() {
+                self.notify.stopping();
                 inbox.abandon_waiting();
                 return self;
             }
@@ -125,7 +143,8 @@ impl Core {
 
     /// Makes a last checkpoint and closes the store.
     pub(super) fn close(self) {
-        match self.db.close() {
+        let Core { db, notify, .. } = self;
+        match notify.patiently("writing the last checkpoint", || db.close()) {
             Ok(()) => {}
             Err(error) if error.is_refusal() => {
                 tracing::error!(
@@ -138,9 +157,9 @@ impl Core {
         }
     }
 
-    /// True when every unit that was taken has run: none is held, and no large read is under way.
+    /// True when every unit that was taken has run: none is held, and no large read and no backup is under way.
     fn owes_nothing(&self) -> bool {
-        self.held.is_empty() && self.reading.get() == 0
+        self.held.is_empty() && self.reading.get() == 0 && !self.backups.are_busy()
     }
 
     /// True when units with writes wait for a checkpoint to drain.
@@ -172,7 +191,9 @@ impl Core {
     /// Sleeps until something comes in or is due.
     async fn sleep(&mut self, inbox: &Inbox) {
         let now = self.clock.read();
-        let mut pause = self.engine.next_deadline().map(|at| Duration::from_millis(at.since(now)));
+        let backup = self.backups.next(&self.engine.server().backups);
+        let deadline = self.engine.next_deadline().into_iter().chain(backup).min();
+        let mut pause = deadline.map(|at| Duration::from_millis(at.since(now)));
         if let Some((until, _)) = self.paused(inbox, now) {
             let left = Duration::from_millis(until.since(now));
             pause = Some(pause.map_or(left, |pause| pause.min(left)));
@@ -185,6 +206,9 @@ impl Core {
             let idle = IDLE.saturating_sub(self.last_busy.elapsed());
             pause = Some(pause.map_or(idle, |pause| pause.min(idle)));
         }
+        if let Some(left) = self.watchdog.left() {
+            pause = Some(pause.map_or(left, |pause| pause.min(left)));
+        }
         match pause {
             Some(pause) => drop(tokio::time::timeout(pause, inbox.arrived()).await),
             None => inbox.arrived().await,
@@ -194,6 +218,9 @@ impl Core {
     /// One batch: run, append, flush, release the replies; the rows go into redb while the clients read.
     async fn run_batch(&mut self, inbox: &Inbox) -> anyhow::Result<()> {
         let now = self.clock.read();
+        if let Some(settings) = inbox.new_settings() {
+            self.engine.reconfigure(settings);
+        }
         if !inbox.is_empty() {
             self.last_busy = Instant::now();
         }
@@ -202,6 +229,7 @@ impl Core {
         self.disk.note(&stats, refusal.as_ref());
         self.engine.server().facts.disk_is_low = self.disk.is_low();
         self.engine.server().facts.storage = Some(stats);
+        self.engine.server().facts.endings = inbox.endings();
         self.engine.server().refusal = refusal;
         if let Some(process) = self.process.refreshed() {
             self.engine.server().facts.process = process;
@@ -224,7 +252,8 @@ impl Core {
         let idle_ms = u64::try_from(self.last_busy.elapsed().as_millis()).unwrap_or(u64::MAX);
         if save || self.db.checkpoint_due(idle_ms) {
             match self.db.checkpoint() {
-                Ok(()) => self.engine.server().facts.last_save = now,
+                Ok(()) if save => self.engine.server().facts.last_save = now,
+                Ok(()) => {}
                 // The disk is full: the log answers for what was asked to be saved.
                 Err(error) if error.is_refusal() => tracing::warn!(%error, "no checkpoint is made now"),
                 Err(error) => return Err(error.into()),
@@ -238,9 +267,22 @@ impl Core {
         if self.engine.has_heavy() {
             self.start_heavy(inbox)?;
         }
+        self.turn_backups(inbox, now)?;
         if self.engine.server().shutdown_requested {
             inbox.stop();
         }
+        Ok(())
+    }
+
+    /// Begins and ends backups; none begins in a server that stops, and none holds it up.
+    fn turn_backups(&mut self, inbox: &Inbox, now: Millis) -> anyhow::Result<()> {
+        let server = self.engine.server();
+        if inbox.is_stopping() {
+            self.db.let_pass();
+            server.backups.next = None;
+            server.backups.cancelled |= server.backups.in_progress();
+        }
+        self.backups.turn(&mut server.backups, &mut server.facts.last_save, &mut self.db, now, inbox)?;
         Ok(())
     }
 

@@ -4,14 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::task::Poll;
+use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::sync::Notify;
 
-use crate::command::Session;
+use crate::command::{Changeable, Session};
 use crate::engine::{ConnId, Finished, Input, Unit};
+use crate::server::ended::{Ended, Endings};
+use crate::server::limits::OutputLimit;
+use crate::server::mailbox::{Mailbox, Stage};
 
 /// A handle to the engine; clones share it.
 #[derive(Clone, Default)]
@@ -22,38 +25,28 @@ struct State {
     inputs: RefCell<VecDeque<Input>>,
     arrived: Arc<Notify>,
     mailboxes: RefCell<HashMap<ConnId, Mailbox>>,
+    /// Bytes that all connections hold; see [`Mailbox::held`].
+    held: Cell<usize>,
+    /// Connections of the server to itself.
+    own: Cell<usize>,
+    limits: Cell<Limits>,
+    endings: RefCell<Endings>,
     last_conn: Cell<ConnId>,
     stopping: Cell<bool>,
     failure: RefCell<Option<String>>,
+    settings: RefCell<Option<Changeable>>,
     left: Notify,
 }
 
-/// What waits to be written to a connection, and where it stands.
-#[derive(Default)]
-struct Mailbox {
-    stage: Stage,
-    /// Bytes that it did not ask for just now: messages, and replies before a command that waits.
-    pushed: BytesMut,
-    /// Since when more than [`SOFT_BYTES`] of them wait.
-    behind_since: Option<Instant>,
-    /// It is to end at once.
-    killed: bool,
-    /// Its task, while that waits for any of this.
-    task: Option<Waker>,
-}
-
-/// Where a connection stands.
-#[derive(Default)]
-enum Stage {
-    /// Nothing of it runs and nothing is to be written.
-    #[default]
-    Idle,
-    /// A unit of it runs.
-    Running,
-    /// The replies are there to be taken.
-    Finished(Finished),
-    /// The replies are being written.
-    Writing,
+/// What is bounded here.
+#[derive(Default, Clone, Copy)]
+pub(super) struct Limits {
+    /// Bytes of replies that may wait for a connection.
+    pub(super) replies: OutputLimit,
+    /// Bytes of messages that may wait for one.
+    pub(super) messages: OutputLimit,
+    /// Bytes that all may hold; 0: no limit.
+    pub(super) max_memory: usize,
 }
 
 /// What a connection is told while a unit of it runs.
@@ -66,26 +59,14 @@ pub(super) enum Told {
     Stopped,
 }
 
-/// A connection that lets so many bytes of messages lie is ended …
-const HARD_BYTES: usize = 32 << 20;
-/// … or so many for [`SOFT_TIME`], as Redis does with its subscribers.
-const SOFT_BYTES: usize = 8 << 20;
-const SOFT_TIME: Duration = Duration::from_secs(60);
-
-impl Mailbox {
-    fn take_pushed(&mut self) -> BytesMut {
-        self.behind_since = None;
-        std::mem::take(&mut self.pushed)
-    }
-
-    fn wake(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.wake();
-        }
-    }
-}
-
 impl Inbox {
+    /// An inbox whose connections are bounded so.
+    pub(super) fn new(limits: Limits) -> Inbox {
+        let inbox = Inbox::default();
+        inbox.0.limits.set(limits);
+        inbox
+    }
+
     /// Tells of a new connection.
     pub(super) fn open(&self, address: String, authenticated: bool) -> ConnId {
         self.open_session(|conn| Session::new(conn, address, authenticated))
@@ -102,24 +83,85 @@ impl Inbox {
     fn open_session(&self, session: impl FnOnce(ConnId) -> Session) -> ConnId {
         let conn = self.0.last_conn.get() + 1;
         self.0.last_conn.set(conn);
-        self.0.mailboxes.borrow_mut().insert(conn, Mailbox::default());
-        self.push(Input::Open(session(conn)));
+        let session = session(conn);
+        self.0.own.set(self.0.own.get() + usize::from(session.is_own));
+        let mailbox = Mailbox { is_own: session.is_own, ..Mailbox::default() };
+        self.0.mailboxes.borrow_mut().insert(conn, mailbox);
+        self.push(Input::Open(session));
         conn
     }
 
     /// Tells that a connection is gone.
     pub(super) fn close(&self, conn: ConnId) {
-        self.0.mailboxes.borrow_mut().remove(&conn);
+        if let Some(mailbox) = self.0.mailboxes.borrow_mut().remove(&conn) {
+            self.0.held.set(self.0.held.get() - mailbox.counted);
+            self.0.own.set(self.0.own.get() - usize::from(mailbox.is_own));
+        }
         self.push(Input::Close(conn));
         self.0.left.notify_one();
     }
 
-    /// Hands in commands; [`Inbox::finished`] gives their replies.
-    pub(super) fn submit(&self, unit: Unit) {
-        if let Some(mailbox) = self.0.mailboxes.borrow_mut().get_mut(&unit.conn) {
+    /// Hands in commands of a connection that has sent so many bytes which are not answered; [`Inbox::told`] gives
+    /// their replies.
+    pub(super) fn submit(&self, unit: Unit, sent: usize) {
+        self.change(unit.conn, |mailbox| {
             mailbox.stage = Stage::Running;
-        }
+            mailbox.sent = sent;
+        });
         self.push(Input::Unit(unit));
+    }
+
+    /// Tells how many bytes a connection has sent which are not answered.
+    pub(super) fn has_sent(&self, conn: ConnId, sent: usize) {
+        self.change(conn, |mailbox| mailbox.sent = sent);
+    }
+
+    /// Tells how many of the bytes that were to be written are left.
+    pub(super) fn has_written(&self, conn: ConnId, left: usize) {
+        let soft = self.0.limits.get().messages;
+        self.change(conn, |mailbox| {
+            mailbox.writing = left;
+            if !soft.is_past_soft(mailbox.waiting()) {
+                mailbox.behind_since = None;
+            }
+        });
+    }
+
+    /// Changes what a connection holds, and counts it. When all hold too much, the one that holds most is ended.
+    fn change(&self, conn: ConnId, change: impl FnOnce(&mut Mailbox)) {
+        let mut mailboxes = self.0.mailboxes.borrow_mut();
+        let Some(mailbox) = mailboxes.get_mut(&conn) else { return };
+        change(mailbox);
+        let held = mailbox.held();
+        let all = self.0.held.get() - mailbox.counted + held;
+        let grown = held > mailbox.counted;
+        mailbox.counted = held;
+        self.0.held.set(all);
+        let most = self.0.limits.get().max_memory;
+        if grown && most > 0 && all > most {
+            self.end_largest(&mut mailboxes);
+        }
+    }
+
+    /// Ends the connection that holds most: a look at all of them, of which each ends one.
+    fn end_largest(&self, mailboxes: &mut HashMap<ConnId, Mailbox>) {
+        let largest = mailboxes.iter_mut().filter(|(_, mailbox)| !mailbox.killed).max_by_key(|(_, it)| it.counted);
+        let Some((conn, mailbox)) = largest.filter(|(_, mailbox)| mailbox.counted > 0) else { return };
+        self.0.held.set(self.0.held.get() - mailbox.counted);
+        mailbox.counted = 0;
+        mailbox.killed = true;
+        mailbox.wake();
+        self.0.endings.borrow_mut().note(*conn, Ended::Memory);
+    }
+
+    /// Notes that the server ended a connection.
+    pub(super) fn note_end(&self, conn: ConnId, why: Ended) {
+        self.0.endings.borrow_mut().note(conn, why);
+    }
+
+    /// How often connections were ended or refused, and how many bytes all hold.
+    pub(super) fn endings(&self) -> crate::command::Endings {
+        crate::command::Endings { memory: self.0.held.get(), ..self.0.endings.borrow().counts() }
     }
 
     /// Hands in anything.
@@ -137,7 +179,10 @@ impl Inbox {
                 return Poll::Ready(Told::Pushed(mailbox.take_pushed()));
             }
             match std::mem::replace(&mut mailbox.stage, Stage::Writing) {
-                Stage::Finished(finished) => Poll::Ready(Told::Finished(finished)),
+                Stage::Finished(finished) => {
+                    mailbox.writing = finished.out.len();
+                    Poll::Ready(Told::Finished(finished))
+                }
                 _ => {
                     mailbox.stage = Stage::Running;
                     mailbox.task = Some(task.waker().clone());
@@ -179,40 +224,66 @@ impl Inbox {
         .await;
     }
 
-    /// Tells that the replies were written.
-    pub(super) fn written(&self, conn: ConnId) {
-        if let Some(mailbox) = self.0.mailboxes.borrow_mut().get_mut(&conn) {
+    /// Tells that the replies were written, or are held back: nothing of the connection runs.
+    pub(super) fn rests(&self, conn: ConnId, sent: usize) {
+        let soft = self.0.limits.get().messages;
+        self.change(conn, |mailbox| {
             mailbox.stage = Stage::Idle;
-        }
+            mailbox.writing = 0;
+            mailbox.sent = sent;
+            if !soft.is_past_soft(mailbox.waiting()) {
+                mailbox.behind_since = None;
+            }
+        });
     }
 
-    /// Releases the replies of a unit.
+    /// Tells that replies which were held back are written now.
+    pub(super) fn writes(&self, conn: ConnId, left: usize) {
+        self.change(conn, |mailbox| {
+            mailbox.stage = Stage::Writing;
+            mailbox.writing = left;
+        });
+    }
+
+    /// Releases the replies of a unit. A connection for which that is too much is ended.
     pub(super) fn deliver(&self, finished: Finished) {
-        if let Some(mailbox) = self.0.mailboxes.borrow_mut().get_mut(&finished.conn) {
+        let (conn, limit) = (finished.conn, self.0.limits.get().replies);
+        let mut too_much = false;
+        self.change(conn, |mailbox| {
+            mailbox.kept = finished.kept;
             mailbox.stage = Stage::Finished(finished);
+            too_much = !mailbox.is_own && !mailbox.killed && limit.is_past_hard(mailbox.waiting());
+            mailbox.killed |= too_much;
             mailbox.wake();
+        });
+        if too_much {
+            self.note_end(conn, Ended::Output);
         }
     }
 
     /// Releases what a connection did not ask for just now, behind all that was released before. One that lets too much
     /// lie is ended.
     pub(super) fn push_out(&self, conn: ConnId, out: &[u8]) {
-        let mut mailboxes = self.0.mailboxes.borrow_mut();
-        let Some(mailbox) = mailboxes.get_mut(&conn) else { return };
-        let waiting = match &mut mailbox.stage {
-            Stage::Finished(finished) => &mut finished.out,
-            _ => &mut mailbox.pushed,
-        };
-        waiting.extend_from_slice(out);
-        let waiting = waiting.len();
-        if waiting > SOFT_BYTES {
-            let since = *mailbox.behind_since.get_or_insert_with(Instant::now);
-            if waiting > HARD_BYTES || since.elapsed() > SOFT_TIME {
-                tracing::warn!(conn, waiting, "a connection is ended: it does not take the messages it subscribed to");
-                mailbox.killed = true;
+        let limit = self.0.limits.get().messages;
+        let mut too_much = false;
+        self.change(conn, |mailbox| {
+            match &mut mailbox.stage {
+                Stage::Finished(finished) => finished.out.extend_from_slice(out),
+                _ => mailbox.pushed.extend_from_slice(out),
             }
+            let waiting = mailbox.waiting();
+            if limit.is_past_soft(waiting) {
+                let since = *mailbox.behind_since.get_or_insert_with(Instant::now);
+                too_much = since.elapsed() > limit.soft_time;
+            }
+            too_much |= limit.is_past_hard(waiting);
+            too_much &= !mailbox.is_own && !mailbox.killed;
+            mailbox.killed |= too_much;
+            mailbox.wake();
+        });
+        if too_much {
+            self.note_end(conn, Ended::Output);
         }
-        mailbox.wake();
     }
 
     /// Ends a connection at once.
@@ -255,6 +326,17 @@ impl Inbox {
         self.0.failure.borrow_mut().take()
     }
 
+    /// Hands in settings that hold from the next batch on.
+    pub(super) fn reconfigure(&self, settings: Changeable) {
+        *self.0.settings.borrow_mut() = Some(settings);
+        self.0.arrived.notify_one();
+    }
+
+    /// What [`Inbox::reconfigure`] handed in.
+    pub(super) fn new_settings(&self) -> Option<Changeable> {
+        self.0.settings.borrow_mut().take()
+    }
+
     /// Asks the core loop, listeners and connections to come to an end.
     pub(super) fn stop(&self) {
         self.0.stopping.set(true);
@@ -278,6 +360,11 @@ impl Inbox {
     /// Connections open now.
     pub(super) fn connections(&self) -> usize {
         self.0.mailboxes.borrow().len()
+    }
+
+    /// Those of them that are clients.
+    pub(super) fn clients(&self) -> usize {
+        self.connections() - self.0.own.get()
     }
 
     /// Waits until every connection is gone.

@@ -1,24 +1,26 @@
 //! Listeners: TCP and Unix sockets.
 
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::task::JoinHandle;
 
 use crate::server::connection;
+use crate::server::ended::Ended;
 use crate::server::inbox::Inbox;
+use crate::server::rules::{Peer, Rules};
+use crate::server::throttle::Source;
 
-/// What holds for every new connection.
-pub(super) struct Limits {
-    /// Connections open at a time.
-    pub(super) max_clients: usize,
-    /// Clients must give the key first.
-    pub(super) asks_key: bool,
-}
+/// Between two tries to accept a connection when the system gives none.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Probes without an answer after which the other end of a TCP connection counts as gone, as in Redis.
+const PROBES: u32 = 3;
 
 /// A socket that accepts connections.
 pub(super) enum Listener {
@@ -55,44 +57,73 @@ impl Listener {
     }
 
     /// Accepts connections for as long as the server runs.
-    pub(super) async fn run(self, inbox: Inbox, limits: Rc<Limits>) {
+    pub(super) async fn run(self, inbox: Inbox, rules: Rc<Rules>) {
+        let mut failed = false;
         loop {
-            if let Err(error) = self.accept(&inbox, &limits).await {
-                // Most often out of file descriptors: accepting again at once would spin.
-                tracing::warn!(%error, "cannot accept a connection; trying again in 100 ms");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+            match self.accept(&inbox, &rules).await {
+                Ok(()) => failed = false,
+                Err(error) => {
+                    // Most often out of file descriptors: accepting again at once would spin.
+                    if !std::mem::replace(&mut failed, true) {
+                        tracing::warn!(%error, "cannot accept a connection; trying again every {PAUSE:?}");
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
         }
     }
 
-    async fn accept(&self, inbox: &Inbox, limits: &Limits) -> io::Result<()> {
+    async fn accept(&self, inbox: &Inbox, rules: &Rc<Rules>) -> io::Result<()> {
         match self {
             Listener::Tcp(listener, _) => {
-                let (mut stream, peer) = listener.accept().await?;
-                stream.set_nodelay(true)?;
-                if is_full(inbox, limits) {
-                    return refuse(&mut stream).await;
-                }
-                let conn = inbox.open(peer.to_string(), !limits.asks_key);
-                tokio::task::spawn_local(connection::serve(stream, inbox.clone(), conn, limits.asks_key));
+                let (stream, peer) = listener.accept().await?;
+                rules.descriptors.note(stream.as_raw_fd());
+                // Who has hung up already is found out by reading.
+                let _ = prepare(&stream, rules.limits.tcp_keepalive);
+                admit(stream, peer.to_string(), peer.ip().into(), inbox, rules);
             }
             Listener::Unix(listener, path) => {
-                let (mut stream, _) = listener.accept().await?;
-                if is_full(inbox, limits) {
-                    return refuse(&mut stream).await;
-                }
-                let conn = inbox.open(format!("{path}:0"), !limits.asks_key);
-                tokio::task::spawn_local(connection::serve(stream, inbox.clone(), conn, limits.asks_key));
+                let (stream, _) = listener.accept().await?;
+                rules.descriptors.note(stream.as_raw_fd());
+                admit(stream, format!("{path}:0"), Source::Local, inbox, rules);
             }
         }
         Ok(())
     }
 }
 
-fn is_full(inbox: &Inbox, limits: &Limits) -> bool {
-    inbox.connections() >= limits.max_clients || inbox.is_stopping()
+/// Sends what is written at once, and lets the system find out when the other end is gone without a word.
+pub(super) fn prepare(stream: &TcpStream, keepalive: Option<Duration>) -> io::Result<()> {
+    use rustix::net::sockopt;
+    stream.set_nodelay(true)?;
+    if let Some(silence) = keepalive {
+        sockopt::set_socket_keepalive(stream, true)?;
+        sockopt::set_tcp_keepidle(stream, silence)?;
+        sockopt::set_tcp_keepintvl(stream, (silence / PROBES).max(Duration::from_secs(1)))?;
+        sockopt::set_tcp_keepcnt(stream, PROBES)?;
+    }
+    Ok(())
 }
 
-async fn refuse(stream: &mut (impl AsyncWriteExt + Unpin)) -> io::Result<()> {
-    stream.write_all(b"-ERR max number of clients reached\r\n").await
+/// Serves a new connection, or says that there are too many, on a task of its own.
+pub(super) fn admit(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    address: String,
+    source: Source,
+    inbox: &Inbox,
+    rules: &Rc<Rules>,
+) -> JoinHandle<()> {
+    if inbox.clients() >= rules.max_clients.get() || inbox.is_stopping() {
+        if !inbox.is_stopping() {
+            inbox.note_end(0, Ended::Refused);
+        }
+        return tokio::task::spawn_local(async move {
+            // A fresh connection has room for this; one that has gone needs it no more.
+            let _ = stream.write_all(b"-ERR max number of clients reached\r\n").await;
+        });
+    }
+    tracing::debug!(address, "a client has connected");
+    let conn = inbox.open(address, !rules.asks_key);
+    let peer = Peer { conn, source, rules: Rc::clone(rules) };
+    tokio::task::spawn_local(connection::serve(stream, inbox.clone(), peer))
 }

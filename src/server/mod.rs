@@ -3,16 +3,29 @@
 //! Everything runs on the core thread's current-thread runtime: a listener and one task per connection
 //! ([`connection`]) hand units to the core loop ([`core`]) through an [`inbox::Inbox`] and wait for their replies.
 
+mod backups;
 mod connection;
 mod core;
+mod descriptors;
 mod disk;
+mod ended;
 mod inbox;
 pub mod key;
+mod limits;
 mod listen;
 pub mod lock;
+mod mailbox;
 mod memory;
+mod notify;
+mod panics;
 mod process;
+mod rate;
+mod reload;
+mod rules;
+mod throttle;
+mod tls;
 mod webhooks;
+mod wire;
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -22,15 +35,26 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::runtime::LocalOptions;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot;
 
 use crate::command::{Config, System, WebhookRules};
 use crate::engine::Engine;
 use crate::jobs::Settings;
 use crate::storage::{self, Db};
 use crate::wall_clock::WallClock;
+pub use backups::BackupOptions;
 pub use disk::log_repair;
 use inbox::Inbox;
 use listen::Listener;
+use rules::Rules;
+
+pub use limits::{ClientLimits, OutputLimit};
+
+pub use descriptors::{connections_allowed, raise_limit, warn_of_little_room};
+pub use notify::Notify;
+pub use panics::text as panic_text;
+pub use tls::TlsOptions;
 
 /// How long a shutdown waits for clients to take their last replies.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -42,12 +66,14 @@ pub struct Options {
     pub storage: storage::Options,
     /// TCP addresses to listen on.
     pub bind: Vec<String>,
+    /// Listening with TLS.
+    pub tls: Option<TlsOptions>,
     /// A Unix socket to listen on.
     pub socket: Option<PathBuf>,
     /// The session key; `None` asks for none.
     pub key: Option<Arc<str>>,
-    /// Connections open at a time.
-    pub max_clients: usize,
+    /// How much clients may take.
+    pub clients: ClientLimits,
     /// Most milliseconds between two sweeps of expired keys.
     pub sweep_interval_ms: u64,
     /// Leases, heartbeats, output.
@@ -56,26 +82,48 @@ pub struct Options {
     pub accept_clock: bool,
     /// Names and values that CONFIG GET shows.
     pub parameters: Vec<(String, String)>,
+    /// Where and when backups are written.
+    pub backups: BackupOptions,
     /// Where webhooks may be sent.
     pub webhooks: WebhookRules,
     /// With less room left than so many bytes, a warning is logged; 0: never.
     pub disk_warning: u64,
 }
 
-/// Why nothing can be sent to `https` addresses from this machine; `None` where it can.
-#[must_use]
-pub fn https_refusal() -> Option<&'static str> {
-    webhooks::https_refusal()
+/// Settings that are to hold from now on, and who waits to hear of it. Of the options those count that may change while
+/// the server runs: the files of TLS, `max_clients`, `sweep_interval_ms`, `jobs`, `webhooks`, `parameters`.
+pub struct Reload {
+    /// The options, all of them.
+    pub options: Options,
+    /// Told when they hold, or why nothing was changed.
+    pub outcome: oneshot::Sender<anyhow::Result<()>>,
 }
 
-/// Runs the server until `shutdown` resolves or a client asks for it. `ready` is called with the addresses once
+/// How a running server is steered from outside.
+pub struct Control<S> {
+    /// The server stops when it resolves.
+    pub shutdown: S,
+    /// New settings.
+    pub reloads: UnboundedReceiver<Reload>,
+    /// The service manager.
+    pub notify: Notify,
+}
+
+impl<S> Control<S> {
+    /// Neither new settings nor a service manager.
+    pub fn only(shutdown: S) -> Control<S> {
+        Control { shutdown, reloads: unbounded_channel().1, notify: Notify::default() }
+    }
+}
+
+/// Runs the server until `control.shutdown` resolves or a client asks for it. `ready` is called with the addresses once
 /// connections are accepted.
 ///
 /// # Errors
 /// When an address cannot be bound, the store cannot be opened, or it fails while running.
 pub fn run(
     options: &Options,
-    shutdown: impl Future<Output = ()> + 'static,
+    control: Control<impl Future<Output = ()> + 'static>,
     ready: impl FnOnce(&[String]),
 ) -> anyhow::Result<()> {
     memory::keep_freed();
@@ -84,17 +132,18 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let _caught = signal(limit).context("cannot catch the signal of a file size limit")?;
-        serve(options, shutdown, ready).await
+        serve(options, control, ready).await
     })
 }
 
 async fn serve(
     options: &Options,
-    shutdown: impl Future<Output = ()> + 'static,
+    control: Control<impl Future<Output = ()> + 'static>,
     ready: impl FnOnce(&[String]),
 ) -> anyhow::Result<()> {
-    let mut db = Db::open(&options.storage)
-        .with_context(|| format!("cannot open the store in {}", options.storage.dir.display()))?;
+    let Control { shutdown, reloads, notify } = control;
+    let opened = notify.patiently("opening the store", || Db::open(&options.storage));
+    let mut db = opened.with_context(|| format!("cannot open the store in {}", options.storage.dir.display()))?;
     let clock = match WallClock::start(db.last_time()) {
         Err(behind) if options.accept_clock => {
             tracing::warn!(%behind, "going on from the system's clock");
@@ -111,28 +160,51 @@ async fn serve(
         webhooks: options.webhooks.clone(),
         system: System { nanos: process::nanos, secret: |bytes| getrandom::fill(bytes).is_ok() },
     };
-    let core = core::Core::new(db, config, clock, disk::DiskWatch::new(options.disk_warning))?;
-    let inbox = Inbox::default();
+    let disk = disk::DiskWatch::new(options.disk_warning);
+    let core = core::Core::new(db, config, clock, disk, options.backups.clone(), &notify)?;
+    let clients = &options.clients;
+    let inbox = Inbox::new(inbox::Limits {
+        replies: clients.replies,
+        messages: clients.messages,
+        max_memory: clients.max_memory,
+    });
+    let stop = inbox.clone();
+    tokio::task::spawn_local(panics::task_or_exit("the wait for signals", async move {
+        shutdown.await;
+        stop.stop();
+    }));
+    // Signals are caught before anybody is told that the server is ready.
+    tokio::task::yield_now().await;
     let mut addresses = Vec::new();
-    let limits = Rc::new(listen::Limits { max_clients: options.max_clients, asks_key: options.key.is_some() });
+    let rules = Rc::new(Rules::new(clients.clone(), options.key.is_some()));
     for address in &options.bind {
         let listener = Listener::tcp(address).await.with_context(|| format!("cannot listen on {address}"))?;
         addresses.push(listener.address());
-        tokio::task::spawn_local(listener.run(inbox.clone(), limits.clone()));
+        listen_on(listener, &inbox, &rules);
     }
     if let Some(path) = &options.socket {
         let listener = Listener::unix(path).with_context(|| format!("cannot listen on {}", path.display()))?;
         addresses.push(listener.address());
-        tokio::task::spawn_local(listener.run(inbox.clone(), limits.clone()));
+        listen_on(listener, &inbox, &rules);
     }
+    let tls = match &options.tls {
+        Some(tls) => Some(tls::Tls::start(tls, &inbox, &rules).await?),
+        None => None,
+    };
+    addresses.extend(tls.iter().flat_map(|tls| tls.addresses.clone()));
     ready(&addresses);
-    let stop = inbox.clone();
-    tokio::task::spawn_local(async move {
-        shutdown.await;
-        stop.stop();
-    });
-    let core = core.run(&inbox).await;
-    if tokio::time::timeout(DRAIN, inbox.drained()).await.is_err() {
+    notify.ready(&format!("serving on {}", addresses.join(" ")));
+    let core = tokio::select! {
+        core = panics::task_or_exit("the core loop", core.run(&inbox)) => core,
+        never = panics::task_or_exit("the reading of settings", reload::serve(reloads, &inbox, &rules, tls.as_ref())) => match never {},
+    };
+    let drained = async {
+        inbox.drained().await;
+        if let Some(tls) = tls {
+            tls.end().await;
+        }
+    };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
         tracing::warn!(connections = inbox.connections(), "clients did not take their last replies in time");
     }
     if let Some(path) = &options.socket {
@@ -140,6 +212,11 @@ async fn serve(
     }
     core.close();
     Ok(())
+}
+
+/// Accepts connections on a task of its own.
+fn listen_on(listener: Listener, inbox: &Inbox, rules: &Rc<Rules>) {
+    tokio::task::spawn_local(panics::task_or_exit("a listener", listener.run(inbox.clone(), Rc::clone(rules))));
 }
 
 /// An engine over a fresh batch of the store, whose rows are made durable.

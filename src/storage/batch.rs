@@ -127,10 +127,10 @@ pub struct Batch<'txn> {
     bytes: usize,
     /// Where the running unit began; its cap counts from here.
     unit: Mark,
-    log: &'txn Log,
+    /// Where what is written has to find room; `None` for rows that are on their way into a file that nobody serves.
+    places: Option<(&'txn Log, &'txn Space)>,
     /// Bytes of a record that the log can take without becoming longer.
     log_ready: u64,
-    space: &'txn Space,
     /// Bytes that may be added.
     room: u64,
     /// What runs adds data: it must find room.
@@ -144,14 +144,12 @@ impl<'txn> Batch<'txn> {
     pub(super) fn new(
         txn: &'txn WriteTransaction,
         cache: &'txn RefCell<RowCache>,
-        log: &'txn Log,
-        space: &'txn Space,
+        places: Option<(&'txn Log, &'txn Space)>,
     ) -> Self {
         Batch {
-            log,
-            log_ready: log.ready(),
-            space,
-            room: space.room(),
+            places,
+            log_ready: places.map_or(u64::MAX, |(log, _)| log.ready()),
+            room: places.map_or(u64::MAX, |(_, space)| space.room()),
             adds: false,
             txn,
             open: [const { OnceCell::new() }; Table::COUNT],
@@ -203,15 +201,16 @@ impl<'txn> Batch<'txn> {
         if self.rows - self.unit.rows > MAX_ROWS || self.bytes - self.unit.bytes > MAX_BYTES {
             return Err(Error::TooLarge { max_rows: MAX_ROWS, max_bytes: MAX_BYTES });
         }
+        let Some((log, space)) = self.places else { return Ok(()) };
         let written = self.bytes as u64;
         if self.adds && written > self.room {
             let needed = written - self.unit.bytes as u64;
-            return Err(Error::NoRoom { needed, refusal: self.space.refusal() });
+            return Err(Error::NoRoom { needed, refusal: space.refusal() });
         }
         // Before the row counts: a record that is appended finds its place, even on a full disk.
         let record = most_bytes(self.rows, self.bytes);
         if record > self.log_ready {
-            self.log_ready = self.log.reserve(record)?;
+            self.log_ready = log.reserve(record)?;
         }
         Ok(())
     }

@@ -78,6 +78,11 @@ impl Checkpoints {
         self.begun.seq
     }
 
+    /// Bytes of log that a checkpoint covers, on the disk or not.
+    pub(super) fn begun_bytes(&self) -> u64 {
+        self.begun.bytes
+    }
+
     /// Notes a checkpoint that held up the core for `stall`.
     pub(super) fn begin(&mut self, reached: Reached, stall: Duration) {
         if !self.snapshots.take_long() {
@@ -90,13 +95,13 @@ impl Checkpoints {
         self.draining.push_back(reached);
     }
 
-    /// Notes that barriers up to `passed` have been passed: the last record that is on the disk by that.
-    pub(super) fn settle(&mut self, passed: u64) -> u64 {
+    /// Notes that barriers up to `passed` have been passed: the last checkpoint that is on the disk by that.
+    pub(super) fn settle(&mut self, passed: u64) -> Reached {
         while let Some(reached) = self.draining.front().filter(|reached| reached.barrier <= passed) {
             self.drained = *reached;
             self.draining.pop_front();
         }
-        self.drained.seq
+        self.drained
     }
 
     /// True when one is on its way to the disk, with barriers up to `passed` passed.

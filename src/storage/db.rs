@@ -8,18 +8,23 @@
 //! After an error that is no refusal the store has stopped: nothing is acknowledged or written any more, and dropping
 //! it leaves the files as a kill would. The same holds for a `Db` dropped without [`Db::close`].
 
+mod verify;
+
 use std::cell::RefCell;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redb::{Database, Durability, ReadableDatabase, TableDefinition, WriteTransaction};
 
 use crate::clock::Millis;
+use crate::storage::archive::Writer;
+use crate::storage::archiver::{Archiver, ArchiverThread};
 use crate::storage::checkpoint::{Checkpoints, Pace, Reached};
 use crate::storage::files::{Disk, RealDisk};
 use crate::storage::log::{Identity, Log};
 use crate::storage::log_segment::{Segments, erase_header};
-use crate::storage::log_sync::{LogSync, LogThread};
+use crate::storage::log_sync::{BegunSync, LogSync, LogThread};
 use crate::storage::meta::StoreMeta;
 use crate::storage::recover::{self, Opened, commit_durably};
 use crate::storage::row_cache::RowCache;
@@ -47,6 +52,8 @@ pub struct Db {
     pub(super) log: Log,
     sync: Arc<LogSync>,
     _log_thread: Option<LogThread>,
+    _archive_thread: Option<ArchiverThread>,
+    archiver: Option<Arc<Archiver>>,
     pub(super) segments: Segments,
     signals: Arc<Signals>,
     durability: DurabilityMode,
@@ -71,15 +78,17 @@ impl Db {
     /// [`Error::Refused`] when the files are not a store that may be opened as it is: the message says what was
     /// found, what was expected and what helps. Any other error when a file cannot be read or written.
     pub fn open(options: &Options) -> Result<Db> {
-        Db::open_on(&real_disk(options)?, options)
+        let disk = real_disk(options)?;
+        let archive = options.archive.as_ref().map(|archive| real_folder(&archive.dir)).transpose()?;
+        Db::open_with(&disk, archive.as_ref(), options, Applier::Thread)
     }
 
-    /// Opens the store on `disk`; `options.dir` is not looked at.
+    /// Opens the store on `disk`, without an archive; `options.dir` is not looked at.
     ///
     /// # Errors
     /// As [`Db::open`].
     pub fn open_on(disk: &Arc<dyn Disk>, options: &Options) -> Result<Db> {
-        Db::open_with(disk, options, Applier::Thread)
+        Db::open_with(disk, None, options, Applier::Thread)
     }
 
     /// Opens the store on `disk` without any thread: what threads would do happens in [`Db::step`], and where the
@@ -88,23 +97,46 @@ impl Db {
     /// # Errors
     /// As [`Db::open`].
     pub fn open_stepped(disk: &Arc<dyn Disk>, options: &Options) -> Result<Db> {
-        Db::open_with(disk, options, Applier::Caller)
+        Db::open_with(disk, None, options, Applier::Caller)
     }
 
-    fn open_with(disk: &Arc<dyn Disk>, options: &Options, applier: Applier) -> Result<Db> {
+    /// As [`Db::open_stepped`], with an archive on another disk, as `options.archive` says.
+    ///
+    /// # Errors
+    /// As [`Db::open`].
+    pub fn open_stepped_with(disk: &Arc<dyn Disk>, archive: &Arc<dyn Disk>, options: &Options) -> Result<Db> {
+        Db::open_with(disk, Some(archive), options, Applier::Caller)
+    }
+
+    fn open_with(
+        disk: &Arc<dyn Disk>,
+        archive: Option<&Arc<dyn Disk>>,
+        options: &Options,
+        applier: Applier,
+    ) -> Result<Db> {
         let signals = Arc::new(Signals::default());
-        let opened = recover::open(&**disk, options, applier, &signals)?;
+        let opened = recover::open(&**disk, archive, options, applier, &signals)?;
         let Opened { database, pages, thread, meta, segments, ready, replayed, repaired } = opened;
         let interval = match options.durability {
             DurabilityMode::Interval(ms) if applier == Applier::Thread => Some(Duration::from_millis(ms)),
             _ => None,
         };
-        let sync = Arc::new(LogSync::new(segments.clone(), ready, meta.seq, interval, Arc::clone(&signals)));
+        let archiver = archive.zip(options.archive.as_ref()).map(|(disk, options)| {
+            let writer = Writer::new(disk, meta.store_id, meta.run_id, meta.generation);
+            Arc::new(Archiver::new(options, writer, segments.clone(), meta.seq, Arc::clone(&signals)))
+        });
+        let signalled = Arc::clone(&signals);
+        let sync = LogSync::new(segments.clone(), ready, meta.seq, interval, signalled, archiver.clone());
+        let sync = Arc::new(sync);
         let identity = Identity { store_id: meta.store_id, run_id: meta.run_id, generation: meta.generation };
         let reached = Reached { barrier: pages.barriers(), seq: meta.seq, bytes: 0 };
         let log_thread = match applier {
             Applier::Thread => Some(LogThread::start(Arc::clone(&sync))?),
             Applier::Caller => None,
+        };
+        let archive_thread = match (&archiver, applier) {
+            (Some(archiver), Applier::Thread) => Some(ArchiverThread::start(archiver)?),
+            _ => None,
         };
         let mut db = Db {
             cache: RefCell::new(RowCache::new((options.cache_size / 8).min(MAX_ROW_CACHE_BYTES), meta.run_id)),
@@ -112,9 +144,11 @@ impl Db {
             database: Some(database),
             pages,
             _pages_thread: thread,
-            log: Log::new(identity, segments.clone(), meta.seq, Arc::clone(&sync)),
+            log: Log::new(identity, segments.clone(), meta.seq, Arc::clone(&sync), archiver.clone()),
             sync,
             _log_thread: log_thread,
+            _archive_thread: archive_thread,
+            archiver,
             segments,
             signals,
             durability: options.durability,
@@ -146,7 +180,7 @@ impl Db {
     /// # Errors
     /// When the store has stopped.
     pub fn batch(&self) -> Result<Batch<'_>> {
-        Ok(Batch::new(self.txn()?, &self.cache, &self.log, &self.space))
+        Ok(Batch::new(self.txn()?, &self.cache, Some((&self.log, &self.space))))
     }
 
     /// Appends a batch's rows to the log, as one record; a batch that changed nothing needs none. Not yet durable,
@@ -235,6 +269,8 @@ impl Db {
             || self.space.is_short()
             || self.checkpoints.window_rows >= self.checkpoints.rows_allowed()
             || self.log.wants_checkpoint(begun)
+            // While the log grows for the archive it is its bytes that count.
+            || self.log.bytes() - self.checkpoints.begun_bytes() > 2 * self.checkpoint_size
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -246,13 +282,23 @@ impl Db {
     #[must_use]
     pub fn pace(&self) -> Pace {
         if self.pages.is_held() {
-            Pace::Go
-        } else if self.checkpoints.uncovered(self.log.bytes(), self.pages.passed()) > 2 * self.checkpoint_size {
+            return Pace::Go;
+        }
+        let waits_for_archive = self.archiver.as_ref().is_some_and(|archiver| archiver.holds_writes(self.log.bytes()));
+        let uncovered = self.checkpoints.uncovered(self.log.bytes(), self.pages.passed());
+        if waits_for_archive || uncovered > 2 * self.checkpoint_size {
             Pace::Wait
         } else if self.checkpoints.window_rows > 2 * self.checkpoints.rows_allowed() && self.is_draining() {
             Pace::Slow
         } else {
             Pace::Go
+        }
+    }
+
+    /// Lets writing units pass though the archive is behind: the server stops, and what waits has to end.
+    pub fn let_pass(&self) {
+        if let Some(archiver) = &self.archiver {
+            archiver.let_pass();
         }
     }
 
@@ -298,9 +344,15 @@ impl Db {
     /// Frees the log that checkpoints on the disk cover.
     pub(super) fn settle(&mut self) {
         let drained = self.checkpoints.settle(self.pages.passed());
+        if let Some(archiver) = &self.archiver
+            && archiver.must_give_up(self.log.bytes())
+            && archiver.archived() < drained.seq
+        {
+            archiver.skip(drained.seq, drained.bytes);
+        }
         // The log does not become longer at the cost of what is kept free.
         let has_room = self.space.room() / 4 > self.checkpoint_size;
-        self.log.release(drained, if has_room { self.checkpoint_size } else { 0 });
+        self.log.release(drained.seq, if has_room { self.checkpoint_size } else { 0 });
     }
 
     /// The one function that commits: between batches, with every row of the transaction already in the log.
@@ -380,6 +432,7 @@ impl Db {
             store_id: self.meta.store_id,
             replayed: self.replayed,
             repaired: self.repaired,
+            archive: self.archiver.as_ref().map(|archiver| archiver.stats(self.log.bytes())),
         }
     }
 
@@ -393,7 +446,32 @@ impl Db {
             return Ok(true);
         }
         let lengthened = self.sync.lengthen();
-        self.stop_on_error(lengthened)
+        if self.stop_on_error(lengthened)? {
+            return Ok(true);
+        }
+        // What the archive cannot do now it tries again; the log keeps what it lacks.
+        Ok(self.archiver.as_ref().is_some_and(|archiver| archiver.step().unwrap_or(false)))
+    }
+
+    /// Begins a sync of the log, as the helper thread does while the core goes on, in a store opened with
+    /// [`Db::open_stepped`]; [`Db::end_sync`] ends it. There is one at a time.
+    ///
+    /// # Errors
+    /// When the store has stopped.
+    pub fn begin_sync(&mut self) -> Result<BegunSync> {
+        self.signals.check()?;
+        let begun = self.sync.begin();
+        self.stop_on_error(begun)
+    }
+
+    /// Ends a sync of the log: what was appended before it began is durable.
+    ///
+    /// # Errors
+    /// As [`Db::flush`].
+    pub fn end_sync(&mut self, begun: BegunSync) -> Result<()> {
+        self.signals.check()?;
+        let ended = self.sync.end(begun);
+        self.stop_on_error(ended)
     }
 
     /// Makes a checkpoint and closes: `data.redb` alone is then the whole database.
@@ -406,9 +484,18 @@ impl Db {
         self.stop_on_error(closed)
     }
 
+    /// Puts everything into the archive. False when that is not possible now.
+    fn archive_all(&mut self) -> Result<bool> {
+        let Some(archiver) = self.archiver.clone() else { return Ok(true) };
+        self.sync_log()?;
+        Ok(archiver.finish())
+    }
+
     fn try_close(&mut self) -> Result<()> {
         self.check_held()?;
-        self.commit(Some(false))?;
+        let archived = self.archive_all()?;
+        // Where the archive lacks something the log is kept for it: the next opening copies it.
+        self.commit(Some(!archived))?;
         self.pages.wait_for(self.pages.barriers())?;
         // Aborted, there is nothing in it: redb closes only when no transaction is open.
         if let Some(txn) = self.txn.take() {
@@ -416,6 +503,12 @@ impl Db {
         }
         if let Some(database) = self.database.take() {
             database.close()?;
+        }
+        if !archived {
+            tracing::error!(
+                "the archive does not have all that the log has: the log is kept, and copied at the next start"
+            );
+            return Ok(());
         }
         for segment in &self.segments {
             erase_header(&**segment).map_err(|source| Error::io("emptying the log", source))?;
@@ -436,8 +529,12 @@ impl Drop for Db {
 /// # Errors
 /// When it cannot be made.
 pub(super) fn real_disk(options: &Options) -> Result<Arc<dyn Disk>> {
-    let disk = RealDisk::open(&options.dir)
-        .map_err(|source| Error::io(format!("making the folder {}", options.dir.display()), source))?;
+    real_folder(&options.dir)
+}
+
+fn real_folder(dir: &Path) -> Result<Arc<dyn Disk>> {
+    let disk =
+        RealDisk::open(dir).map_err(|source| Error::io(format!("making the folder {}", dir.display()), source))?;
     Ok(Arc::new(disk))
 }
 

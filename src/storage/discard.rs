@@ -89,7 +89,7 @@ pub fn discard_log_on(disk: &Arc<dyn Disk>, options: &Options, stamp: &str) -> R
         discarded.last_kept = replay.seq;
         let mut rows = WriteSet::default();
         for records in [own, foreign] {
-            discarded.lost.extend(records.beyond(replay.seq, &mut rows)?);
+            discarded.lost.extend(records.rows_beyond(replay.seq, &mut rows)?);
         }
         discarded.lost.sort_unstable();
         discarded.lost_rows = rows.iter().map(|(table, changes)| (table, changes.len() as u64)).collect();

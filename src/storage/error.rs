@@ -40,6 +40,27 @@ pub enum Error {
         /// What to do.
         help: String,
     },
+    /// A file that was to be a whole copy of a store is not one.
+    #[error("{name} is not a whole copy of a store: found {found}. Use another backup")]
+    Damaged {
+        /// The file.
+        name: String,
+        /// What was found in it.
+        found: String,
+    },
+    /// What was asked to be restored cannot be.
+    #[error("cannot restore: found {found}; expected {expected}. {help}")]
+    Unrestorable {
+        /// What was found, and where.
+        found: String,
+        /// What is needed.
+        expected: String,
+        /// What to do.
+        help: String,
+    },
+    /// Whoever watched the work ended it.
+    #[error("it was cancelled")]
+    Cancelled,
     /// The store stopped after an earlier failure and does nothing any more.
     #[error("the store has stopped: {reason}")]
     Stopped {
@@ -108,5 +129,6 @@ from_redb!(
     redb::TransactionError,
     redb::CommitError,
     redb::DatabaseError,
-    redb::SetDurabilityError
+    redb::SetDurabilityError,
+    redb::CursorError
 );

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::clock::Millis;
+use crate::storage::archiver::Archiver;
 use crate::storage::log_record::{self, CycleSeed, RecordHead};
 use crate::storage::log_segment::{CycleHeader, NAMES, RECORDS, Segments};
 use crate::storage::log_sync::LogSync;
@@ -57,11 +58,18 @@ pub(super) struct Log {
     /// The record being written; kept for its capacity.
     buffer: Vec<u8>,
     sync: Arc<LogSync>,
+    archiver: Option<Arc<Archiver>>,
 }
 
 impl Log {
     /// A log whose segments hold nothing that is needed; the next record is `seq + 1`.
-    pub(super) fn new(identity: Identity, files: Segments, seq: u64, sync: Arc<LogSync>) -> Log {
+    pub(super) fn new(
+        identity: Identity,
+        files: Segments,
+        seq: u64,
+        sync: Arc<LogSync>,
+        archiver: Option<Arc<Archiver>>,
+    ) -> Log {
         Log {
             identity,
             files,
@@ -75,6 +83,7 @@ impl Log {
             bytes: 0,
             buffer: Vec::new(),
             sync,
+            archiver,
         }
     }
 
@@ -190,6 +199,9 @@ impl Log {
             .map_err(|source| Error::io(format!("writing the header of {}", NAMES[segment]), source))?;
         self.cycles += 1;
         self.seed = header.seed();
+        if let Some(archiver) = &self.archiver {
+            archiver.begin_cycle(segment, self.seed, header.first_seq, self.bytes);
+        }
         self.offset = RECORDS;
         self.room = len;
         self.states[segment] = State::Active;
@@ -197,13 +209,14 @@ impl Log {
         Ok(segment)
     }
 
-    /// Frees what a checkpoint that has reached the disk covers.
+    /// Frees what a checkpoint that has reached the disk covers, and the archive has.
     pub(super) fn release(&mut self, drained_seq: u64, max_len: u64) {
         debug_assert!(
             drained_seq <= self.seq,
             "no checkpoint covers more than there is: {drained_seq} of {}",
             self.seq
         );
+        let drained_seq = drained_seq.min(self.archived());
         for segment in 0..self.states.len() {
             if matches!(self.states[segment], State::Sealed(last) if last <= drained_seq) {
                 self.states[segment] = State::Free;
@@ -212,11 +225,21 @@ impl Log {
         }
     }
 
+    /// The last record that need not be kept for the archive.
+    fn archived(&self) -> u64 {
+        self.archiver.as_ref().map_or(u64::MAX, |archiver| archiver.archived())
+    }
+
     /// True when a checkpoint that covers records after `checkpointed` would make room: a segment is sealed, or the
     /// active one has grown.
     pub(super) fn wants_checkpoint(&self, checkpointed: u64) -> bool {
         self.states.iter().any(|state| matches!(state, State::Sealed(last) if *last > checkpointed))
-            || (self.offset > self.room && self.seq > checkpointed)
+            || (self.offset > self.room && self.seq > checkpointed && !self.waits_for_archive())
+    }
+
+    /// True when a segment is kept for the archive alone: no checkpoint makes room then.
+    fn waits_for_archive(&self) -> bool {
+        self.states.iter().any(|state| matches!(state, State::Sealed(last) if *last > self.archived()))
     }
 
     /// Bytes of the two files.

@@ -106,18 +106,27 @@ fn mark(seed: u64) -> u32 {
 /// The record at `offset` of `segment`, and the offset after it; `None` when none verifies there.
 pub(super) fn verify(segment: &[u8], cycle: CycleSeed, offset: usize) -> Option<(RecordHead, usize)> {
     let rest = segment.get(offset..)?;
+    let head = verify_at(rest, cycle, offset as u64)?;
+    Some((head, offset + record_len(rest)))
+}
+
+/// Bytes of the record with which `record` begins, by what its header says; its padding is included.
+pub(super) fn record_len(record: &[u8]) -> usize {
+    record.first_chunk().map_or(0, |header| (HEADER + u32_at(header, 12) as usize).next_multiple_of(ALIGN))
+}
+
+/// The record with which `rest` begins, read from `offset`; `None` when none verifies there.
+pub(super) fn verify_at(rest: &[u8], cycle: CycleSeed, offset: u64) -> Option<RecordHead> {
     let header: &[u8; HEADER] = rest.first_chunk()?;
-    let seed = cycle.at(offset as u64);
+    let seed = cycle.at(offset);
     if u32_at(header, 8) != mark(seed) {
         return None;
     }
-    let len = (HEADER + u32_at(header, 12) as usize).next_multiple_of(ALIGN);
-    let record = rest.get(..len)?;
+    let record = rest.get(..record_len(rest))?;
     if xxh3_64_with_seed(record.get(8..)?, seed) != u64_at(header, 0) {
         return None;
     }
-    let head = RecordHead { seq: u64_at(header, 16), synced_seq: u64_at(header, 24), time: Millis(u64_at(header, 32)) };
-    Some((head, offset + len))
+    Some(RecordHead { seq: u64_at(header, 16), synced_seq: u64_at(header, 24), time: Millis(u64_at(header, 32)) })
 }
 
 /// Adds the rows of a verified record at `offset` of `segment` to `rows`, sharing its bytes.

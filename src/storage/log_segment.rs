@@ -25,7 +25,7 @@ const COPIES: [u64; 2] = [0, 4096];
 
 const MAGIC: &[u8; 8] = b"AGQ-LOG\n";
 const FORMAT: u32 = 1;
-const SECTOR: usize = 512;
+pub(super) const SECTOR: usize = 512;
 /// Bytes of a header that mean something; zeros follow to the end of the sector.
 const USED: usize = 84;
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
@@ -50,7 +50,7 @@ impl CycleHeader {
         CycleSeed::new(self.store_id, self.run_id, self.salt)
     }
 
-    fn encode(&self) -> [u8; SECTOR] {
+    pub(super) fn encode(&self) -> [u8; SECTOR] {
         let mut sector = [0; SECTOR];
         sector[..8].copy_from_slice(MAGIC);
         sector[8..12].copy_from_slice(&FORMAT.to_le_bytes());
@@ -91,6 +91,17 @@ impl CycleHeader {
         })
     }
 
+    /// The header that a sector holds once its checksum is made to fit, which it then is.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn sealed(sector: &mut [u8; SECTOR]) -> Option<CycleHeader> {
+        let checksum = xxh3_64(&sector[..USED - 8]);
+        sector[USED - 8..USED].copy_from_slice(&checksum.to_le_bytes());
+        match CycleHeader::decode(sector) {
+            Copy::Sound(header) => Some(header),
+            Copy::Zero | Copy::Newer(_) | Copy::Damaged => None,
+        }
+    }
+
     /// Writes both copies. Durable after the next sync of the file.
     pub(super) fn write(&self, file: &dyn DiskFile) -> std::io::Result<()> {
         let sector = self.encode();
@@ -104,6 +115,14 @@ enum Copy {
     Sound(CycleHeader),
     Newer(u32),
     Damaged,
+}
+
+/// Reads a sector as it comes: only one that [`CycleHeader::encode`] wrote is sound.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn check_copy(sector: &[u8; SECTOR]) {
+    if let Copy::Sound(header) = CycleHeader::decode(sector) {
+        assert_eq!(header.encode(), *sector);
+    }
 }
 
 /// Reads a segment's header: the newer of the copies that verify, `None` for a segment never used.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::storage::archiver::Archiver;
 use crate::storage::log::is_full;
 use crate::storage::log_segment::{NAMES, Segments, write_zeros};
 use crate::storage::signals::Signals;
@@ -32,6 +33,8 @@ pub(super) struct LogSync {
     syncing: Mutex<()>,
     /// Held while a segment's length changes.
     extending: Mutex<()>,
+    /// Who copies what is on the disk.
+    archiver: Option<Arc<Archiver>>,
     /// How long a record may wait for its sync, where the helper thread sees to it.
     interval: Option<Duration>,
 }
@@ -57,6 +60,15 @@ struct State {
     stop: bool,
 }
 
+/// What a sync of the log covers that has begun.
+#[derive(Debug)]
+pub struct BegunSync {
+    /// The last record.
+    upto: u64,
+    dirty: [bool; 2],
+    newest: usize,
+}
+
 impl LogSync {
     /// `ready` is the synced length of each file, `seq` the last record that needs no sync any more.
     pub(super) fn new(
@@ -65,6 +77,7 @@ impl LogSync {
         seq: u64,
         interval: Option<Duration>,
         signals: Arc<Signals>,
+        archiver: Option<Arc<Archiver>>,
     ) -> LogSync {
         let state = State {
             dirty: [false; 2],
@@ -85,6 +98,7 @@ impl LogSync {
             work: Condvar::new(),
             syncing: Mutex::new(()),
             extending: Mutex::new(()),
+            archiver,
             interval,
         }
     }
@@ -130,15 +144,24 @@ impl LogSync {
     /// Any error is final: what was written since the last sync may be lost, and a second try would not tell.
     pub(super) fn sync(&self) -> Result<()> {
         let _one = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (upto, dirty, newest) = {
-            let mut state = self.state();
-            if state.failed {
-                let source = io::Error::other("an earlier sync of the log failed");
-                return Err(Error::io("syncing the log", source));
-            }
-            state.deadline = None;
-            (state.written_seq, std::mem::take(&mut state.dirty), state.newest)
-        };
+        let begun = self.begin()?;
+        self.end(begun)
+    }
+
+    /// Begins a sync: what it will cover. [`LogSync::sync`] lets one come after the other.
+    pub(super) fn begin(&self) -> Result<BegunSync> {
+        let mut state = self.state();
+        if state.failed {
+            let source = io::Error::other("an earlier sync of the log failed");
+            return Err(Error::io("syncing the log", source));
+        }
+        state.deadline = None;
+        Ok(BegunSync { upto: state.written_seq, dirty: std::mem::take(&mut state.dirty), newest: state.newest })
+    }
+
+    /// Syncs what a sync covers that has begun.
+    pub(super) fn end(&self, begun: BegunSync) -> Result<()> {
+        let BegunSync { upto, dirty, newest } = begun;
         for segment in [1 - newest, newest] {
             if dirty[segment] {
                 self.files[segment].sync_data().map_err(|source| {
@@ -149,6 +172,9 @@ impl LogSync {
             }
         }
         self.synced_seq.fetch_max(upto, Ordering::AcqRel);
+        if let Some(archiver) = &self.archiver {
+            archiver.synced(upto);
+        }
         Ok(())
     }
 
@@ -311,16 +337,16 @@ impl Drop for LogThread {
 mod tests {
     use super::*;
     use crate::storage::files::Disk;
-    use crate::storage::sim_disk::{Faults, SimDisk};
+    use crate::storage::sim_disk::{Faults, Operation, SimDisk};
 
     #[test]
     fn no_sync_after_a_failed_one_says_that_anything_is_durable() {
         let disk = SimDisk::new(1);
         let files = NAMES.map(|name| disk.create(name).unwrap());
-        let sync = LogSync::new(files.clone(), [0; 2], 0, None, Arc::default());
+        let sync = LogSync::new(files.clone(), [0; 2], 0, None, Arc::default(), None);
         files[0].write_at(0, &[1]).unwrap();
         sync.wrote(0, 1, 1);
-        disk.set_faults(Faults { fail_sync_at: Some(0), ..Faults::default() });
+        disk.set_faults(Faults::failing(Operation::Sync, 0));
         assert!(sync.sync().is_err());
         // The disk would say that all is well now.
         assert!(files[0].sync_data().is_ok());

@@ -2,7 +2,7 @@
 //!
 //! Written by the function that commits, and by nothing else; see [`crate::storage::db`].
 
-use redb::{ReadableDatabase, TableDefinition, TableError, WriteTransaction};
+use redb::{ReadTransaction, ReadableDatabase, TableDefinition, TableError, WriteTransaction};
 
 use crate::clock::Millis;
 use crate::storage::{Error, Result, Table};
@@ -34,7 +34,7 @@ pub(super) struct StoreMeta {
 }
 
 impl StoreMeta {
-    fn encode(&self) -> [u8; LEN] {
+    pub(super) fn encode(&self) -> [u8; LEN] {
         let mut row = [0; LEN];
         row[..4].copy_from_slice(&FORMAT.to_le_bytes());
         row[4..20].copy_from_slice(&self.store_id.to_le_bytes());
@@ -46,7 +46,7 @@ impl StoreMeta {
         row
     }
 
-    fn decode(row: &[u8]) -> Result<StoreMeta> {
+    pub(super) fn decode(row: &[u8]) -> Result<StoreMeta> {
         let format = row.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
         if let Some(other) = format.filter(|format| *format != FORMAT && (1..=NEWEST).contains(format)) {
             return Err(Error::Refused {
@@ -78,7 +78,11 @@ impl StoreMeta {
 
     /// Reads the row; `None` when the file has no such table or row.
     pub(super) fn read(database: &redb::Database) -> Result<Option<StoreMeta>> {
-        let txn = database.begin_read()?;
+        StoreMeta::read_in(&database.begin_read()?)
+    }
+
+    /// As [`StoreMeta::read`], as a transaction sees it.
+    pub(super) fn read_in(txn: &ReadTransaction) -> Result<Option<StoreMeta>> {
         let table = match txn.open_table(TABLE) {
             Ok(table) => table,
             Err(TableError::TableDoesNotExist(_)) => return Ok(None),

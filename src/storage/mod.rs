@@ -5,14 +5,22 @@
 //! through, [`recover`] the way from a crash back to a store. Nothing here knows RESP, sockets or the clock: times
 //! come in as arguments.
 
+mod archive;
+#[cfg(test)]
+mod archive_tests;
+mod archiver;
+mod backup;
 pub mod batch;
 #[cfg(test)]
 mod batch_tests;
 mod checkpoint;
+mod compact;
 pub mod db;
 mod discard;
 mod error;
 pub mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod log;
 mod log_record;
 mod log_segment;
@@ -20,9 +28,12 @@ mod log_sync;
 mod meta;
 mod options;
 mod overlay;
+mod plain_file;
 mod recover;
+mod restore;
 mod room;
 mod row_cache;
+pub mod shadow;
 mod signals;
 pub mod sim;
 pub mod sim_disk;
@@ -30,17 +41,25 @@ mod snapshot;
 mod space;
 #[cfg(test)]
 mod space_tests;
+mod survey;
 pub mod tables;
 #[cfg(test)]
 mod tests;
 mod write_behind;
 
+pub use archive::{Range, archive_ranges, prune_archive};
+pub use archiver::{ArchiveOptions, ArchiveStats};
+pub use backup::{Backup, Phase, Progress, Watch, copy_backup, is_unfinished, look_at, write_backup};
 pub use batch::{Batch, Mark, Rows, Visit, WriteSet};
 pub use checkpoint::Pace;
+pub use compact::{Compacted, compact, compact_on};
 pub use db::Db;
 pub use discard::{Discarded, discard_log, discard_log_on};
 pub use error::{Error, Result};
 pub use files::FileSystem;
+pub use log_sync::BegunSync;
 pub use options::{Bound, DurabilityMode, Options, Refusal, Stats};
+pub use restore::{Replay, Restore, Restored, restore};
 pub use snapshot::Snapshot;
+pub use survey::{Content, Segment, Survey, survey};
 pub use tables::Table;

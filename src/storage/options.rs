@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::storage::files::FileSystem;
+use crate::storage::{ArchiveOptions, ArchiveStats};
 
 /// When an acknowledged write is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct Options {
     pub max_file_size: Option<u64>,
     /// Called while the whole of `data.redb` has to be read before it can be opened, with the part that is done, 0 to 1.
     pub on_repair: Option<fn(f64)>,
+    /// Where the log is kept for good, if it is.
+    pub archive: Option<ArchiveOptions>,
 }
 
 impl Options {
@@ -47,6 +50,7 @@ impl Options {
             checkpoint_stall_ms: 20,
             max_file_size: None,
             on_repair: None,
+            archive: None,
         }
     }
 }
@@ -114,4 +118,6 @@ pub struct Stats {
     pub replayed: u64,
     /// True when the start had to walk the whole file.
     pub repaired: bool,
+    /// The archive's figures, where there is one.
+    pub archive: Option<ArchiveStats>,
 }

@@ -12,9 +12,11 @@ use bytes::Bytes;
 use redb::{Database, Durability, WriteTransaction};
 
 use crate::clock::Millis;
+use crate::storage::archive::{Archive, Writer};
+use crate::storage::backup::forget_manifest;
 use crate::storage::db::{apply_rows, definition};
 use crate::storage::files::{Disk, DiskFile};
-use crate::storage::log_record::decode_into;
+use crate::storage::log_record::{RecordHead, decode_into, record_len};
 use crate::storage::log_segment::{
     self, CycleHeader, Found, NAMES, RECORDS, Segments, read_header, read_records, refuse,
 };
@@ -25,6 +27,8 @@ use crate::storage::{Error, Options, Result, Table, WriteSet};
 
 /// The file that holds the state.
 pub(super) const DATA: &str = "data.redb";
+/// What a restore writes into, until it is whole.
+pub(super) const RESTORING: &str = "data.redb.restoring";
 const DATA_TEMPORARY: &str = "data.redb.tmp";
 /// Bytes of a segment when it is made.
 const INITIAL_SEGMENT: u64 = 1 << 20;
@@ -123,6 +127,13 @@ fn create(disk: &dyn Disk, options: &Options) -> Result<Arc<dyn DiskFile>> {
             });
         }
     }
+    if disk.open(RESTORING).map_err(io)?.is_some() {
+        return Err(Error::Refused {
+            found: format!("{}: a restore was cut short", disk.describe(RESTORING)),
+            expected: "a restored store, or an empty folder".to_owned(),
+            help: "Run `agq restore` again; to begin a new store instead, remove that file.".to_owned(),
+        });
+    }
     let file = disk.create(DATA_TEMPORARY).map_err(io)?;
     let signals = Arc::new(Signals::default());
     let pages = Arc::new(WriteBehind::new(Arc::clone(&file), Applier::Caller, signals).map_err(io)?);
@@ -170,13 +181,27 @@ pub(super) fn random() -> Result<u64> {
 }
 
 /// Opens and recovers the store in `disk`.
-pub(super) fn open(disk: &dyn Disk, options: &Options, applier: Applier, signals: &Arc<Signals>) -> Result<Opened> {
+pub(super) fn open(
+    disk: &dyn Disk,
+    archive: Option<&Arc<dyn Disk>>,
+    options: &Options,
+    applier: Applier,
+    signals: &Arc<Signals>,
+) -> Result<Opened> {
     let store = open_store(disk, options, applier, signals)?;
     // Dropped before the store is, should anything below fail: then nothing more is written.
     let guard = StopOnDrop::new(signals);
-    let replay = if store.meta.log_required { read_log(disk, &store.meta)? } else { Replay::nothing(&store.meta) };
+    let (replay, records) = match store.meta.log_required {
+        true => read_log(disk, &store.meta)?,
+        false => (Replay::nothing(&store.meta), Records::default()),
+    };
+    if let Some(archive) = archive {
+        // Before the segments are used again; a crash from here on finds it done.
+        archive_rest(archive, &store.meta, &records, replay.seq)?;
+    }
     let (segments, ready) = prepare_segments(disk, &store.meta, options)?;
     let txn = begin(&store.database)?;
+    forget_manifest(&txn)?;
     apply_rows(&txn, &replay.rows)?;
     let meta = StoreMeta {
         run_id: random()?,
@@ -213,7 +238,7 @@ impl Replay {
 ///
 /// # Errors
 /// [`Error::Refused`] when a segment is missing, foreign or damaged, or a record is missing that was synced.
-fn read_log(disk: &dyn Disk, meta: &StoreMeta) -> Result<Replay> {
+pub(super) fn read_log(disk: &dyn Disk, meta: &StoreMeta) -> Result<(Replay, Records)> {
     let mut records = Records::default();
     for name in NAMES {
         let file = open_segment(disk, name)?
@@ -234,7 +259,46 @@ fn read_log(disk: &dyn Disk, meta: &StoreMeta) -> Result<Replay> {
             "every record that was synced",
         ));
     }
-    Ok(replay)
+    Ok((replay, records))
+}
+
+/// Puts the records up to `seq` that the log still has into the archive, durably: those that it lacks, and once more those
+/// that it shows, since what a killed process could not sync looks as if it were on the disk.
+///
+/// # Errors
+/// [`Error::Refused`] when the archive is ahead of the store; any other when it cannot be read or written.
+fn archive_rest(disk: &Arc<dyn Disk>, meta: &StoreMeta, records: &Records, seq: u64) -> Result<()> {
+    let last = Archive::of_store(&**disk, meta.store_id)?.last()?;
+    if let Some(last) = last.filter(|last| *last > seq) {
+        return Err(Error::Refused {
+            found: format!("records up to {last} of this store in the archive {}", disk.describe("")),
+            expected: format!("record {seq} at most, the last one of {DATA} and its log, which may be an older copy"),
+            help: "Put the newer store back; or restore it with `agq restore BACKUP --archive DIR`, which makes \
+                   it a store of its own; or give another folder with --archive-dir."
+                .to_owned(),
+        });
+    }
+    let mut writer = Writer::new(disk, meta.store_id, meta.run_id, meta.generation);
+    let first = records.first_before(seq);
+    warn_of_gap(last.map(|last| last + 1), first);
+    for (head, record) in records.between(first, seq) {
+        writer.append(&head, &record)?;
+    }
+    writer.sync()?;
+    if first <= seq { writer.replace_from(first) } else { Ok(()) }
+}
+
+/// Says what is missing in the archive between the record that should come `next` and the one that does.
+fn warn_of_gap(next: Option<u64>, found: u64) {
+    match next {
+        Some(next) if next < found => tracing::error!(
+            "records {next} to {} are NOT in the archive, and not in the log either: the store ran without it. No moment \
+             after record {next} can be restored until the next backup; make one now",
+            found - 1
+        ),
+        Some(_) => {}
+        None => tracing::info!("the archive begins with record {found}: make a backup, from which it can be replayed"),
+    }
 }
 
 pub(super) fn open_segment(disk: &dyn Disk, name: &str) -> Result<Option<Arc<dyn DiskFile>>> {
@@ -299,8 +363,30 @@ impl Records {
         later.into_iter().find(|(_, (_, found))| found.head.synced_seq > seq).map(|(later, _)| *later)
     }
 
+    /// The sequence numbers of the records after `seq`.
+    pub(super) fn beyond(&self, seq: u64) -> Vec<u64> {
+        self.found.range(seq + 1..).map(|(number, _)| *number).collect()
+    }
+
+    /// The first of the records that end with `seq` without a gap; `seq + 1` when that one is not there.
+    fn first_before(&self, seq: u64) -> u64 {
+        let run =
+            self.found.range(..=seq).rev().zip((0..=seq).rev()).take_while(|((found, _), wanted)| **found == *wanted);
+        run.last().map_or(seq + 1, |(_, first)| first)
+    }
+
+    /// The records from `first` to `last` that are there, each with its bytes.
+    fn between(&self, first: u64, last: u64) -> impl Iterator<Item = (RecordHead, Bytes)> {
+        let found = if first <= last { Some(self.found.range(first..=last)) } else { None };
+        found.into_iter().flatten().map(|(_, (segment, found))| {
+            let rest = self.segments[*segment].slice(found.offset..);
+            let len = record_len(&rest);
+            (found.head, rest.slice(..len))
+        })
+    }
+
     /// Adds the rows of every record after `seq` to `rows`: the sequence numbers of those records.
-    pub(super) fn beyond(&self, seq: u64, rows: &mut WriteSet) -> Result<Vec<u64>> {
+    pub(super) fn rows_beyond(&self, seq: u64, rows: &mut WriteSet) -> Result<Vec<u64>> {
         let mut numbers = Vec::new();
         for (number, (segment, found)) in self.found.range(seq + 1..) {
             decode_into(rows, &self.segments[*segment], found.offset)?;

@@ -5,31 +5,25 @@
 //! those are certain that a sync of the folder covered. A kill leaves everything that was written. A failed sync
 //! marks what it did not write as clean, as kernels do: a later one will not write it either.
 
-use std::collections::{BTreeMap, HashSet};
+mod faults;
+mod inode;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fastrand::Rng;
 
 use crate::storage::files::{Disk, DiskFile, FileSystem};
+use inode::{Inode, PAGE};
 
-const SECTOR: usize = 512;
-const BLOCK: u64 = 4096;
+pub use faults::{Failing, Faults, Operation};
 
-/// What is to go wrong. An I/O is anything but a read; the first after [`SimDisk::set_faults`] has number 0.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Faults {
-    /// At this I/O the power goes: it may still happen, in part or whole, and everything after it fails.
-    pub power_off_at: Option<u64>,
-    /// The first write at or after this I/O fails with EIO, having been done in part or not at all.
-    pub fail_write_at: Option<u64>,
-    /// The first sync at or after this I/O fails with EIO.
-    pub fail_sync_at: Option<u64>,
-    /// Reads of the file of this name fail with EIO.
-    pub fail_reads_of: Option<String>,
-    /// Bytes that may be allocated in all, in blocks of 4 KiB; a write past them fails with ENOSPC.
-    pub capacity: Option<u64>,
-}
+const BLOCK: u64 = PAGE as u64;
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+/// How often a slow sync of a disk that several threads use gives way to them before it ends.
+const YIELDS: u32 = 20;
 
 /// The disk. Clones are the same disk.
 #[derive(Debug, Clone)]
@@ -47,6 +41,10 @@ struct World {
     faults: Faults,
     ios: u64,
     reads: u64,
+    /// How many writes there were, changes of length included.
+    writes: u64,
+    /// The next syncs began when there were so many.
+    syncs_began: Option<u64>,
     powered: bool,
 }
 
@@ -55,21 +53,6 @@ enum NameChange {
     Link(String, usize),
     Rename(String, String, usize),
     Unlink(String),
-}
-
-#[derive(Debug, Clone, Default)]
-struct Inode {
-    /// What the process sees.
-    data: Vec<u8>,
-    /// What is certain to be there after a power cut, but for what follows.
-    synced: Vec<u8>,
-    synced_len: usize,
-    /// The contents each sector has had since it was last synced.
-    dirty: BTreeMap<usize, Vec<[u8; SECTOR]>>,
-    /// The lengths the file has had since it was last synced.
-    lengths: Vec<usize>,
-    /// Blocks that take up space.
-    blocks: HashSet<u64>,
 }
 
 impl SimDisk {
@@ -85,6 +68,8 @@ impl SimDisk {
             faults: Faults::default(),
             ios: 0,
             reads: 0,
+            writes: 0,
+            syncs_began: None,
             powered: true,
         };
         SimDisk { world: Arc::new(Mutex::new(world)) }
@@ -103,6 +88,29 @@ impl SimDisk {
         let mut world = self.world();
         world.faults = faults;
         world.ios = 0;
+    }
+
+    /// Sets how many bytes may be allocated from now on; everything else that is to go wrong stays.
+    pub fn set_capacity(&self, capacity: Option<u64>) {
+        self.world().faults.capacity = capacity;
+    }
+
+    /// The I/Os since [`SimDisk::set_faults`].
+    #[must_use]
+    pub fn ios(&self) -> u64 {
+        self.world().ios
+    }
+
+    /// A moment for [`SimDisk::sync_as_of`].
+    #[must_use]
+    pub fn moment(&self) -> u64 {
+        self.world().writes
+    }
+
+    /// From now on syncs are such that began at that moment and end only when they are called: they cover nothing that
+    /// was written since. `None`: they begin when they are called again.
+    pub fn sync_as_of(&self, moment: Option<u64>) {
+        self.world().syncs_began = moment;
     }
 
     /// Bytes that are allocated, in blocks.
@@ -129,7 +137,7 @@ impl SimDisk {
     #[must_use]
     pub fn kill(&self) -> SimDisk {
         let mut world = self.world();
-        let survivor = World { faults: Faults::default(), ios: 0, powered: true, ..world.clone() };
+        let survivor = world.of_the_next();
         world.powered = false;
         SimDisk::from_world(survivor)
     }
@@ -137,23 +145,25 @@ impl SimDisk {
     /// A copy of the disk, to come back to.
     #[must_use]
     pub fn fork(&self) -> SimDisk {
-        SimDisk::from_world(World { faults: Faults::default(), ios: 0, powered: true, ..self.world().clone() })
+        SimDisk::from_world(self.world().of_the_next())
     }
 
     /// The bytes of a file.
     #[must_use]
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
         let world = self.world();
-        world.names.get(name).map(|inode| world.inodes[*inode].data.clone())
+        world.names.get(name).map(|inode| {
+            let inode = &world.inodes[*inode];
+            let mut bytes = vec![0; inode.len()];
+            inode.read(0, &mut bytes);
+            bytes
+        })
     }
 
     /// Puts a file in place, synced, as somebody would who copies files about.
     pub fn put(&self, name: &str, bytes: &[u8]) {
         let mut world = self.world();
-        let blocks = (0..(bytes.len() as u64).div_ceil(BLOCK)).collect();
-        let (data, synced, synced_len) = (bytes.to_vec(), bytes.to_vec(), bytes.len());
-        let inode = Inode { data, synced, synced_len, blocks, ..Inode::default() };
-        world.inodes.push(inode);
+        world.inodes.push(Inode::with(bytes));
         let inode = world.inodes.len() - 1;
         world.names.insert(name.to_owned(), inode);
         world.synced_names.insert(name.to_owned(), inode);
@@ -188,51 +198,50 @@ impl World {
         io::Error::other("the power went off")
     }
 
-    /// Takes the fault at `at`, when its I/O has come.
-    fn due(at: &mut Option<u64>, ios: u64) -> bool {
-        let due = at.is_some_and(|at| ios > at);
-        if due {
-            *at = None;
-        }
-        due
+    /// As the next process finds it.
+    fn of_the_next(&self) -> World {
+        World { faults: Faults::default(), ios: 0, syncs_began: None, powered: true, ..self.clone() }
+    }
+
+    fn fails(&mut self, operation: Operation, inode: usize) -> bool {
+        let World { faults, names, .. } = self;
+        faults.fails(operation, |name| names.get(name) == Some(&inode))
     }
 
     fn allocated(&self) -> u64 {
-        self.names.values().map(|inode| self.inodes[*inode].blocks.len() as u64 * BLOCK).sum()
+        self.names.values().map(|inode| self.inodes[*inode].blocks() as u64 * BLOCK).sum()
     }
 
     fn write(&mut self, inode: usize, offset: usize, bytes: &[u8]) -> io::Result<()> {
         let off = self.count()?;
-        let failed = Self::due(&mut self.faults.fail_write_at, self.ios);
+        let failed = self.fails(Operation::Write, inode);
+        self.writes += 1;
         if off || failed {
             let part = self.rng.usize(..=bytes.len());
-            self.inodes[inode].write(offset, &bytes[..part]);
-            return Err(if off { self.power_is_off() } else { io::Error::from_raw_os_error(5) });
+            self.inodes[inode].write(self.writes, offset, &bytes[..part]);
+            return Err(if off { self.power_is_off() } else { io::Error::from_raw_os_error(EIO) });
         }
+        let mut fitting = bytes.len();
         if let Some(capacity) = self.faults.capacity {
-            let blocks = offset as u64 / BLOCK..(offset as u64 + bytes.len() as u64).div_ceil(BLOCK);
-            let missing = blocks.filter(|block| !self.inodes[inode].blocks.contains(block)).count() as u64;
-            if missing > 0 && self.allocated() + missing * BLOCK > capacity {
-                return Err(io::Error::from_raw_os_error(28));
-            }
+            let free = capacity.saturating_sub(self.allocated()) / BLOCK;
+            fitting = self.inodes[inode].fitting(offset, bytes.len(), usize::try_from(free).unwrap_or(usize::MAX));
         }
-        self.inodes[inode].write(offset, bytes);
-        Ok(())
+        self.inodes[inode].write(self.writes, offset, &bytes[..fitting]);
+        if fitting < bytes.len() { Err(io::Error::from_raw_os_error(ENOSPC)) } else { Ok(()) }
     }
 
-    fn sync(&mut self, inode: usize) -> io::Result<()> {
-        let off = self.count()?;
-        let failed = Self::due(&mut self.faults.fail_sync_at, self.ios);
-        let World { rng, inodes, .. } = self;
-        let inode = &mut inodes[inode];
-        if off || failed {
-            inode.settle_sectors(rng);
-            // A length is metadata, which no failed write of data marks as clean.
-            if off { Err(self.power_is_off()) } else { Err(io::Error::from_raw_os_error(5)) }
-        } else {
-            inode.sync();
-            Ok(())
+    /// Begins a sync: the write up to which it covers.
+    fn begin_sync(&mut self, inode: usize) -> io::Result<u64> {
+        if self.count()? {
+            return Err(self.power_is_off());
         }
+        if self.fails(Operation::Sync, inode) {
+            let World { rng, inodes, .. } = self;
+            // A length is metadata, which no failed write of data marks as clean.
+            inodes[inode].settle(rng);
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
+        Ok(self.syncs_began.unwrap_or(self.writes))
     }
 
     fn change_name(&mut self, change: NameChange) -> io::Result<()> {
@@ -273,6 +282,8 @@ impl World {
             faults: Faults::default(),
             ios: 0,
             reads: 0,
+            writes: self.writes,
+            syncs_began: None,
             powered: true,
         }
     }
@@ -293,90 +304,6 @@ fn apply_name(names: &mut BTreeMap<String, usize>, change: &NameChange) {
     }
 }
 
-impl Inode {
-    fn write(&mut self, offset: usize, bytes: &[u8]) {
-        let end = offset + bytes.len();
-        if end > self.data.len() {
-            self.data.resize(end, 0);
-            self.lengths.push(end);
-        }
-        self.data[offset..end].copy_from_slice(bytes);
-        self.blocks.extend(offset as u64 / BLOCK..(end as u64).div_ceil(BLOCK));
-        for sector in offset / SECTOR..end.div_ceil(SECTOR) {
-            let version = self.sector(sector);
-            self.dirty.entry(sector).or_default().push(version);
-        }
-    }
-
-    fn sector(&self, sector: usize) -> [u8; SECTOR] {
-        let mut bytes = [0; SECTOR];
-        let from = sector * SECTOR;
-        let to = (from + SECTOR).min(self.data.len());
-        if from < to {
-            bytes[..to - from].copy_from_slice(&self.data[from..to]);
-        }
-        bytes
-    }
-
-    fn set_len(&mut self, len: usize) {
-        let old = self.data.len();
-        self.data.resize(len, 0);
-        self.lengths.push(len);
-        if len < old {
-            self.blocks.retain(|block| block * BLOCK < len as u64);
-            for sector in len / SECTOR..old.div_ceil(SECTOR) {
-                let version = self.sector(sector);
-                self.dirty.entry(sector).or_default().push(version);
-            }
-        }
-    }
-
-    fn sync(&mut self) {
-        self.synced.resize(self.data.len(), 0);
-        self.synced_len = self.data.len();
-        for sector in std::mem::take(&mut self.dirty).into_keys() {
-            let from = sector * SECTOR;
-            let to = (from + SECTOR).min(self.data.len());
-            if from < to {
-                self.synced[from..to].copy_from_slice(&self.data[from..to]);
-            }
-        }
-        self.lengths.clear();
-    }
-
-    /// Every dirty sector reaches the disk in one of its versions, or not, and is clean.
-    fn settle_sectors(&mut self, rng: &mut Rng) {
-        // Now and then all of it is lost, or all of it kept.
-        let fate = rng.u8(..4);
-        for (sector, versions) in std::mem::take(&mut self.dirty) {
-            let chosen = match fate {
-                0 => 0,
-                1 => versions.len(),
-                _ => rng.usize(..=versions.len()),
-            };
-            if chosen > 0 {
-                let from = sector * SECTOR;
-                if self.synced.len() < from + SECTOR {
-                    self.synced.resize(from + SECTOR, 0);
-                }
-                self.synced[from..from + SECTOR].copy_from_slice(&versions[chosen - 1]);
-            }
-        }
-    }
-
-    fn cut_power(&mut self, rng: &mut Rng) {
-        self.settle_sectors(rng);
-        let len = match rng.usize(..=self.lengths.len()) {
-            0 => self.synced_len,
-            chosen => self.lengths[chosen - 1],
-        };
-        self.synced.resize(len, 0);
-        self.synced_len = len;
-        self.lengths.clear();
-        self.data.clone_from(&self.synced);
-    }
-}
-
 impl Disk for SimDisk {
     fn open(&self, name: &str) -> io::Result<Option<Arc<dyn DiskFile>>> {
         let world = self.world();
@@ -389,8 +316,12 @@ impl Disk for SimDisk {
         let mut world = self.world();
         let inode = match world.names.get(name).copied() {
             Some(inode) => {
-                world.count()?;
-                world.inodes[inode].set_len(0);
+                if world.count()? {
+                    return Err(world.power_is_off());
+                }
+                world.writes += 1;
+                let write = world.writes;
+                world.inodes[inode].set_len(write, 0);
                 inode
             }
             None => {
@@ -420,10 +351,9 @@ impl Disk for SimDisk {
     fn sync_dir(&self) -> io::Result<()> {
         let mut world = self.world();
         let off = world.count()?;
-        let ios = world.ios;
-        let failed = World::due(&mut world.faults.fail_sync_at, ios);
+        let failed = world.faults.fails(Operation::Sync, |_| false);
         if off || failed {
-            return Err(if off { world.power_is_off() } else { io::Error::from_raw_os_error(5) });
+            return Err(if off { world.power_is_off() } else { io::Error::from_raw_os_error(EIO) });
         }
         world.synced_names = world.names.clone();
         world.pending.clear();
@@ -458,15 +388,10 @@ impl DiskFile for SimFile {
         let mut world = self.disk.world();
         world.check_power()?;
         world.reads += 1;
-        let failing = world.faults.fail_reads_of.as_ref().and_then(|name| world.names.get(name));
-        if failing == Some(&self.inode) {
-            return Err(io::Error::from_raw_os_error(5));
+        if world.fails(Operation::Read, self.inode) {
+            return Err(io::Error::from_raw_os_error(EIO));
         }
-        let data = &world.inodes[self.inode].data;
-        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(data.len());
-        let len = out.len().min(data.len() - from);
-        out[..len].copy_from_slice(&data[from..from + len]);
-        Ok(len)
+        Ok(world.inodes[self.inode].read(usize::try_from(offset).unwrap_or(usize::MAX), out))
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -477,7 +402,9 @@ impl DiskFile for SimFile {
         let mut world = self.disk.world();
         let off = world.count()?;
         if !off || world.rng.bool() {
-            world.inodes[self.inode].set_len(usize::try_from(len).map_err(io::Error::other)?);
+            world.writes += 1;
+            let write = world.writes;
+            world.inodes[self.inode].set_len(write, usize::try_from(len).map_err(io::Error::other)?);
         }
         if off { Err(world.power_is_off()) } else { Ok(()) }
     }
@@ -485,15 +412,24 @@ impl DiskFile for SimFile {
     fn len(&self) -> io::Result<u64> {
         let world = self.disk.world();
         world.check_power()?;
-        Ok(world.inodes[self.inode].data.len() as u64)
+        Ok(world.inodes[self.inode].len() as u64)
     }
 
     fn allocated(&self) -> io::Result<u64> {
-        Ok(self.disk.world().inodes[self.inode].blocks.len() as u64 * BLOCK)
+        Ok(self.disk.world().inodes[self.inode].blocks() as u64 * BLOCK)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.disk.world().sync(self.inode)
+        let mut world = self.disk.world();
+        let covered = world.begin_sync(self.inode)?;
+        if world.faults.slow_syncs {
+            drop(world);
+            (0..YIELDS).for_each(|_| std::thread::yield_now());
+            world = self.disk.world();
+            world.check_power()?;
+        }
+        world.inodes[self.inode].sync(covered);
+        Ok(())
     }
 }
 

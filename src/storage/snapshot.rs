@@ -19,6 +19,11 @@ impl Snapshot {
         Snapshot { txn, _token: token }
     }
 
+    /// The transaction beneath, for a backup.
+    pub(super) fn transaction(&self) -> &ReadTransaction {
+        &self.txn
+    }
+
     fn table(&self, table: Table) -> Result<Option<ReadOnlyTable<&'static [u8], &'static [u8]>>> {
         match self.txn.open_table(definition(table)) {
             Ok(open) => Ok(Some(open)),

@@ -378,7 +378,7 @@ fn a_failed_sync_is_never_acknowledged_again() {
     let shared: std::sync::Arc<dyn files::Disk> = std::sync::Arc::new(disk.clone());
     let mut db = Db::open_on(&shared, &options(Path::new("simulated"))).unwrap();
     put(&mut db, "a", b"1");
-    disk.set_faults(sim_disk::Faults { fail_sync_at: Some(0), ..Default::default() });
+    disk.set_faults(sim_disk::Faults::failing(sim_disk::Operation::Sync, 0));
     let mut rows = WriteSet::default();
     rows.insert(Table::Keys, Bytes::from_static(b"b"), Some(Bytes::new()));
     db.append(&rows, Millis(2)).unwrap();

@@ -1,4 +1,5 @@
-//! The whole of it, with real processes: server and workers are killed over and over while jobs with side effects run.
+//! The whole of it, with real processes: server and workers are killed over and over, and workers frozen for longer than
+//! their leases, while jobs with side effects run.
 //! Every job ends, none is lost, each completion is recorded once, no claim's work is done twice, and work is done again
 //! only where a claim was lost.
 //!
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use agq_client::{Client, Reply};
 use fastrand::Rng;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::support::program::agq;
@@ -28,6 +30,8 @@ const SUBMITTED: usize = 50;
 const TRANSITIONS: std::ops::Range<u64> = 10..120;
 /// When no job has ended for so long, none will: something is lost.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a worker is stopped: longer than the leases.
+const FROZEN: Duration = Duration::from_millis(2_500);
 const LEASE: [&str; 4] = ["--lease", "2", "--heartbeat", "1"];
 
 /// Does its work at once, then lives on for a moment, so that kills meet it between work and report.
@@ -44,6 +48,9 @@ struct World {
     workers: Vec<Child>,
     started: usize,
     kills: [u32; 2],
+    /// A worker that is stopped, and since when; and how often one was.
+    frozen: Option<(usize, Instant)>,
+    freezes: u32,
     /// The number from which on events were not read yet, and those that were.
     next_event: u64,
     events: Vec<Value>,
@@ -53,8 +60,17 @@ impl World {
     fn new() -> World {
         let dir = tempfile::tempdir().unwrap();
         let server = Some(Server::agq_in(dir.path(), &LEASE));
-        let mut world =
-            World { dir, server, workers: Vec::new(), started: 0, kills: [0; 2], next_event: 0, events: Vec::new() };
+        let mut world = World {
+            dir,
+            server,
+            workers: Vec::new(),
+            started: 0,
+            kills: [0; 2],
+            frozen: None,
+            freezes: 0,
+            next_event: 0,
+            events: Vec::new(),
+        };
         for _ in 0..WORKERS {
             let worker = world.start_worker();
             world.workers.push(worker);
@@ -73,6 +89,26 @@ impl World {
         self.server.as_ref().unwrap().client().await
     }
 
+    /// Stops a worker, or lets the one that is stopped go on once its leases have run out: it comes back late.
+    fn freeze(&mut self, rng: &mut Rng) {
+        match self.frozen {
+            None if rng.u8(..4) == 0 => {
+                let victim = rng.usize(..WORKERS);
+                kill_process(Pid::from_child(&self.workers[victim]), Signal::STOP).unwrap();
+                self.frozen = Some((victim, Instant::now()));
+                self.freezes += 1;
+            }
+            Some((_, since)) if since.elapsed() > FROZEN => self.thaw(),
+            _ => {}
+        }
+    }
+
+    fn thaw(&mut self) {
+        if let Some((worker, _)) = self.frozen.take() {
+            kill_process(Pid::from_child(&self.workers[worker]), Signal::CONT).unwrap();
+        }
+    }
+
     /// Kills the server, two times in five, or a worker, and starts it again.
     fn kill(&mut self, rng: &mut Rng) {
         let victim = rng.usize(..WORKERS + 2);
@@ -82,6 +118,7 @@ impl World {
             self.server = Some(Server::agq_in(self.dir.path(), &LEASE));
         } else {
             self.kills[1] += 1;
+            self.frozen = self.frozen.filter(|(frozen, _)| *frozen != victim);
             self.workers[victim].kill().unwrap();
             self.workers[victim].wait().unwrap();
             self.workers[victim] = self.start_worker();
@@ -171,9 +208,11 @@ fn jobs_with_side_effects_outlive_kills_of_server_and_workers() {
         }
         runtime.block_on(world.follow(rng.u64(TRANSITIONS)));
         if began.elapsed() < killing || ids.len() < jobs {
+            world.freeze(&mut rng);
             world.kill(&mut rng);
             continue;
         }
+        world.thaw();
         let live = runtime.block_on(world.live());
         if live == 0 {
             break;
@@ -187,8 +226,9 @@ fn jobs_with_side_effects_outlive_kills_of_server_and_workers() {
     assert_eq!(ids.len(), jobs);
     let done = std::fs::read_to_string(&file).unwrap();
     let tally = check(&ids, &world.events, &done);
-    println!("AGQ_SEED={seed}: {:?} kills of server and workers, {tally:?}", world.kills);
-    assert!(world.kills.iter().all(|kills| *kills > 0) && tally.lost > 0, "nothing was put to the test: {tally:?}");
+    println!("AGQ_SEED={seed}: {:?} kills of server and workers, {} freezes, {tally:?}", world.kills, world.freezes);
+    let was_tried = world.freezes > 0 && world.kills.iter().all(|kills| *kills > 0);
+    assert!(was_tried && tally.lost > 0, "nothing was put to the test: {tally:?}");
 }
 
 /// What there was to see.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, its helpers too")]
 
+mod backup;
 mod chaos;
 mod cli;
 mod config;
@@ -11,7 +12,8 @@ mod dumps;
 mod full;
 mod hashes_model;
 mod heavy;
-mod kill;
+mod history;
+mod hostile;
 mod lists_model;
 mod pubsub;
 mod ranks;
@@ -21,8 +23,12 @@ mod restart;
 mod run;
 mod scan;
 mod script;
+mod service;
+mod store_files;
 mod support;
+mod tls;
 mod top;
+mod transfer;
 mod verbs;
 mod webhooks;
 mod worker;

@@ -1,59 +1,16 @@
 //! The short verbs: `agq add`, `array`, `follow`, `log`, `wait`, `cancel`, `retry`, with real programs.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::Stdio;
 
-use serde_json::Value;
-use tempfile::TempDir;
-
-use crate::support::program::{Running, agq, json, output, stdout};
+use crate::support::program::{Running, agq, json, stdout};
 use crate::support::server::Server;
-
-/// A server and the folder it serves.
-struct World {
-    dir: TempDir,
-    _server: Server,
-}
-
-impl World {
-    fn new() -> World {
-        let dir = tempfile::tempdir().unwrap();
-        let server = Server::agq_in(dir.path(), &[]);
-        World { dir, _server: server }
-    }
-
-    fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
-    fn worker(&self) -> Running {
-        let mut worker = Running::start(self.dir(), &["worker", "--tools", "sh", "--concurrency", "4"]);
-        worker.wait_for("ready");
-        worker
-    }
-
-    /// Runs a command that must succeed; what it prints, without the line's end.
-    fn run(&self, args: &[&str]) -> String {
-        stdout(self.dir(), args).trim_end().to_owned()
-    }
-
-    /// The exit code and what stands on standard output and standard error.
-    fn outcome(&self, args: &[&str]) -> (Option<i32>, String, String) {
-        let output = output(self.dir(), args);
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        (output.status.code(), text(output.stdout), text(output.stderr))
-    }
-
-    fn job(&self, id: &str) -> Value {
-        json(self.dir(), &["job", "get", id, "--json"]).0
-    }
-}
+use crate::support::world::World;
 
 #[test]
 fn a_command_is_added_and_followed_to_its_own_exit_code() {
     let world = World::new();
-    let _worker = world.worker();
+    let _worker = world.worker(&["--concurrency", "4"]);
     let (code, out, err) = world.outcome(&["add", "--follow", "--", "sh", "-c", "echo out; echo err >&2; exit 7"]);
     assert_eq!((code, out.as_str()), (Some(7), "out\n"));
     assert!(err.contains("err\n") && err.contains("ended with exit code 7"), "{err}");
@@ -68,7 +25,7 @@ fn a_command_is_added_and_followed_to_its_own_exit_code() {
 #[test]
 fn what_is_typed_is_what_runs() {
     let world = World::new();
-    let _worker = world.worker();
+    let _worker = world.worker(&["--concurrency", "4"]);
     let words = ["{{input.x}}", "a;b|c & $HOME `x`", "../up", "two\nlines", "{}", "-v", "ä"];
     let args = [&["add", "--follow", "-e", "GREETING=hi=there", "--", "printf", "%s\\n"][..], &words].concat();
     assert_eq!(world.run(&args), words.join("\n"));
@@ -96,7 +53,7 @@ fn options_become_terms_of_the_job() {
 #[test]
 fn output_comes_while_the_job_runs() {
     let world = World::new();
-    let _worker = world.worker();
+    let _worker = world.worker(&["--concurrency", "4"]);
     let fifo = world.dir().join("gate");
     rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
     let script = format!("echo begun; cat {}", fifo.display());
@@ -115,7 +72,7 @@ fn an_array_runs_a_command_for_each_value() {
     let action = world.run(&["array", "1,3-7:2%2", "--", "sh", "-c", "echo {}/$0; exit $(({} / 7))", "n{}"]);
     let shown = json(world.dir(), &["action", "get", &action, "--json"]).0;
     assert_eq!((&shown["summary"]["jobs_total"], &shown["max_parallel"]), (&4.into(), &2.into()));
-    let _worker = world.worker();
+    let _worker = world.worker(&["--concurrency", "4"]);
     let (code, out, err) = world.outcome(&["follow", &action]);
     assert_eq!(code, Some(1), "one of its jobs has failed");
     for line in ["1/n1\n", "3/n3\n", "5/n5\n"] {
@@ -129,7 +86,7 @@ fn an_array_runs_a_command_for_each_value() {
     let file = world.dir().join("values");
     std::fs::write(&file, "x\ny\n").unwrap();
     let from_file = world.run(&["array", "--from-file", file.to_str().unwrap(), "--json", "--", "echo", "{}"]);
-    assert_eq!(serde_json::from_str::<Value>(&from_file).unwrap()["jobs_created"], 2);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&from_file).unwrap()["jobs_created"], 2);
     for (wrong, word) in [("9-1", "backwards"), ("0-999999", "more than 100000"), ("x", "is no number")] {
         let refused = world.outcome(&["array", wrong, "--", "true"]);
         assert!(refused.0 == Some(2) && refused.2.contains(word), "{refused:?}");

@@ -5,51 +5,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::support::program::{Running, json, output, stdout};
 use crate::support::server::Server;
-
-/// A server and the folder it serves.
-struct World {
-    dir: TempDir,
-    _server: Server,
-}
-
-impl World {
-    fn new() -> World {
-        let dir = tempfile::tempdir().unwrap();
-        let server = Server::agq_in(dir.path(), &[]);
-        World { dir, _server: server }
-    }
-
-    fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
-    fn worker(&self, args: &[&str]) -> Running {
-        let mut worker = Running::start(self.dir(), &[&["worker", "--tools", "sh"], args].concat());
-        worker.wait_for("ready");
-        worker
-    }
-
-    /// Submits a plan of these tasks and returns the job's id.
-    fn submit(&self, tasks: &str, more: &[&str]) -> String {
-        let plan = self.plan(tasks);
-        let plan = plan.to_str().unwrap();
-        stdout(self.dir(), &[&["job", "submit", "--plan", plan], more].concat()).trim().to_owned()
-    }
-
-    fn plan(&self, tasks: &str) -> PathBuf {
-        let path = self.dir().join("plan.json");
-        std::fs::write(&path, format!(r#"{{"allow_shell_characters":true,"tasks":{tasks}}}"#)).unwrap();
-        path
-    }
-
-    fn wait(&self, job: &str) -> (Value, Option<i32>) {
-        json(self.dir(), &["job", "wait", job, "--timeout", "60", "--json"])
-    }
-}
+use crate::support::world::World;
 
 #[test]
 fn a_plan_of_real_programs_runs_and_its_results_stay() {

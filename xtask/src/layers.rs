@@ -20,6 +20,8 @@ const PARTS: &[(&str, &[&str])] = &[
     ("storage", &["clock"]),
     ("wall_clock", &["clock"]),
     ("clock", &[]),
+    // What fuzz targets do: they reach for what is read anywhere.
+    ("fuzzing", &["cli", "jobs", "data", "storage", "clock"]),
 ];
 
 /// Where code runs that may block, wait or look around; below it stands what must be deterministic.
@@ -43,8 +45,13 @@ const OUTSIDE: &[Outside] = &[
     outside("tokio", EDGE, "what runs below the server knows no runtime"),
     outside("hyper", EDGE, "what runs below the server knows no HTTP"),
     outside("rustls", EDGE, "what runs below the server knows no TLS"),
+    outside("agq_tls", EDGE, "what runs below the server knows no TLS"),
     outside("agq_client", &["cli", "worker"], "the server is no client"),
-    outside("agq_resp", &["cli", "worker", "http", "server", "engine", "command"], "data and jobs know no protocol"),
+    outside(
+        "agq_resp",
+        &["cli", "worker", "http", "server", "engine", "command", "fuzzing"],
+        "data and jobs know no protocol",
+    ),
     outside("anyhow", EDGE, "below the server errors are typed, so that each can be answered in its own way"),
     outside("getrandom", EDGE_AND_STORAGE, DETERMINISM),
     outside("fastrand::Rng::new", EDGE, DETERMINISM),

@@ -20,7 +20,7 @@ struct LongTest {
 fn long_test(name: &str) -> Option<LongTest> {
     Some(match name {
         "kills" => LongTest {
-            arguments: &["--test", "it", "kill::twenty_kills_under_load_lose_nothing_acknowledged"],
+            arguments: &["--test", "it", "history::kills_under_load_break_no_promise"],
             variables: ["AGQ_KILLS", "AGQ_SEED"],
             tries: 1000,
         },

@@ -3,6 +3,7 @@
 //! A check prints what it found as `path:line: message`, one a line, and makes the program end with 1.
 
 mod docs;
+mod fuzz;
 mod layers;
 mod length;
 mod long_tests;
@@ -27,12 +28,16 @@ cargo xtask <task>
   scripts        every command is sent by some script under tests/it/scripts
   texts          README, .ci/run and the workflow agree; links in the pages lead somewhere; docs/operations.md
                  names the variables that the program reads
-  sim [first seed] [count]
-                 simulated crashes, 10,000 lives of a store unless told otherwise
+  sim [--seeds N] [--from S]
+                 simulated crashes: lives of a store and of an engine over one, 10,000 of each unless told otherwise
+  sim --points   a crash at every I/O of opening, checkpoint, change of segment and close, and of the opening after it
   kills [count] [seed]
-                 kills of the real program under load, 1,000 unless told otherwise
+                 kills of the real program under load, 1,000 unless told otherwise; the history of
+                 what its clients were answered must be one that it can have promised
   lives [count] [seed]
                  random lives of the job system against its reference model, 100,000 unless told otherwise
+  fuzz [target] [seconds]
+                 one fuzz target or all of them, ten minutes each unless told otherwise
   chaos [seconds] [seed]
                  kills of server and workers while jobs run, ten minutes unless told otherwise
 ";
@@ -84,6 +89,7 @@ fn run(arguments: &[&str]) -> anyhow::Result<Vec<Finding>> {
         ["docs", "--check"] => docs::check(&root),
         ["scripts"] => scripts::check(&root),
         ["texts"] => texts::check(&root),
+        ["fuzz", choice @ ..] => fuzz::run(&root, choice).map(|()| Vec::new()),
         ["sim", seeds @ ..] => sim::run(seeds).map(|()| Vec::new()),
         [name @ ("kills" | "lives" | "chaos"), numbers @ ..] => {
             long_tests::run(&root, name, numbers).map(|()| Vec::new())

@@ -1,41 +1,76 @@
-//! Long simulations: more lives of a store than the tests have time for.
+//! Long simulations: more lives of stores and engines than the tests have time for.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use agq::storage::sim::{self, Outcome};
+use agq::storage::DurabilityMode;
+use agq::storage::sim::points::{Scene, crash_everywhere};
+use agq::storage::sim::{self, Tally};
 use anyhow::{Context as _, bail};
 
-/// How many lives when nobody says.
-const LIVES: u64 = 10_000;
+/// How many seeds when nobody says.
+const SEEDS: u64 = 10_000;
 /// Broken promises after which the run ends.
 const ENOUGH: usize = 10;
+/// What a seed is: one life of each.
+const LIVES: [Life; 2] = [sim::run_seed, agq::engine::sim::run_seed];
 
-/// Lives the lives of `count` seeds from `first` on, on every core.
+type Life = fn(u64) -> Result<Tally, String>;
+type Job<'a> = Box<dyn Fn() -> Result<Tally, String> + Send + Sync + 'a>;
+
+/// What is to be simulated.
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    /// The lives of so many seeds, from one on.
+    Seeds { first: u64, count: u64 },
+    /// A crash at every I/O, and at every I/O of the opening after it.
+    Points,
+}
+
+/// Lives the lives that the arguments ask for, on every core.
 ///
 /// # Errors
-/// When a promise was broken; each is printed with the seed that breaks it again.
+/// When a promise was broken; each is printed with the command that breaks it again.
 pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
-    let (first, count) = seeds(arguments)?;
+    match wanted(arguments)? {
+        Wanted::Seeds { first, count } => run_all("lives", count * LIVES.len() as u64, |number| {
+            let seed = first + number / LIVES.len() as u64;
+            let life = LIVES[(number % LIVES.len() as u64) as usize];
+            Box::new(move || {
+                life(seed).map_err(|text| format!("{text}\n  again: cargo xtask sim --seeds 1 --from {seed}"))
+            })
+        }),
+        Wanted::Points => {
+            let modes = [DurabilityMode::Always, DurabilityMode::Interval(10_000), DurabilityMode::None];
+            let scenes: Vec<_> = modes.into_iter().flat_map(|mode| Scene::ALL.map(|scene| (scene, mode))).collect();
+            run_all("scenes", scenes.len() as u64, |number| {
+                let (scene, mode) = scenes[number as usize];
+                Box::new(move || crash_everywhere(scene, mode, 1))
+            })
+        }
+    }
+}
+
+/// Runs `count` jobs on every core, and prints what they reached.
+fn run_all<'a>(what: &str, count: u64, job: impl Fn(u64) -> Job<'a> + Sync) -> anyhow::Result<()> {
     let began = Instant::now();
-    let (next, total, broken) = (AtomicU64::new(first), Mutex::new(Outcome::default()), Mutex::new(Vec::new()));
+    let (next, total, broken) = (AtomicU64::new(0), Mutex::new(Tally::default()), Mutex::new(0));
     let workers = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed - first >= count || broken.lock().unwrap_or_else(PoisonError::into_inner).len() >= ENOUGH {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count || *broken.lock().unwrap_or_else(PoisonError::into_inner) >= ENOUGH {
                         return;
                     }
-                    match sim::run_seed(seed) {
-                        Ok(outcome) => total.lock().unwrap_or_else(PoisonError::into_inner).add(&outcome),
+                    match job(number)() {
+                        Ok(tally) => total.lock().unwrap_or_else(PoisonError::into_inner).add(&tally),
                         Err(text) => {
                             eprintln!("{text}");
-                            broken.lock().unwrap_or_else(PoisonError::into_inner).push(seed);
+                            *broken.lock().unwrap_or_else(PoisonError::into_inner) += 1;
                         }
                     }
                 }
@@ -43,21 +78,32 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
         }
     });
     let total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
-    println!("{count} lives from seed {first} on, in {:.1} s: {total:#?}", began.elapsed().as_secs_f64());
+    print!("{count} {what} in {:.1} s:\n{total}", began.elapsed().as_secs_f64());
     let broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if !broken.is_empty() {
-        bail!("promises were broken with the seeds {broken:?}");
+    if broken > 0 {
+        bail!("promises were broken: {broken}");
     }
     Ok(())
 }
 
-fn seeds(arguments: &[&str]) -> anyhow::Result<(u64, u64)> {
+fn wanted(arguments: &[&str]) -> anyhow::Result<Wanted> {
     let number = |text: &str| text.parse::<u64>().with_context(|| format!("'{text}' is not a whole number"));
-    match arguments {
-        [] => Ok((0, LIVES)),
-        [first] => Ok((number(first)?, LIVES)),
-        [first, count] => Ok((number(first)?, number(count)?)),
-        _ => bail!("cargo xtask sim [first seed] [count]"),
+    let (mut first, mut count) = (0, SEEDS);
+    let mut rest = arguments;
+    loop {
+        rest = match rest {
+            [] => return Ok(Wanted::Seeds { first, count }),
+            ["--points"] if rest.len() == arguments.len() => return Ok(Wanted::Points),
+            ["--seeds", seeds, rest @ ..] => {
+                count = number(seeds)?;
+                rest
+            }
+            ["--from", seed, rest @ ..] => {
+                first = number(seed)?;
+                rest
+            }
+            [other, ..] => bail!("'{other}': expected cargo xtask sim [--seeds N] [--from S], or --points"),
+        };
     }
 }
 
@@ -67,13 +113,16 @@ mod tests {
 
     #[test]
     fn seeds_have_defaults() {
-        assert_eq!(seeds(&[]).unwrap(), (0, LIVES));
-        assert_eq!(seeds(&["7", "2"]).unwrap(), (7, 2));
-        assert!(seeds(&["x"]).is_err() && seeds(&["1", "2", "3"]).is_err());
+        assert_eq!(wanted(&[]).unwrap(), Wanted::Seeds { first: 0, count: SEEDS });
+        assert_eq!(wanted(&["--from", "7", "--seeds", "2"]).unwrap(), Wanted::Seeds { first: 7, count: 2 });
+        assert_eq!(wanted(&["--points"]).unwrap(), Wanted::Points);
+        for wrong in [&["--seeds", "x"][..], &["--seeds"], &["7"], &["--seeds", "1", "--points"]] {
+            assert!(wanted(wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]
     fn a_few_lives_keep_their_promises() {
-        run(&["0", "3"]).unwrap();
+        run(&["--from", "0", "--seeds", "3"]).unwrap();
     }
 }

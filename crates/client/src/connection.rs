@@ -1,6 +1,6 @@
 //! One connection: requests out, replies in.
 
-use crate::{Address, ConnectOptions, Error};
+use crate::{ConnectOptions, Error, ReadHalf, WriteHalf, dial};
 use agq_resp::{Reply, ReplyDecoder, ReplyLimits, encode_request};
 use bytes::BytesMut;
 use std::fmt;
@@ -9,7 +9,6 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 /// How many bytes there is room for when the socket is read.
@@ -22,7 +21,7 @@ const READ_BYTES: usize = 16 * 1024;
 /// [`receive`](Client::receive) and [`flush`](Client::flush) may be dropped and called again.
 pub struct Client {
     reader: Reader,
-    writer: Box<dyn AsyncWrite + Send + Unpin>,
+    writer: WriteHalf,
     /// Requests that are encoded and not written yet.
     output: BytesMut,
     /// How many requests were sent whose replies were not received.
@@ -52,41 +51,26 @@ impl Client {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (reader, writer) = tokio::io::split(stream);
-        Self::from_halves(reader, writer, timeout)
+        Self::from_halves(Box::new(reader), Box::new(writer), timeout)
     }
 
     async fn open(options: &ConnectOptions) -> Result<Self, Error> {
-        let mut client = match &options.address {
-            Address::Tcp(host_and_port) => {
-                let stream = TcpStream::connect(host_and_port).await?;
-                // A request is written at once as a whole: there is nothing to wait for.
-                stream.set_nodelay(true)?;
-                let (reader, writer) = stream.into_split();
-                Self::from_halves(reader, writer, options.timeout)
-            }
-            Address::Unix(path) => {
-                let (reader, writer) = UnixStream::connect(path).await?.into_split();
-                Self::from_halves(reader, writer, options.timeout)
-            }
-        };
+        let (reader, writer) = dial(options).await?;
+        let mut client = Self::from_halves(reader, writer, options.timeout);
         for command in options.greeting() {
             client.call(&command).await?;
         }
         Ok(client)
     }
 
-    fn from_halves(
-        reader: impl AsyncRead + Send + Unpin + 'static,
-        writer: impl AsyncWrite + Send + Unpin + 'static,
-        timeout: Duration,
-    ) -> Self {
+    fn from_halves(reader: ReadHalf, writer: WriteHalf, timeout: Duration) -> Self {
         Client {
             reader: Reader {
-                stream: Box::new(reader),
+                stream: reader,
                 input: BytesMut::new(),
                 decoder: ReplyDecoder::new(ReplyLimits::default()),
             },
-            writer: Box::new(writer),
+            writer,
             output: BytesMut::new(),
             unanswered: 0,
             timeout,
@@ -166,7 +150,7 @@ impl Client {
     /// # Errors
     /// When it cannot be written, or not in time.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        let written = self.writer.write_all_buf(&mut self.output);
+        let written = write_out(&mut self.writer, &mut self.output);
         timeout(self.timeout, written).await.map_err(|_| Error::Timeout)??;
         Ok(())
     }
@@ -211,7 +195,7 @@ impl fmt::Debug for Client {
 /// The side of a connection that replies come from. Each of its futures may be dropped: what was
 /// read stays here.
 struct Reader {
-    stream: Box<dyn AsyncRead + Send + Unpin>,
+    stream: ReadHalf,
     input: BytesMut,
     decoder: ReplyDecoder,
 }

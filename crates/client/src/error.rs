@@ -20,6 +20,9 @@ pub enum Error {
     /// The operating system reports that the connection does not work.
     #[error("{0}")]
     Io(io::Error),
+    /// There can be no TLS with what the options say.
+    #[error("{0}")]
+    Tls(agq_tls::Error),
     /// The server closed the connection. Whether it ran what was sent last is not known.
     #[error("the server closed the connection")]
     Closed,
@@ -54,9 +57,26 @@ impl Error {
     }
 }
 
+impl Error {
+    /// What kept TLS from being spoken, if that is what went wrong.
+    pub fn tls(&self) -> Option<&agq_tls::Error> {
+        match self {
+            Error::Tls(error) => Some(error),
+            Error::Connect { reason, .. } => reason.tls(),
+            _ => None,
+        }
+    }
+}
+
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Error::Io(error)
+    }
+}
+
+impl From<agq_tls::Error> for Error {
+    fn from(error: agq_tls::Error) -> Self {
+        Error::Tls(error)
     }
 }
 

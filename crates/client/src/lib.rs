@@ -4,7 +4,7 @@
 //! load generators and subscribers, sends and receives as its user likes. It never reconnects and
 //! never repeats a command: whether that is safe, only the caller knows.
 //!
-//! It runs on tokio and uses its sockets and timers, nothing else. It starts no task.
+//! It runs on tokio and uses its sockets and timers, and rustls for addresses that ask for TLS. It starts no task.
 //!
 //! ```no_run
 //! use agq_client::{Client, ConnectOptions};
@@ -25,11 +25,14 @@
 
 mod address;
 mod connection;
+mod dial;
 mod error;
 mod options;
 
 pub use address::{Address, InvalidAddress};
 pub use agq_resp::{Protocol, Reply};
+pub use agq_tls::ClientFiles;
 pub use connection::Client;
+pub use dial::{ReadHalf, WriteHalf, dial};
 pub use error::Error;
 pub use options::ConnectOptions;

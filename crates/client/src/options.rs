@@ -1,6 +1,6 @@
 //! How to connect.
 
-use crate::Address;
+use crate::{Address, ClientFiles};
 use agq_resp::Protocol;
 use std::fmt;
 use std::time::Duration;
@@ -16,6 +16,10 @@ pub struct ConnectOptions {
     pub protocol: Protocol,
     /// The name the connection shows in the server's CLIENT LIST, without blanks.
     pub name: Option<String>,
+    /// With TLS: the files that the connection needs.
+    pub tls: ClientFiles,
+    /// With TLS: the name that the server's certificate must have, if not that of the address.
+    pub server_name: Option<String>,
     /// The longest wait for the server: for the connection with its greeting, and for every call
     /// as a whole. `Duration::MAX` waits for ever, as a blocking command may have to.
     /// [`ConnectOptions::new`] chooses 10 seconds.
@@ -25,7 +29,15 @@ pub struct ConnectOptions {
 impl ConnectOptions {
     /// RESP2, no key, no name, and 10 seconds of patience.
     pub fn new(address: Address) -> Self {
-        ConnectOptions { address, key: None, protocol: Protocol::Resp2, name: None, timeout: Duration::from_secs(10) }
+        ConnectOptions {
+            address,
+            key: None,
+            protocol: Protocol::Resp2,
+            name: None,
+            tls: ClientFiles::default(),
+            server_name: None,
+            timeout: Duration::from_secs(10),
+        }
     }
 
     /// The commands that greet a server as these options ask.
@@ -63,6 +75,8 @@ impl fmt::Debug for ConnectOptions {
             .field("key", &self.key.as_ref().map(|_| "(hidden)"))
             .field("protocol", &self.protocol)
             .field("name", &self.name)
+            .field("tls", &self.tls)
+            .field("server_name", &self.server_name)
             .field("timeout", &self.timeout)
             .finish()
     }

@@ -12,6 +12,8 @@ use bytes::{Buf, BytesMut};
 const MAX_UNAUTHENTICATED_ARGS: usize = 10;
 /// The longest argument of a client that has yet to authenticate, in bytes, as in Redis.
 const MAX_UNAUTHENTICATED_BULK_BYTES: usize = 16 * 1024;
+/// The longest request of a client that has yet to authenticate, in bytes on the wire: room for one such argument.
+const MAX_UNAUTHENTICATED_FRAME_BYTES: usize = 20 * 1024;
 
 /// How much a client may send as one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,8 +81,8 @@ impl RequestDecoder {
     }
 
     /// Tells whether the client has authenticated, where it must. Until it has, it may send at most
-    /// 10 arguments of at most 16384 bytes, so that strangers cannot fill the memory. Takes effect
-    /// with the next header that is read.
+    /// 10 arguments of at most 16384 bytes, and requests of at most 20 KiB, so that strangers cannot
+    /// fill the memory. Takes effect with the next header that is read.
     pub fn set_authenticated(&mut self, yes: bool) {
         self.authenticated = yes;
     }
@@ -216,7 +218,8 @@ impl RequestDecoder {
             return Err(ProtocolError::UnauthenticatedBulkLength);
         }
         let frame_end = (end + 4).saturating_add(length);
-        if frame_end > self.limits.max_frame_bytes {
+        let longest = if self.authenticated { usize::MAX } else { MAX_UNAUTHENTICATED_FRAME_BYTES };
+        if frame_end > self.limits.max_frame_bytes.min(longest) {
             return Err(ProtocolError::TooBigRequest);
         }
         self.position = end + 2;
@@ -233,16 +236,22 @@ impl RequestDecoder {
 
     /// Where `byte` stands in the line at `position`. What was searched is not searched again.
     fn find(&mut self, byte: u8, buf: &[u8], too_big: ProtocolError) -> Result<Option<usize>, ProtocolError> {
-        let window_end = (self.position + self.limits.max_inline_bytes + 1).min(buf.len());
+        let most = self.max_line_bytes();
+        let window_end = (self.position + most + 1).min(buf.len());
         let unsearched = buf.get(self.searched..window_end).unwrap_or_default();
         if let Some(at) = unsearched.iter().position(|&b| b == byte) {
             self.searched += at;
             return Ok(Some(self.searched));
         }
         self.searched = window_end;
-        if window_end - self.position.min(window_end) > self.limits.max_inline_bytes {
+        if window_end - self.position.min(window_end) > most {
             return Err(too_big);
         }
         Ok(None)
+    }
+
+    fn max_line_bytes(&self) -> usize {
+        let longest = if self.authenticated { usize::MAX } else { MAX_UNAUTHENTICATED_BULK_BYTES };
+        self.limits.max_inline_bytes.min(longest)
     }
 }

@@ -109,11 +109,15 @@ fn a_stranger_may_send_little_until_it_has_authenticated() {
     let mut long = BytesMut::new();
     encode_request(&["a".repeat(16385)], &mut long);
     let mut fits = BytesMut::new();
-    encode_request(&vec!["a".repeat(16384); 10], &mut fits);
+    encode_request(&vec!["a".repeat(2000); 10], &mut fits);
+    let mut together = BytesMut::new();
+    encode_request(&vec!["a".repeat(2100); 10], &mut together);
+    let line = BytesMut::from("a".repeat(16385).as_bytes());
 
     for (bytes, stranger) in [
         (&eleven, Some("Protocol error: unauthenticated multibulk length")),
         (&long, Some("Protocol error: unauthenticated bulk length")),
+        (&together, Some("Protocol error: too big request")),
         (&fits, None),
     ] {
         let mut decoder = RequestDecoder::new(Limits::default());
@@ -126,6 +130,12 @@ fn a_stranger_may_send_little_until_it_has_authenticated() {
         decoder.set_authenticated(true);
         let (requests, error) = decode_packets(&mut decoder, [&bytes[..]]);
         assert_eq!((requests.len(), error), (1, None));
+    }
+    for (authenticated, expected) in [(false, Some("Protocol error: too big inline request")), (true, None)] {
+        let mut decoder = RequestDecoder::new(Limits::default());
+        decoder.set_authenticated(authenticated);
+        let (_, error) = decode_packets(&mut decoder, [&line[..]]);
+        assert_eq!(error.map(|error| error.to_string()).as_deref(), expected);
     }
 }
 

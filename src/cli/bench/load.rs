@@ -4,12 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use agq_client::{Address, ConnectOptions};
+use agq_client::{ConnectOptions, ReadHalf, WriteHalf};
 use agq_resp::encode_request;
 use anyhow::{Context as _, bail};
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
 use super::histogram::Histogram;
@@ -95,7 +94,7 @@ struct Share {
     first_error: Option<String>,
 }
 
-type Halves = (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
+type Halves = (ReadHalf, WriteHalf);
 
 /// Puts the load on the server and measures.
 ///
@@ -164,7 +163,10 @@ async fn drive(shared: &Shared, (mut reader, mut writer): Halves, mut random: fa
         }
         let sent_ns = shared.now_ns();
         // Both at once, so that a pipeline may be longer than the buffers between the two sides.
-        let write = async { writer.write_all(&output).await.context("cannot write a request") };
+        let write = async {
+            writer.write_all(&output).await.context("cannot write a request")?;
+            writer.flush().await.context("cannot write a request")
+        };
         let read = async {
             let mut missing = count;
             while missing > 0 {
@@ -189,24 +191,13 @@ async fn drive(shared: &Shared, (mut reader, mut writer): Halves, mut random: fa
 }
 
 async fn connect(options: &ConnectOptions) -> anyhow::Result<Halves> {
-    let address = &options.address;
-    let refused = || format!("cannot connect to {address}");
-    let (mut reader, mut writer): Halves = match address {
-        Address::Tcp(host_and_port) => {
-            let stream = TcpStream::connect(host_and_port).await.with_context(refused)?;
-            stream.set_nodelay(true)?;
-            let (reader, writer) = stream.into_split();
-            (Box::new(reader), Box::new(writer))
-        }
-        Address::Unix(path) => {
-            let (reader, writer) = UnixStream::connect(path).await.with_context(refused)?.into_split();
-            (Box::new(reader), Box::new(writer))
-        }
-    };
+    let refused = || format!("cannot connect to {}", options.address);
+    let (mut reader, mut writer) = agq_client::dial(options).await.with_context(refused)?;
     let Some(key) = &options.key else { return Ok((reader, writer)) };
     let mut request = BytesMut::new();
     encode_request(&["AUTH", key], &mut request);
     writer.write_all(&request).await.with_context(refused)?;
+    writer.flush().await.with_context(refused)?;
     let mut scanner = Scanner::default();
     let mut input = [0; 512];
     loop {

@@ -73,7 +73,7 @@ impl File {
         }
     }
 
-    fn parse(path: &Path, text: &str) -> anyhow::Result<File> {
+    pub(super) fn parse(path: &Path, text: &str) -> anyhow::Result<File> {
         let line = |span: Range<usize>| text.as_bytes()[..span.start].iter().filter(|byte| **byte == b'\n').count() + 1;
         let wrong = |span: Range<usize>, what: &str| anyhow!("{}:{}: {what}", path.display(), line(span));
         let document =

@@ -3,6 +3,8 @@
 //! clap's own parser of the flag says what is a good value.
 
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzz;
 mod settings;
 mod show;
 
@@ -15,8 +17,11 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 
 use super::Cli;
+use super::reload::Values;
 use super::serve::data_dir;
 use file::{Entry, File};
+#[cfg(any(test, feature = "fuzzing"))]
+pub use fuzz::settings as fuzz_settings;
 pub(super) use show::{ConfigArgs, run};
 
 /// The file in the data directory.
@@ -57,6 +62,23 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> anyhow::Result
     let resolved = config.resolve(&words, Purpose::Run)?.unwrap_or_else(|error| error.exit());
     let cli = Cli::from_arg_matches(&resolved.matches).unwrap_or_else(|error| error.exit());
     Ok((cli, config))
+}
+
+/// Reads the server's command line and the file again. Wrong usage is an error and ends nothing.
+///
+/// # Errors
+/// When the file cannot be read, or says what makes no sense; with file, line and key.
+pub(super) fn read_again(words: &[OsString]) -> anyhow::Result<(Cli, Values)> {
+    let matches = Cli::command().try_get_matches_from(words)?;
+    Config::find(&matches)?.serve_settings(words)
+}
+
+/// The server's flags stand where `agq` has them, with or without `serve`.
+fn serving(cli: Cli) -> Cli {
+    match cli.command {
+        Some(super::Command::Serve(serve)) => Cli { serve, command: None, ..cli },
+        _ => cli,
+    }
 }
 
 impl Config {
@@ -104,6 +126,16 @@ impl Config {
         };
         let command = settings::with_defaults(Cli::command(), &chain, &from_file);
         Ok(matches_of(&command, words, purpose).map(|matches| Resolved { matches, chain, from_file }))
+    }
+
+    /// The server's command line with the file's settings in it, and each setting as it is written.
+    ///
+    /// # Errors
+    /// When they make no sense.
+    pub(super) fn serve_settings(&self, words: &[OsString]) -> anyhow::Result<(Cli, Values)> {
+        let resolved = self.resolve(words, Purpose::Run)??;
+        let (matches, _) = innermost(&resolved.matches);
+        Ok((serving(Cli::from_arg_matches(&resolved.matches)?), settings::values(&Cli::command(), matches)))
     }
 
     /// The command line of a server that is started inside another command: what the environment and the file say.

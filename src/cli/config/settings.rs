@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::file::{Entry, File, Given};
 use super::is_given;
+use crate::cli::reload::Values;
 
 /// The table of the server's flags.
 pub(super) const SERVE: &str = "serve";
@@ -44,6 +45,16 @@ pub(super) fn all(root: &mut Command) -> BTreeMap<String, BTreeMap<String, Arg>>
         collect(command.get_name(), command, &mut tables);
     }
     tables
+}
+
+/// The server's flags by their long names, each as it is written.
+pub(super) fn values(root: &Command, matches: &ArgMatches) -> Values {
+    let named = |arg: &Arg| {
+        let id = arg.get_id().as_str();
+        let values = matches.try_get_raw(id).ok()??;
+        Some((arg.get_long()?.to_owned(), values.map(ToOwned::to_owned).collect()))
+    };
+    root.get_arguments().filter_map(named).collect()
 }
 
 /// The entry that names a data directory.
@@ -179,7 +190,7 @@ mod tests {
         let tables = all(&mut Cli::command());
         let keys = |table: &str| tables[table].keys().map(String::as_str).collect::<Vec<_>>();
         assert_eq!(keys(""), ["data-dir"]);
-        assert_eq!(keys(CLIENT), ["key", "server"]);
+        assert_eq!(keys(CLIENT), ["key", "server", "tls-ca", "tls-client-cert", "tls-client-key", "tls-server-name"]);
         assert!(keys(SERVE).contains(&"session-key") && !keys(SERVE).contains(&"data-dir"));
         assert!(keys("worker").contains(&"concurrency") && keys("run").contains(&"concurrency"));
         assert!(!tables.contains_key("add"), "what is said once for a job is no setting");

@@ -77,7 +77,7 @@ async fn start(args: &ServerArgs, dir: &Path, mut lock: Lock, config: &Config) -
             // A sender that is gone means the same.
             let _ = stopped.await;
         };
-        let announced = server::run(&options, shutdown, |addresses| {
+        let announced = server::run(&options, server::Control::only(shutdown), |addresses| {
             let holder = Holder { process: std::process::id(), addresses: addresses.to_vec() };
             if let Err(error) = lock.announce(addresses) {
                 tracing::warn!(%error, "others cannot find this server: its lock file cannot be written");

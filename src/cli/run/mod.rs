@@ -62,6 +62,8 @@ pub(super) struct RunArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    log: log::LogArgs,
+    #[command(flatten)]
     server: ServerArgs,
 }
 
@@ -76,7 +78,7 @@ struct Action {
 
 /// Runs it all.
 pub(super) async fn run(args: &RunArgs, config: &Config) -> anyhow::Result<ExitCode> {
-    log::start("warn");
+    log::start(&args.log, "warn");
     // What is wrong with the flags, the plan's file or the inputs is said before a server is started.
     args.limits.check()?;
     let submission = match &args.plan {

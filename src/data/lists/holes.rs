@@ -32,7 +32,7 @@ impl Header {
         self.holes > self.gaps()
     }
 
-    fn ranks(&self) -> Ranks {
+    pub(super) fn ranks(&self) -> Ranks {
         Ranks { id: self.id.to_be_bytes(), table: Table::Holes, height: self.height, limits: BUCKETS }
     }
 
@@ -297,6 +297,7 @@ mod tests {
                 let expected: Vec<_> = list.range(start as usize..list.len().min(stop as usize + 1)).copied().collect();
                 assert_eq!(range.concat(), expected);
             }
+            assert_eq!(crate::data::check::check(&batch).unwrap(), [""; 0]);
         }
     }
 }

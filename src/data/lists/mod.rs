@@ -5,6 +5,7 @@
 //! A removal in the middle leaves a hole ([`holes`]) instead of moving elements: the edges are always elements. An
 //! empty list does not exist.
 
+mod check;
 mod edit;
 mod holes;
 mod insert;
@@ -16,6 +17,8 @@ use bytes::Bytes;
 use crate::data::gather::Gather;
 use crate::data::{Kind, Record, Result, View};
 use crate::storage::{self, Rows, Table, Visit};
+
+pub(super) use check::check;
 
 /// An end of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +46,7 @@ pub struct Search<'a> {
 
 /// What a list's record says.
 #[derive(Debug, Clone, Copy, Default)]
-struct Header {
+pub(super) struct Header {
     id: u64,
     head: i64,
     tail: i64,
@@ -55,7 +58,7 @@ struct Header {
 }
 
 impl Header {
-    fn of(record: &Record) -> storage::Result<Header> {
+    pub(super) fn of(record: &Record) -> storage::Result<Header> {
         let corrupt = || storage::Error::corrupt(Table::Keys, format!("a list record of {} bytes", record.body.len()));
         let (words, rest) = record.body.as_chunks::<8>();
         let (&[id, head, tail, length], holes) = words.split_first_chunk().ok_or_else(corrupt)?;
@@ -73,8 +76,8 @@ impl Header {
             height,
         };
         let span = header.tail.checked_sub(header.head).and_then(|span| u64::try_from(span).ok());
-        let fits =
-            header.length > 0 && span.is_some_and(|span| (header.length..=header.length + holes).contains(&span));
+        let most = header.length.saturating_add(holes);
+        let fits = header.length > 0 && span.is_some_and(|span| (header.length..=most).contains(&span));
         if fits { Ok(header) } else { Err(corrupt()) }
     }
 

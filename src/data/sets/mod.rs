@@ -5,6 +5,7 @@
 //! the server. All sets have the same order, so that what several have in common is found by walking one of them. An
 //! empty set does not exist.
 
+mod check;
 mod combine;
 mod pick;
 
@@ -18,6 +19,7 @@ use crate::data::notices::Classes;
 use crate::data::{Edit, Kind, Record, Result, View, keys};
 use crate::storage::{self, Batch, Rows, Table, tables};
 
+pub(super) use check::check;
 pub use combine::Combination;
 
 /// Bytes of a place.
@@ -34,7 +36,7 @@ pub struct Set {
 }
 
 impl Set {
-    fn read(record: Record) -> storage::Result<Set> {
+    pub(super) fn read(record: Record) -> storage::Result<Set> {
         match record.body.as_chunks::<8>() {
             (&[id, len], []) if len != [0; 8] => Ok(Set { id, len: u64::from_be_bytes(len), record }),
             _ => {
@@ -51,7 +53,7 @@ impl Set {
     }
 
     /// The record with the present length.
-    fn record(&self) -> Record {
+    pub(super) fn record(&self) -> Record {
         Record { body: [self.id, self.len.to_be_bytes()].concat().into(), ..self.record.clone() }
     }
 
@@ -68,7 +70,7 @@ impl Set {
     }
 
     /// The place and the member of a row's key.
-    fn split(key: &[u8]) -> storage::Result<(u64, &[u8])> {
+    pub(super) fn split(key: &[u8]) -> storage::Result<(u64, &[u8])> {
         let rest = key.get(8..).and_then(|rest| rest.split_first_chunk::<PLACE>());
         let (place, member) = rest.ok_or_else(|| {
             storage::Error::corrupt(Table::Sets, format!("a key of {} bytes has no place", key.len()))

@@ -6,6 +6,7 @@
 //! kept as 0.
 
 mod change;
+mod check;
 mod combine;
 mod members;
 
@@ -19,6 +20,7 @@ use crate::data::{Kind, Record, Result, View};
 use crate::storage::{self, Rows, Table};
 
 pub use change::{AddRule, Added, Direction, Presence};
+pub(super) use check::check;
 pub use combine::{Aggregate, Source};
 pub use members::MemberRange;
 
@@ -44,21 +46,22 @@ pub struct SortedSet {
 }
 
 impl SortedSet {
-    fn read(record: Record) -> storage::Result<SortedSet> {
+    pub(super) fn read(record: Record) -> storage::Result<SortedSet> {
         let corrupt = || storage::Error::corrupt(Table::Keys, "a sorted set's record is not an id and a length");
         let (id, rest) = record.body.split_first_chunk().ok_or_else(corrupt)?;
         let (len, rest) = rest.split_first_chunk().ok_or_else(corrupt)?;
         let (height, until) = match rest.split_first() {
             None => (0, Bytes::new()),
             Some((&UNFINISHED, until)) => (UNFINISHED, Bytes::copy_from_slice(until)),
-            Some((height, [])) => (*height, Bytes::new()),
+            // Without an index there is no height.
+            Some((height @ 1.., [])) => (*height, Bytes::new()),
             Some(_) => return Err(corrupt()),
         };
         Ok(SortedSet { id: *id, len: u64::from_be_bytes(*len), height, until, record })
     }
 
     /// The record as it is now.
-    fn record(&self) -> Record {
+    pub(super) fn record(&self) -> Record {
         let height = [self.height];
         let height: &[u8] = if self.height == 0 { &[] } else { &height };
         let body = [&self.id[..], &self.len.to_be_bytes(), height, &self.until].concat();
@@ -343,7 +346,7 @@ fn stored_score(rows: &dyn Rows, set: &SortedSet, member: &[u8]) -> storage::Res
     score_of_row(&row).map(Some)
 }
 
-fn score_of_row(row: &[u8]) -> storage::Result<f64> {
+pub(super) fn score_of_row(row: &[u8]) -> storage::Result<f64> {
     let bits = row.try_into().map_err(|_| {
         storage::Error::corrupt(Table::ZMembers, format!("a score of {} bytes instead of 8", row.len()))
     })?;

@@ -42,7 +42,8 @@ pub(super) fn learn(model: &mut Model, rows: &dyn Rows) {
 
 /// Checks that the store shows the model and nothing else, and that the invariants of all rows hold.
 pub(super) fn compare(model: &Model, rows: &dyn Rows) {
-    let wrong = check(rows).unwrap();
+    let mut wrong = check(rows).unwrap();
+    wrong.extend(crate::data::check::check(rows).unwrap());
     assert!(wrong.is_empty(), "{wrong:#?}");
     let view = JobsView { rows, now: model.now };
     let found = jobs(rows);

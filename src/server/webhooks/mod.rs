@@ -12,6 +12,7 @@ mod tls;
 
 use std::collections::HashMap;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,10 +23,12 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::server::connection;
 use crate::server::inbox::Inbox;
+use crate::server::limits::ClientLimits;
+use crate::server::panics;
+use crate::server::rules::{Peer, Rules};
+use crate::server::throttle::Source;
 use link::{Delivery, Link};
 use send::{Outcome, Sender};
-
-pub(super) use tls::refusal as https_refusal;
 
 /// Bytes in flight within the process.
 const LINK_BYTES: usize = 64 << 10;
@@ -44,23 +47,27 @@ const LOOKUP_THREADS: usize = 2 * crate::jobs::webhooks::MAX_WEBHOOKS;
 pub(super) fn start(inbox: &Inbox) -> io::Result<()> {
     let (hand_over, links) = unbounded_channel();
     std::thread::Builder::new().name("webhooks".to_owned()).spawn(move || {
-        if let Err(error) = run(links) {
-            tracing::error!(%error, "webhooks are not delivered any more");
-        }
+        panics::or_exit("webhooks", || {
+            if let Err(error) = run(links) {
+                tracing::error!(%error, "webhooks are not delivered any more");
+            }
+        });
     })?;
     let inbox = inbox.clone();
-    tokio::task::spawn_local(async move {
+    let rules = Rc::new(Rules::new(ClientLimits::own(), false));
+    tokio::task::spawn_local(panics::task_or_exit("the connection of the webhooks", async move {
         while !inbox.is_stopping() {
             let (ours, theirs) = tokio::io::duplex(LINK_BYTES);
             if hand_over.send(theirs).is_err() {
                 return;
             }
             let conn = inbox.open_own("webhooks");
-            connection::serve(ours, inbox.clone(), conn, false).await;
+            let peer = Peer { conn, source: Source::Local, rules: Rc::clone(&rules) };
+            connection::serve(ours, inbox.clone(), peer).await;
             // Somebody may have killed it.
             tokio::time::sleep(PAUSE).await;
         }
-    });
+    }));
     Ok(())
 }
 
@@ -71,8 +78,15 @@ fn run(mut links: UnboundedReceiver<DuplexStream>) -> io::Result<()> {
     runtime.block_on(async {
         let mut deliverer = Deliverer::default();
         while let Some(link) = links.recv().await {
-            if let Err(error) = deliverer.work(&mut Link::new(link)).await {
-                tracing::debug!(%error, "the connection of the webhooks ended");
+            match panics::caught(deliverer.work(&mut Link::new(link))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "the connection of the webhooks ended"),
+                Err(panic) => {
+                    let why = panics::text(&*panic);
+                    tracing::error!(why, "the deliveries of webhooks panicked and begin anew; please report it");
+                    // What was under way is sent again, as after a restart.
+                    deliverer = Deliverer::default();
+                }
             }
         }
     });

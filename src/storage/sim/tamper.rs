@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 
-use super::{Check, DATA, LOGS, Life, State};
+use super::{Check, DATA, LOGS, Life, Tally, open_stepped};
 use crate::storage::files::Disk;
-use crate::storage::sim_disk::Faults;
-use crate::storage::{Db, DurabilityMode, Error, discard_log_on};
+use crate::storage::sim_disk::{Faults, Operation};
+use crate::storage::{DurabilityMode, Error, discard_log_on};
 
 /// What may be found at the next opening.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,18 +30,17 @@ impl Life {
     /// everything back.
     pub(super) fn tamper(&mut self) -> Check<()> {
         let untouched = self.disk.fork();
-        let (history, floor, written) = (self.history.clone(), self.floor, self.written);
+        let before = self.ledger.clone();
         let Some(expect) = self.tamper_with_files()? else { return Ok(()) };
-        self.outcome.tampered += 1;
+        self.tally.count("files lost, damaged or mixed up");
         match (self.open(), expect) {
-            (Ok(db), Expect::Promise) => self.found(&db, written)?,
-            (Ok(db), Expect::AllButOneOrRefusal) => self.found(&db, floor.saturating_sub(1))?,
+            (Ok(db), Expect::Promise) => self.found(&db, before.written)?,
+            (Ok(db), Expect::AllButOneOrRefusal) => self.found(&db, before.floor.saturating_sub(1))?,
             (Ok(db), Expect::Past | Expect::PastOrRefusal) => self.found(&db, 0)?,
             (Ok(_), Expect::Refusal) => return Err("opened what had to be refused".to_owned()),
             (Err(Error::Refused { .. }), Expect::Refusal | Expect::AllButOneOrRefusal | Expect::PastOrRefusal) => {
-                self.outcome.refused += 1;
-                self.history = history;
-                (self.floor, self.written) = (floor, written);
+                self.tally.count("refusals");
+                self.ledger = before;
                 self.disk = untouched;
                 return Ok(());
             }
@@ -64,7 +63,7 @@ impl Life {
                 let mut other = Life::new(self.rng.u64(..), false);
                 other.options.durability = DurabilityMode::Always;
                 let mut db = other.open().map_err(|error| error.to_string())?;
-                while other.history.is_empty() {
+                while other.ledger.history.is_empty() {
                     other.batch(&mut db).map_err(|_| "another store failed".to_owned())?;
                 }
                 drop(db);
@@ -73,7 +72,7 @@ impl Life {
             }
             2 => self.damage(log, required),
             3 if required => {
-                self.disk.set_faults(Faults { fail_reads_of: Some(log.to_owned()), ..Faults::default() });
+                self.disk.set_faults(Faults::failing_always(Operation::Read, log));
                 Some(Expect::Refusal)
             }
             4 | 5 if !self.copies.is_empty() => {
@@ -95,14 +94,14 @@ impl Life {
             rng: Rng::with_seed(self.rng.u64(..)),
             options: self.options.clone(),
             disk: self.disk.fork(),
-            history: self.history.clone(),
-            state: State::new(),
+            ledger: self.ledger.clone(),
             copies: Vec::new(),
+            tally: Tally::default(),
             ..*self
         };
         for life in [&mut *self, &mut twin] {
             let mut db = life.open().map_err(|error| error.to_string())?;
-            life.found(&db, life.written)?;
+            life.found(&db, life.ledger.written)?;
             for _ in 0..life.rng.u32(..5) {
                 life.batch(&mut db).map_err(|_| "a batch failed on a sound disk".to_owned())?;
             }
@@ -127,7 +126,7 @@ impl Life {
                 self.disk.put(name, bytes);
             }
         }
-        self.history.clone_from(&self.copies[data].history);
+        self.ledger.history.clone_from(&self.copies[data].history);
     }
 
     /// Damages one bit of a log, or some of its bytes.
@@ -167,9 +166,10 @@ impl Life {
             return Err(format!("the log is still required: {told}"));
         }
         // What was found and could not be kept is told, record by record.
-        let beyond = told.lost.iter().all(|lost| *lost > told.last_kept + 1 && *lost <= self.history.len() as u64);
-        if !beyond || told.last_kept > self.history.len() as u64 {
-            return Err(format!("{} records were written: {told}", self.history.len()));
+        let beyond =
+            told.lost.iter().all(|lost| *lost > told.last_kept + 1 && *lost <= self.ledger.history.len() as u64);
+        if !beyond || told.last_kept > self.ledger.history.len() as u64 {
+            return Err(format!("{} records were written: {told}", self.ledger.history.len()));
         }
         Ok(Some(Expect::Past))
     }
@@ -180,8 +180,7 @@ impl Life {
         for log in LOGS {
             disk.lose(log);
         }
-        let disk: Arc<dyn Disk> = Arc::new(disk);
-        match Db::open_stepped(&disk, &self.options) {
+        match open_stepped(&disk, &self.options) {
             Ok(_) => Ok(false),
             Err(Error::Refused { .. }) => Ok(true),
             Err(error) => Err(format!("asking whether the log is required: {error}")),

@@ -5,3 +5,4 @@ pub(crate) mod random;
 pub(crate) mod server;
 pub(crate) mod store;
 pub(crate) mod wire;
+pub(crate) mod world;

@@ -45,7 +45,12 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(data_dir: &Path, args: &[&str]) -> Running {
-        let mut child = agq(data_dir, args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Running::spawn(agq(data_dir, args))
+    }
+
+    /// Starts a command of [`agq`].
+    pub(crate) fn spawn(mut command: Command) -> Running {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let errors = BufReader::new(child.stderr.take().unwrap());
         Running { child, errors, seen: String::new() }
     }

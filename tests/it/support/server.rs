@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
 use agq_client::{Address, Client, ConnectOptions};
@@ -111,10 +111,10 @@ impl Server {
         self.child.wait().is_ok_and(|status| status.success())
     }
 
-    /// Kills the server at once.
-    pub(crate) fn kill(mut self) {
+    /// Kills the server at once. Answers how it has ended: by that, or by itself before.
+    pub(crate) fn kill(mut self) -> ExitStatus {
         let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.child.wait().unwrap()
     }
 }
 

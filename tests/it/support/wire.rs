@@ -50,6 +50,11 @@ impl Wire {
         self.stream.get_mut().write_all(&bytes)
     }
 
+    /// Sends bytes as they are, be they a command or not.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
     /// Runs one command, its words divided by blanks.
     pub(crate) fn call(&mut self, command: &str) -> io::Result<Frame> {
         self.send(&[command.split(' ').map(|word| word.as_bytes().to_vec()).collect()])?;

@@ -41,7 +41,7 @@ impl Endpoint {
         let file = |name: &str| format!("{}/tests/it/webhooks/{name}", env!("CARGO_MANIFEST_DIR"));
         let chain = vec![CertificateDer::from_pem_file(file("server.pem")).unwrap()];
         let key = PrivateKeyDer::from_pem_file(file("server.key")).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls_graviola::default_provider()))
+        let config = ServerConfig::builder_with_provider(agq_tls::provider().unwrap())
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()

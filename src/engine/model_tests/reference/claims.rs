@@ -61,13 +61,19 @@ impl Model {
         claim.queues.iter().any(|queue| self.pick(claim, queue).is_some())
     }
 
-    /// Claims that wait come upon jobs that are not to start any more: these end.
+    /// Claims that wait come upon jobs that are not to start any more: these end. Behind a queue that has a job for it a
+    /// claim looks only once it has that job.
     pub(crate) fn end_overdue(&mut self) {
         for claim in self.parked.clone() {
             for queue in &claim.queues {
-                while let Some(id) = self.pick(&claim, queue).filter(|id| self.is_over(&self.jobs[id])) {
+                let next = loop {
+                    let next = self.pick(&claim, queue);
+                    let Some(id) = next.as_ref().filter(|id| self.is_over(&self.jobs[*id])) else { break next };
                     self.hear(&claim.worker);
-                    self.start(&id, &claim);
+                    self.start(id, &claim);
+                };
+                if next.is_some() {
+                    break;
                 }
             }
         }

@@ -20,7 +20,7 @@ use crate::engine::{ConnId, Engine, Input, Output, Unit};
 use crate::jobs::job::AfterPolicy;
 use crate::jobs::{Settings, Status};
 use crate::storage::files::Disk;
-use crate::storage::sim_disk::{Faults, SimDisk};
+use crate::storage::sim_disk::{Faults, Operation, SimDisk};
 use crate::storage::{Batch, Db, Options};
 
 use workers::{claim_named, decode, told};
@@ -153,8 +153,8 @@ impl World {
         compare(&self.side.model, &batch);
         let (rows, now) = (batch.finish(), self.side.model.now);
         let faults = match cut {
-            Some(Cut::AtIo(io)) => Faults { power_off_at: Some(io), ..Faults::default() },
-            Some(Cut::SyncFails) => Faults { fail_sync_at: Some(0), ..Faults::default() },
+            Some(Cut::AtIo(io)) => Faults::stop_at(io),
+            Some(Cut::SyncFails) => Faults::failing(Operation::Sync, 0),
             _ => Faults::default(),
         };
         self.disk.set_faults(faults);

@@ -1,0 +1,151 @@
+//! `agq restore`: makes a backup a store again, in an empty data directory. It works on the files, with no server: it
+//! holds the data directory's lock as a server would.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use serde_json::json;
+
+use super::output;
+use super::serve::data_dir;
+use crate::clock::Millis;
+use crate::server::lock::Lock;
+use crate::storage::files::{RealDisk, open_read_only};
+use crate::storage::{self, Batch, Error, Replay, Restore, Restored, Table};
+use crate::{data, jobs};
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreArgs {
+    /// The backup, or the data.redb of a store that was stopped
+    #[arg(value_name = "FILE")]
+    backup: PathBuf,
+    /// Folder of the archive whose records are put on top of the backup
+    #[arg(long, value_name = "DIR")]
+    archive: Option<PathBuf>,
+    /// Moment to restore: RFC 3339, as 2026-11-28T05:30:00Z, or Unix seconds [default: the last in the archive]
+    #[arg(long, value_name = "TIME", requires = "archive", value_parser = parse_time)]
+    to: Option<Millis>,
+    /// Where a record of the archive is missing or damaged, be content with those before it
+    #[arg(long, requires = "archive")]
+    stop_at_gap: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Empty folder to restore into [default: ~/.agq]
+    #[arg(long, env = "AGQ_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+/// Restores.
+pub(super) fn run(args: &RestoreArgs) -> anyhow::Result<()> {
+    let dir = data_dir(args.data_dir.as_ref())?;
+    let name = args.backup.display().to_string();
+    let backup = open_read_only(&args.backup).with_context(|| format!("cannot read the backup {name}"))?;
+    let _lock = Lock::take(&dir)?;
+    let disk = RealDisk::open(&dir).with_context(|| format!("cannot use the data directory {}", dir.display()))?;
+    let mut stale = 0;
+    let mut finish = |batch: &mut Batch<'_>| finish(batch, &mut stale);
+    let archive = args.archive.as_deref().map(open_folder).transpose()?;
+    let replay = archive.as_ref().map(|archive| Replay {
+        archive,
+        to: args.to.unwrap_or(Millis::MAX),
+        stop_at_gap: args.stop_at_gap,
+    });
+    let what = Restore { backup: &backup, name: &name, replay };
+    let restored = storage::restore(&disk, &what, &mut finish, &mut |_| ControlFlow::Continue(()))?;
+    if args.json {
+        return output::json(&json!({
+            "data_dir": dir,
+            "store_id": format!("{:032x}", restored.store_id),
+            "rows": restored.backup.rows,
+            "last_record": restored.seq,
+            "time": time(restored.time),
+            "replayed_records": restored.replayed,
+            "gap": restored.gap,
+            "claims_ended": stale,
+        }));
+    }
+    output::write(report(&dir.display().to_string(), &restored, stale))
+}
+
+/// A folder that has to be there.
+pub(super) fn open_folder(dir: &Path) -> anyhow::Result<RealDisk> {
+    if !dir.is_dir() {
+        bail!("there is no folder {}", dir.display());
+    }
+    RealDisk::open(dir).with_context(|| format!("cannot use the folder {}", dir.display()))
+}
+
+/// Reads a moment: RFC 3339, or Unix seconds, with a fraction if need be.
+fn parse_time(text: &str) -> Result<Millis, String> {
+    let expected = || format!("'{text}' is no moment: expected RFC 3339, as 2026-11-28T05:30:00Z, or Unix seconds");
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return u64::try_from(at.as_millisecond()).map(Millis).map_err(|_| expected());
+    }
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(seconds) || !digits(fraction) {
+        return Err(expected());
+    }
+    let ms: u64 = format!("{fraction:0<3}")[..3].parse().map_err(|_| expected())?;
+    let seconds: u64 = seconds.parse().map_err(|_| expected())?;
+    seconds.checked_mul(1000).and_then(|all| all.checked_add(ms)).map(Millis).ok_or_else(expected)
+}
+
+/// The last changes before the store has its name: all invariants hold, and old claims count no more.
+fn finish(batch: &mut Batch<'_>, stale: &mut u64) -> storage::Result<()> {
+    let wrong = |what: String| Error::corrupt(Table::Jobs, what);
+    let mut found = data::check::check(batch)?;
+    found.extend(jobs::check::check(batch).map_err(|error| wrong(error.to_string()))?);
+    if let Some(first) = found.first() {
+        return Err(wrong(format!("{first} ({} such findings)", found.len())));
+    }
+    jobs::begin_incarnation(batch)?;
+    let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
+    *stale = jobs::refuse_old_claims(batch, Millis(now)).map_err(|error| wrong(error.to_string()))?;
+    Ok(())
+}
+
+fn report(dir: &str, restored: &Restored, stale: u64) -> String {
+    let time = time(restored.time);
+    let mut text = format!(
+        "restored  {} rows and {} later records into {dir}\n\
+         state     of {time}, record {} of the store {:032x}\n\
+         store     {:032x}: a store of its own from here on\n",
+        restored.backup.rows, restored.replayed, restored.seq, restored.backup.store_id, restored.store_id
+    );
+    if let Some(gap) = &restored.gap {
+        text.push_str(&format!("gap       {gap}\n"));
+    }
+    if stale > 0 {
+        text.push_str(&format!(
+            "claims    {stale} of that time count no more: their jobs go to other workers once the leases are over\n"
+        ));
+    }
+    text
+}
+
+/// A time as a person reads it, in UTC; never, for a store without a batch.
+pub(super) fn time(time: Millis) -> String {
+    let at = i64::try_from(time.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    at.filter(|_| time.0 > 0).map_or_else(|| "never".to_owned(), |at| at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_rfc_3339_or_unix_seconds() {
+        let wanted = Ok(Millis(1_795_843_036_000));
+        assert_eq!(parse_time("2026-11-28T05:17:16Z"), wanted);
+        assert_eq!(parse_time("2026-11-28T06:17:16+01:00"), wanted);
+        assert_eq!(parse_time("1795843036"), wanted);
+        assert_eq!(parse_time("1795843036.5"), Ok(Millis(1_795_843_036_500)));
+        for wrong in ["", "now", "2026-11-28", "-1", "1.", "1.x", "99999999999999999999"] {
+            assert!(parse_time(wrong).is_err_and(|error| error.contains("RFC 3339")), "{wrong}");
+        }
+    }
+}

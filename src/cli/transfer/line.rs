@@ -1,0 +1,218 @@
+//! The lines of an export. docs/export.md is their description; a change that an older program would misread raises
+//! [`FORMAT`].
+
+use anyhow::{bail, ensure};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Millis;
+use crate::data::Kind;
+use crate::data::transfer::{Item, Key};
+
+/// The number of the format.
+pub(super) const FORMAT: u32 = 1;
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Line {
+    Header(Header),
+    Key(KeyLine),
+    Bytes(Part),
+    Elements(Vec<Text>),
+    Fields(Vec<(Text, Text)>),
+    Members(Vec<(Text, String)>),
+    Footer(Footer),
+}
+
+/// The first line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Header {
+    /// [`FORMAT`].
+    pub(super) agq_export: u32,
+    /// The version of the program that wrote it.
+    pub(super) version: String,
+    /// The store's time, Unix milliseconds.
+    pub(super) time: u64,
+}
+
+/// A key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeyLine {
+    database: usize,
+    name: Text,
+    r#type: String,
+    /// Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<u64>,
+}
+
+/// A part of a string.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Part {
+    at: u64,
+    bytes: Text,
+}
+
+/// The last line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Footer {
+    /// Lines before this one.
+    pub(super) lines: u64,
+    /// Keys among them.
+    pub(super) keys: u64,
+    /// SHA-256 of all their bytes, line ends included, in hexadecimal digits.
+    pub(super) sha256: String,
+}
+
+/// Any bytes: a string where they are UTF-8, else their hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Text {
+    Plain(String),
+    Hex(Hex),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Hex {
+    hex: String,
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+impl Text {
+    fn of(bytes: &Bytes) -> Text {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Text::Plain(text.to_owned()),
+            Err(_) => Text::Hex(Hex { hex: hex(bytes) }),
+        }
+    }
+
+    fn bytes(self) -> anyhow::Result<Bytes> {
+        match self {
+            Text::Plain(text) => Ok(text.into()),
+            Text::Hex(Hex { hex }) => {
+                let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
+                let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+                let byte = |pair: &[u8; 2]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
+                match pairs.iter().map(byte).collect::<Option<Vec<u8>>>() {
+                    Some(bytes) if rest.is_empty() => Ok(bytes.into()),
+                    _ => bail!("'hex' is not pairs of hexadecimal digits: '{hex:.40}'"),
+                }
+            }
+        }
+    }
+}
+
+impl Line {
+    /// The line of an item.
+    pub(super) fn of(item: &Item) -> Line {
+        match item {
+            Item::Key(key) => Line::Key(KeyLine {
+                database: key.database,
+                name: Text::of(&key.name),
+                r#type: key.kind.name().to_owned(),
+                expires_at: key.deadline.map(|at| at.0),
+            }),
+            Item::Bytes(at, bytes) => Line::Bytes(Part { at: *at, bytes: Text::of(bytes) }),
+            Item::Elements(elements) => Line::Elements(elements.iter().map(Text::of).collect()),
+            Item::Fields(fields) => {
+                Line::Fields(fields.iter().map(|(field, value)| (Text::of(field), Text::of(value))).collect())
+            }
+            Item::Members(members) => {
+                Line::Members(members.iter().map(|(member, score)| (Text::of(member), score.to_string())).collect())
+            }
+        }
+    }
+
+    /// The item of a line.
+    ///
+    /// # Errors
+    /// When it says none.
+    pub(super) fn item(self) -> anyhow::Result<Item> {
+        Ok(match self {
+            Line::Header(_) => bail!("a second header"),
+            Line::Footer(_) => bail!("a footer before the end"),
+            Line::Key(key) => {
+                let kinds = [Kind::String, Kind::List, Kind::Hash, Kind::SortedSet, Kind::Set];
+                let Some(kind) = kinds.into_iter().find(|kind| kind.name() == key.r#type) else {
+                    bail!("the type '{:.40}', expected string, list, hash, zset or set", key.r#type);
+                };
+                let deadline = key.expires_at.map(Millis);
+                Item::Key(Key { database: key.database, name: key.name.bytes()?, kind, deadline })
+            }
+            Line::Bytes(part) => Item::Bytes(part.at, part.bytes.bytes()?),
+            Line::Elements(elements) => {
+                Item::Elements(elements.into_iter().map(Text::bytes).collect::<anyhow::Result<_>>()?)
+            }
+            Line::Fields(fields) => {
+                let field = |(field, value): (Text, Text)| anyhow::Ok((field.bytes()?, value.bytes()?));
+                Item::Fields(fields.into_iter().map(field).collect::<anyhow::Result<_>>()?)
+            }
+            Line::Members(members) => {
+                let member = |(member, score): (Text, String)| {
+                    let number = score.parse::<f64>().ok().filter(|number| !number.is_nan());
+                    ensure!(number.is_some(), "the score '{score:.40}' is not a number");
+                    anyhow::Ok((member.bytes()?, number.unwrap_or_default()))
+                };
+                Item::Members(members.into_iter().map(member).collect::<anyhow::Result<_>>()?)
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_and_scores_come_back(name: Vec<u8>, value: Vec<u8>, score: f64, at: u64) {
+            prop_assume!(!score.is_nan());
+            let (name, value) = (Bytes::from(name), Bytes::from(value));
+            let items = [
+                Item::Key(Key { database: 3, name: name.clone(), kind: Kind::SortedSet, deadline: Some(Millis(at)) }),
+                Item::Bytes(at, value.clone()),
+                Item::Elements(vec![name.clone(), value.clone()]),
+                Item::Fields(vec![(name.clone(), value.clone())]),
+                Item::Members(vec![(name, score), (value, f64::NEG_INFINITY)]),
+            ];
+            for item in items {
+                let text = serde_json::to_string(&Line::of(&item)).unwrap();
+                let line: Line = serde_json::from_str(&text).unwrap();
+                prop_assert_eq!(line.item().unwrap(), item);
+            }
+        }
+    }
+
+    #[test]
+    fn lines_look_as_documented_and_others_are_refused() {
+        let key = Item::Key(Key { database: 0, name: Bytes::from_static(b"\xff"), kind: Kind::List, deadline: None });
+        let text = serde_json::to_string(&Line::of(&key)).unwrap();
+        assert_eq!(text, r#"{"key":{"database":0,"name":{"hex":"ff"},"type":"list"}}"#);
+        for text in [
+            r#"{"key":{"database":0,"name":"k","type":"list","ttl":5}}"#,
+            r#"{"key":{"database":0,"name":"k","type":"stream"}}"#,
+            r#"{"key":{"database":-1,"name":"k","type":"list"}}"#,
+            r#"{"elements":[{"hex":"f"}]}"#,
+            r#"{"elements":[{"hex":"zz"}]}"#,
+            r#"{"members":[["m","NaN"]]}"#,
+            r#"{"unknown":[]}"#,
+        ] {
+            let line = serde_json::from_str::<Line>(text).map_err(anyhow::Error::from).and_then(Line::item);
+            assert!(line.is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Backups while the server serves: one at a time, on a thread of its own, at a bounded rate; by themselves too, with the
+//! oldest removed.
+//!
+//! What a client can do is ask for one. Where it is written the operator alone says: no name comes over the wire.
+
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::clock::Millis;
+use crate::command::backups::{Backups as Facts, Ended, Running};
+use crate::server::inbox::Inbox;
+use crate::storage::files::{Disk, RealDisk};
+use crate::storage::{self, Backup, Db, Error, Phase, Progress, Snapshot};
+
+/// After a failure the next of the backups that begin by themselves comes this soon, unless it is due sooner.
+const RETRY_MS: u64 = 600_000;
+
+/// What an operator chooses of backups.
+#[derive(Debug, Clone)]
+pub struct BackupOptions {
+    /// Where they are written.
+    pub dir: PathBuf,
+    /// Bytes of rows that may be copied, or read back, in a second.
+    pub rate: u64,
+    /// How long a snapshot may live, in milliseconds: the store's file grows meanwhile.
+    pub max_snapshot_ms: u64,
+    /// One begins by itself so many milliseconds after the last.
+    pub every_ms: Option<u64>,
+    /// So many are kept, the newest.
+    pub keep: usize,
+    /// The archive, of which no more is kept than they need.
+    pub archive: Option<PathBuf>,
+}
+
+/// What a backup's name says.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Name {
+    /// UTC, as `20261128T051716.123Z`: sorts by time.
+    time: String,
+    seq: u64,
+    store: String,
+}
+
+const TIME: &str = "%Y%m%dT%H%M%S.%3fZ";
+
+impl Name {
+    fn new(now: Millis, seq: u64, store_id: u128) -> Name {
+        let at = i64::try_from(now.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        Name { time: at.unwrap_or_default().strftime(TIME).to_string(), seq, store: short(store_id) }
+    }
+
+    fn parse(text: &str) -> Option<Name> {
+        let mut parts = text.strip_prefix("agq-")?.strip_suffix(".redb")?.split('-');
+        let (time, seq, store) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?);
+        let name = Name { time: time.to_owned(), seq, store: store.to_owned() };
+        (parts.next().is_none() && name.time().is_some() && name.file() == text).then_some(name)
+    }
+
+    fn time(&self) -> Option<Millis> {
+        let at = jiff::civil::DateTime::strptime(TIME, &self.time).ok()?;
+        let at = jiff::tz::TimeZone::UTC.to_timestamp(at).ok()?.as_millisecond();
+        u64::try_from(at).ok().map(Millis)
+    }
+
+    fn file(&self) -> String {
+        format!("agq-{}-{}-{}.redb", self.time, self.seq, self.store)
+    }
+}
+
+/// The part of a store's number that names its backups.
+fn short(store_id: u128) -> String {
+    format!("{store_id:032x}")[..8].to_owned()
+}
+
+/// The backups of a running server.
+pub(super) struct Backups {
+    options: BackupOptions,
+    work: Option<Arc<Work>>,
+    ended: Rc<RefCell<Option<Outcome>>>,
+    began: Millis,
+    file_bytes: u64,
+}
+
+/// What the thread that writes shares with the core loop.
+#[derive(Default)]
+struct Work {
+    done: AtomicU64,
+    total: AtomicU64,
+    cancelled: AtomicBool,
+    /// When the phase began that is under way; locked while the thread sleeps or is woken.
+    pacing: Mutex<Option<(Phase, Instant)>>,
+    wake: Condvar,
+}
+
+struct Outcome {
+    result: Result<(PathBuf, Backup), String>,
+    took: Duration,
+}
+
+impl Backups {
+    pub(super) fn new(options: BackupOptions, store_id: u128, now: Millis, facts: &mut Facts) -> Backups {
+        facts.next = options.every_ms.map(|every| newest(&options.dir, store_id).map_or(now, |last| last.plus(every)));
+        Backups { options, work: None, ended: Rc::default(), began: now, file_bytes: 0 }
+    }
+
+    /// Between two batches: notes how far one has come, ends and begins them.
+    pub(super) fn turn(
+        &mut self,
+        facts: &mut Facts,
+        last_save: &mut Millis,
+        db: &mut Db,
+        now: Millis,
+        inbox: &Inbox,
+    ) -> storage::Result<()> {
+        if let Some(outcome) = self.ended.borrow_mut().take() {
+            self.work = None;
+            note(facts, last_save, outcome, db.stats().file_bytes.saturating_sub(self.file_bytes), now);
+            facts.next = self.options.every_ms.map(|every| {
+                let failed = facts.last.as_ref().is_some_and(|last| last.outcome.is_err());
+                if failed { now.plus(every.min(RETRY_MS)) } else { self.began.plus(every).max(now) }
+            });
+        }
+        if !facts.in_progress() && facts.next.is_some_and(|next| next <= now) {
+            facts.ask();
+        }
+        if std::mem::take(&mut facts.cancelled) {
+            if std::mem::take(&mut facts.asked) {
+                let result = Err(Error::Cancelled.to_string());
+                note(facts, last_save, Outcome { result, took: Duration::ZERO }, 0, now);
+            }
+            self.cancel();
+        }
+        if let Some(running) = &mut facts.running
+            && let Some(work) = &self.work
+        {
+            running.percent = work.percent();
+        }
+        if facts.asked && self.work.is_none() {
+            facts.asked = false;
+            facts.running = Some(Running { since: now, percent: 0 });
+            self.begin(db, now, inbox)?;
+        }
+        Ok(())
+    }
+
+    /// When the core loop should look again at the latest.
+    pub(super) fn next(&self, facts: &Facts) -> Option<Millis> {
+        facts.next.filter(|_| self.work.is_none())
+    }
+
+    /// Asks the one that is being written to end.
+    pub(super) fn cancel(&self) {
+        if let Some(work) = &self.work {
+            work.cancelled.store(true, Ordering::Relaxed);
+            let _asleep = work.pacing.lock().unwrap_or_else(PoisonError::into_inner);
+            work.wake.notify_all();
+        }
+    }
+
+    /// True while a snapshot may live: the store cannot be closed.
+    pub(super) fn are_busy(&self) -> bool {
+        self.work.is_some() && self.ended.borrow().is_none()
+    }
+
+    fn begin(&mut self, db: &mut Db, now: Millis, inbox: &Inbox) -> storage::Result<()> {
+        let snapshot = db.snapshot()?;
+        let stats = db.stats();
+        let name = Name::new(now, stats.seq, stats.store_id);
+        tracing::info!(file = %self.options.dir.join(name.file()).display(), "a backup begins");
+        let work = Arc::new(Work::default());
+        (self.began, self.file_bytes, self.work) = (now, stats.file_bytes, Some(Arc::clone(&work)));
+        let options = self.options.clone();
+        let began = Instant::now();
+        let writing = tokio::task::spawn_blocking(move || write(&options, &name, snapshot, &work));
+        let (ended, wake) = (Rc::clone(&self.ended), inbox.waker());
+        tokio::task::spawn_local(async move {
+            let result = writing.await.unwrap_or_else(|error| Err(format!("its thread ended: {error}")));
+            *ended.borrow_mut() = Some(Outcome { result, took: began.elapsed() });
+            wake();
+        });
+        Ok(())
+    }
+}
+
+/// Writes down how one ended.
+fn note(facts: &mut Facts, last_save: &mut Millis, outcome: Outcome, growth_bytes: u64, now: Millis) {
+    facts.running = None;
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let took_ms = ms(outcome.took);
+    let mut ended = Ended {
+        number: facts.begun,
+        outcome: Err(String::new()),
+        took_ms,
+        snapshot_ms: 0,
+        growth_bytes,
+        file_bytes: 0,
+        rows: 0,
+    };
+    match outcome.result {
+        Ok((path, backup)) => {
+            tracing::info!(
+                file = %path.display(), rows = backup.rows, file_bytes = backup.file_bytes, took_ms,
+                snapshot_ms = ms(backup.snapshot_lived), store_growth_bytes = growth_bytes, "a backup is done"
+            );
+            ended.snapshot_ms = ms(backup.snapshot_lived);
+            (ended.file_bytes, ended.rows) = (backup.file_bytes, backup.rows);
+            ended.outcome = Ok(path.display().to_string());
+            facts.made += 1;
+            *last_save = now;
+        }
+        Err(error) => {
+            tracing::error!(%error, took_ms, "a backup failed");
+            ended.outcome = Err(error);
+            facts.failed += 1;
+        }
+    }
+    facts.last = Some(ended);
+}
+
+/// The thread's work: write, then remove what is too old.
+fn write(options: &BackupOptions, name: &Name, snapshot: Snapshot, work: &Work) -> Result<(PathBuf, Backup), String> {
+    let disk = RealDisk::open(&options.dir)
+        .map_err(|error| format!("cannot make the folder of backups {}: {error}", options.dir.display()))?;
+    // One at a time, in a folder of this server's: what is unfinished was cut short.
+    let unfinished = |file: &String| storage::is_unfinished(file) && own(file.trim_end_matches(".tmp"), name);
+    for left in disk.list().map_err(|error| error.to_string())?.iter().filter(|file| unfinished(file)) {
+        disk.remove(left).map_err(|error| format!("cannot remove {}: {error}", disk.describe(left)))?;
+    }
+    let (began, limit) = (Instant::now(), Duration::from_millis(options.max_snapshot_ms));
+    let mut late = false;
+    let backup = storage::write_backup(snapshot, &disk, &name.file(), &mut |progress| {
+        late = progress.phase == Phase::Copying && began.elapsed() > limit;
+        if late { ControlFlow::Break(()) } else { work.go_on(progress, options.rate) }
+    });
+    let backup = backup.map_err(|error| match error {
+        Error::Cancelled if late => format!(
+            "its snapshot lived for longer than {} s, during which the store's file grows: raise --backup-rate or \
+             --backup-max-time",
+            limit.as_secs()
+        ),
+        error => error.to_string(),
+    })?;
+    let path = disk.describe(&name.file());
+    let oldest = rotate(&disk, name, options.keep)
+        .map_err(|error| format!("{path} is written, but older ones cannot be removed: {error}"))?;
+    if let Some(archive) = &options.archive {
+        prune(archive, backup.store_id, oldest)
+            .map_err(|error| format!("{path} is written, but the archive cannot be shortened: {error}"))?;
+    }
+    Ok((options.dir.join(name.file()), backup))
+}
+
+impl Work {
+    fn percent(&self) -> u64 {
+        let total = self.total.load(Ordering::Relaxed).max(1);
+        (self.done.load(Ordering::Relaxed) * 100 / total).min(99)
+    }
+
+    /// Notes the progress, and sleeps where it is ahead of the rate.
+    fn go_on(&self, progress: &Progress, rate: u64) -> ControlFlow<()> {
+        let copied = if progress.phase == Phase::Verifying { progress.total_rows } else { 0 };
+        self.total.store(progress.total_rows.saturating_mul(2), Ordering::Relaxed);
+        self.done.store(progress.rows + copied, Ordering::Relaxed);
+        let mut asleep = self.pacing.lock().unwrap_or_else(PoisonError::into_inner);
+        if asleep.as_ref().is_none_or(|(phase, _)| *phase != progress.phase) {
+            *asleep = Some((progress.phase, Instant::now()));
+        }
+        let began = asleep.as_ref().map_or_else(Instant::now, |(_, began)| *began);
+        let due = Duration::from_secs_f64(progress.bytes as f64 / rate as f64);
+        loop {
+            if self.cancelled.load(Ordering::Relaxed) {
+                return ControlFlow::Break(());
+            }
+            let ahead = due.saturating_sub(began.elapsed());
+            if ahead.is_zero() {
+                return ControlFlow::Continue(());
+            }
+            asleep = self.wake.wait_timeout(asleep, ahead).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// True for a backup of the same store.
+fn own(file: &str, name: &Name) -> bool {
+    Name::parse(file).is_some_and(|other| other.store == name.store)
+}
+
+/// Removes from the archive what lies before the oldest backup that is kept.
+fn prune(archive: &Path, store_id: u128, oldest_seq: u64) -> Result<(), String> {
+    let disk = RealDisk::open(archive).map_err(|error| error.to_string())?;
+    let removed = storage::prune_archive(&disk, store_id, oldest_seq).map_err(|error| error.to_string())?;
+    if !removed.is_empty() {
+        tracing::info!(files = removed.len(), oldest_seq, "the archive is shortened: every backup has these records");
+    }
+    Ok(())
+}
+
+/// Removes all backups of this store but the newest; what AGQ did not name is not touched. Returns the last record of the
+/// oldest that is kept.
+fn rotate(disk: &dyn Disk, name: &Name, keep: usize) -> std::io::Result<u64> {
+    let mut names: Vec<Name> =
+        disk.list()?.iter().filter(|file| own(file, name)).filter_map(|file| Name::parse(file)).collect();
+    names.sort();
+    let old = names.len().saturating_sub(keep);
+    for old in &names[..old] {
+        disk.remove(&old.file())?;
+        tracing::info!(file = disk.describe(&old.file()), "a backup is removed: there are newer ones");
+    }
+    if old > 0 {
+        disk.sync_dir()?;
+    }
+    Ok(names[old..].iter().map(|name| name.seq).min().unwrap_or(name.seq))
+}
+
+/// When the newest backup of a store was begun.
+fn newest(dir: &Path, store_id: u128) -> Option<Millis> {
+    let entries = std::fs::read_dir(dir).ok()?;
+    let files = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let names = files.filter_map(|file| Name::parse(&file)).filter(|name| name.store == short(store_id));
+    names.filter_map(|name| name.time()).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::sim_disk::SimDisk;
+
+    fn name(time_ms: u64, store_id: u128) -> Name {
+        Name::new(Millis(time_ms), 7, store_id)
+    }
+
+    #[test]
+    fn names_say_when_and_of_which_store() {
+        let name = name(1_795_843_036_123, 0xabcd_ef01 << 96);
+        assert_eq!(name.file(), "agq-20261128T051716.123Z-7-abcdef01.redb");
+        assert_eq!(Name::parse(&name.file()), Some(name.clone()));
+        assert_eq!(name.time(), Some(Millis(1_795_843_036_123)));
+        for other in ["data.redb", "agq-20261128T051716.123Z-7-abcdef01.redb.tmp", "agq-now-7-abcdef01.redb"] {
+            assert_eq!(Name::parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn rotation_removes_the_oldest_of_this_store_and_nothing_else() {
+        let disk = SimDisk::new(1);
+        let (own, other) = (1_u128 << 127, 1_u128 << 126);
+        let times = [1_000_u64, 2_000, 3_000, 4_000];
+        times.iter().for_each(|time| disk.put(&name(*time, own).file(), b"x"));
+        let foreign = [name(500, other).file(), "agq-mine.redb".to_owned(), "notes.txt".to_owned()];
+        foreign.iter().for_each(|file| disk.put(file, b"x"));
+        assert_eq!(rotate(&disk, &name(4_000, own), 2).unwrap(), 7);
+        let mut expected: Vec<String> = times[2..].iter().map(|time| name(*time, own).file()).collect();
+        expected.extend(foreign);
+        expected.sort();
+        assert_eq!(disk.list().unwrap(), expected);
+    }
+}

@@ -1,0 +1,49 @@
+//! Reads and writes of a connection's stream that keep nothing when they are over.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+/// Bytes asked of a stream at a time.
+pub(super) const READ_BYTES: usize = 16 << 10;
+
+thread_local! {
+    /// Where every connection of the thread reads to, so that one which waits for its client needs no room for what
+    /// may come.
+    static SHARED: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
+
+/// Reads what there is onto the end of `input`; 0 when the other end has closed. Nothing is lost when the future is
+/// dropped before it is ready.
+pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), input: &mut BytesMut) -> io::Result<usize> {
+    if input.len() >= READ_BYTES {
+        // A long request: what comes is not moved once more.
+        input.reserve(READ_BYTES);
+        return stream.read_buf(input).await;
+    }
+    std::future::poll_fn(|task| {
+        SHARED.with_borrow_mut(|shared| {
+            let mut buffer = ReadBuf::new(shared);
+            ready!(Pin::new(&mut *stream).poll_read(task, &mut buffer))?;
+            input.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok(buffer.filled().len()))
+        })
+    })
+    .await
+}
+
+/// Writes as much as the stream takes at once, which may be nothing.
+pub(super) async fn write_now(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<usize> {
+    if bytes.is_empty() {
+        return Ok(0);
+    }
+    std::future::poll_fn(|task| match Pin::new(&mut *stream).poll_write(task, bytes) {
+        Poll::Ready(written) => Poll::Ready(written),
+        Poll::Pending => Poll::Ready(Ok(0)),
+    })
+    .await
+}
