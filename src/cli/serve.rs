@@ -53,6 +53,12 @@ pub(super) struct ServeArgs {
     /// Log written between two checkpoints
     #[arg(long, env = "AGQ_CHECKPOINT_SIZE", value_name = "BYTES", default_value = "16MiB", value_parser = parse_checkpoint_size)]
     checkpoint_size: u64,
+    /// Bytes that data.redb and its log may take on the disk; beyond them nothing that adds data is taken [default: no bound]
+    #[arg(long, env = "AGQ_MAX_FILE_SIZE", value_name = "BYTES", value_parser = parse_max_file_size)]
+    max_file_size: Option<u64>,
+    /// Warn when less is left on the file system, or of --max-file-size; a quarter of what there is at most, 0 for never
+    #[arg(long, env = "AGQ_DISK_WARNING", value_name = "BYTES", default_value = "1GiB", value_parser = parse_size)]
+    disk_warning: u64,
     /// Milliseconds that a checkpoint should hold up commands at most
     #[arg(long, env = "AGQ_CHECKPOINT_STALL", value_name = "MS", default_value_t = 20)]
     checkpoint_stall: u64,
@@ -140,6 +146,7 @@ impl ServeArgs {
                 check_local(&self.tls_bind)?;
             }
         }
+        check_max_file_size(self)?;
         let tls = self.tls.options(&self.tls_bind)?;
         Ok(server::Options { tls, ..server_options(self, dir, key) })
     }
@@ -184,6 +191,31 @@ fn parse_checkpoint_size(text: &str) -> Result<u64, String> {
         size if CHECKPOINT_SIZES.contains(&size) => Ok(size),
         _ => Err("expected 64KiB to 1GiB: the log holds twice as much, and a start after a crash reads it".to_owned()),
     }
+}
+
+/// The least `--max-file-size`: below it the log and the reserve leave no room for data.
+const LEAST_FILE_SIZE: u64 = 64 << 20;
+
+fn parse_max_file_size(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        size if size >= LEAST_FILE_SIZE => Ok(size),
+        _ => Err("expected 64MiB or more: the log and a reserve are part of it".to_owned()),
+    }
+}
+
+/// Refuses a bound that the log alone would fill.
+fn check_max_file_size(args: &ServeArgs) -> anyhow::Result<()> {
+    if let Some(max) = args.max_file_size
+        && max / 4 < args.checkpoint_size
+    {
+        let checkpoint = args.checkpoint_size;
+        bail!(
+            "--max-file-size of {max} bytes with --checkpoint-size of {checkpoint} leaves no room for data: the log takes up \
+             to twice the latter; give four times as much, {} bytes, or a smaller --checkpoint-size",
+            checkpoint * 4
+        );
+    }
+    Ok(())
 }
 
 /// Reads the name of a host that webhooks may be sent to.
@@ -272,6 +304,8 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         ("cache-size", args.cache_size.to_string()),
         ("checkpoint-size", args.checkpoint_size.to_string()),
         ("checkpoint-stall", args.checkpoint_stall.to_string()),
+        ("max-file-size", args.max_file_size.unwrap_or(0).to_string()),
+        ("disk-warning", args.disk_warning.to_string()),
         ("sweep-interval", args.sweep_interval.to_string()),
         ("lease", args.lease.to_string()),
         ("heartbeat", args.heartbeat.to_string()),
@@ -297,6 +331,8 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
             checkpoint_size: args.checkpoint_size,
             checkpoint_stall_ms: args.checkpoint_stall,
             archive,
+            max_file_size: args.max_file_size,
+            on_repair: Some(server::log_repair),
         },
         backups,
         bind: args.bind.iter().filter(|address| !address.is_empty()).cloned().collect(),
@@ -305,6 +341,7 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         key,
         clients,
         accept_clock: args.accept_clock,
+        disk_warning: args.disk_warning,
         webhooks: WebhookRules { hosts: webhook_hosts(&args.webhook_hosts), no_https: agq_tls::refusal() },
         sweep_interval_ms: args.sweep_interval.saturating_mul(1000),
         jobs: Settings {
@@ -332,6 +369,7 @@ fn from_anywhere(asked: &Path) -> PathBuf {
 /// the data directory instead of the network.
 pub(super) fn embedded(dir: &Path, key: Option<&str>, config: &Config) -> anyhow::Result<server::Options> {
     let mut args = config.serve_alone()?.serve;
+    check_max_file_size(&args)?;
     let socket = dir.join("agq.sock");
     if socket.as_os_str().len() < LONGEST_SOCKET_PATH {
         args.bind = Vec::new();

@@ -13,7 +13,7 @@ use crate::command::{Channels, Halt, Message, ReadContext, Session, Statistics, 
 use crate::data::keyspaces::DATABASES;
 use crate::data::{Edit, Keyspace, Touch, Touched, View};
 use crate::jobs::{Id, Jobs, Reported, Settings};
-use crate::storage::{Batch, Stats};
+use crate::storage::{Batch, Refusal, Stats};
 
 /// What the operator chose.
 #[derive(Clone)]
@@ -81,8 +81,8 @@ pub struct Server {
     pub tuning: Tuning,
     /// Facts for INFO and the like, refreshed by the core loop.
     pub facts: Facts,
-    /// Why no writing command may run now, and what helps; `None` when they may.
-    pub refusal: Option<String>,
+    /// Why no command that adds data may run now, or none that writes at all, and what helps; `None` when all may.
+    pub refusal: Option<Refusal>,
     /// Backups, and who asked for one.
     pub backups: Backups,
     /// Set by SAVE: a checkpoint is made before the batch's replies leave.
@@ -111,6 +111,14 @@ pub struct Server {
     pub revoked: Vec<Id>,
 }
 
+impl Server {
+    /// True when nothing may be written, not even by what frees space.
+    #[must_use]
+    pub fn refuses_writes(&self) -> bool {
+        self.refusal.as_ref().is_some_and(|refusal| refusal.everything)
+    }
+}
+
 /// Facts that the engine cannot know by itself.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
@@ -132,6 +140,8 @@ pub struct Facts {
     pub storage: Option<Stats>,
     /// What the operating system knows of the process, where it tells.
     pub process: Option<ProcessFacts>,
+    /// There is less room left than `--disk-warning`.
+    pub disk_is_low: bool,
 }
 
 /// How often the server refused or ended connections since its start, and why.

@@ -30,10 +30,23 @@ impl CommandError {
         CommandError(format!("ERR wrong number of arguments for '{}' command", name.to_ascii_lowercase()).into())
     }
 
+    /// There is no room: as Redis says it of a disk that it cannot write to, or of `maxmemory`.
+    #[must_use]
+    pub fn no_room(refusal: &storage::Refusal) -> CommandError {
+        CommandError(format!("{} {refusal}", refusal_code(refusal)).into())
+    }
+
     /// The error reply.
     #[must_use]
     pub fn reply(&self) -> Reply {
         Reply::error(self.0.as_ref())
+    }
+}
+
+fn refusal_code(refusal: &storage::Refusal) -> &'static str {
+    match refusal.bound {
+        storage::Bound::Disk => "MISCONF",
+        storage::Bound::MaxFileSize => "OOM",
     }
 }
 
@@ -69,7 +82,13 @@ impl From<CommandError> for Halt {
 
 impl From<storage::Error> for Halt {
     fn from(error: storage::Error) -> Halt {
-        if error.is_refusal() { Halt::Error(CommandError::new(format!("ERR {error}"))) } else { Halt::Fatal(error) }
+        let code = match &error {
+            storage::Error::NoRoom { refusal, .. } => refusal_code(refusal),
+            storage::Error::Full { .. } => "MISCONF",
+            error if error.is_refusal() => "ERR",
+            _ => return Halt::Fatal(error),
+        };
+        Halt::Error(CommandError::new(format!("{code} {error}")))
     }
 }
 

@@ -139,6 +139,7 @@ fn persistence(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
     self::backups(backups, out);
     if let Some(stats) = &ctx.server.facts.storage {
         store(stats, out);
+        disk(ctx, stats, out);
     }
     Ok(())
 }
@@ -189,6 +190,23 @@ fn store(stats: &Stats, out: &mut String) {
     pair(out, "archive_last_record", archive.seq);
     pair(out, "archive_lag_bytes", archive.lag_bytes);
     pair(out, "archive_gaps", archive.gaps);
+}
+
+/// How much room there is: `ok`, `low`, `full` (nothing that adds data is taken) or `exhausted` (nothing that writes).
+fn disk(ctx: &Context<'_, '_>, stats: &Stats, out: &mut String) {
+    let state = match &ctx.server.refusal {
+        Some(refusal) if refusal.everything => "exhausted",
+        Some(_) => "full",
+        None if ctx.server.facts.disk_is_low => "low",
+        None => "ok",
+    };
+    pair(out, "disk_state", state);
+    if let Some(file_system) = stats.file_system {
+        pair(out, "disk_free_bytes", file_system.available);
+        pair(out, "disk_total_bytes", file_system.total);
+    }
+    pair(out, "store_allocated_bytes", stats.allocated_bytes);
+    pair(out, "max_file_size", stats.max_file_size.unwrap_or(0));
 }
 
 fn stats(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {

@@ -28,12 +28,12 @@ pub(super) const COMMANDS: &[Command] = &[
         "worker-id [COUNT count] [LEASE milliseconds] [BLOCK milliseconds] [PLANS] QUEUES queue [queue ...]",
         "Takes jobs off queues, the first queue first, each with a lease and an epoch, and answers them as JSON.",
     ),
-    work("JOB.COMPLETE", 4, ADD, Run::Write(complete)).doc(
+    work("JOB.COMPLETE", 4, WRITE, Run::Write(complete)).doc(
         "1.0.0",
         "job-id epoch result-json",
         "Reports that a job is done; the same report again changes nothing.",
     ),
-    work("JOB.FAIL", -4, ADD, Run::Write(fail)).doc(
+    work("JOB.FAIL", -4, WRITE, Run::Write(fail)).doc(
         "1.0.0",
         "job-id epoch error-json [RETRY-IN milliseconds] [DEAD]",
         "Reports that an attempt failed; the job runs again after its backoff, unless attempts are used up or DEAD.",
@@ -48,7 +48,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "job-id epoch json",
         "Stores what a worker says of a running job's progress, in place of what it said before.",
     ),
-    work("JOB.UPDATE", 3, ADD, Run::Write(update)).doc(
+    work("JOB.UPDATE", 3, WRITE, Run::Write(update)).doc(
         "1.0.0",
         "job-id json",
         "Output, progress and the end of an attempt in one report, of which all counts or nothing.",

@@ -15,7 +15,7 @@ const READ: Flags = Flags::READONLY.and(Flags::AGQ);
 
 /// The rows of this file.
 pub(super) const COMMANDS: &[Command] = &[
-    worker("WORKER.REGISTER", 2, WRITE.and(Flags::DENYOOM), Run::Write(register)).doc(
+    worker("WORKER.REGISTER", 2, WRITE, Run::Write(register)).doc(
         "1.0.0",
         "json",
         "Registers a worker, or refreshes what is known of it; answers its id and how often it is to be heard.",

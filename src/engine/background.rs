@@ -7,7 +7,8 @@ use crate::clock::Millis;
 use crate::data::zsets::INDEX_SLICE;
 use crate::data::{Edit, keys, trash};
 use crate::engine::Engine;
-use crate::jobs::{self, Job, Jobs, JobsView, timers};
+use crate::jobs::timers::{self, Allowed};
+use crate::jobs::{self, Job, Jobs, JobsView};
 use crate::storage::{self, Batch, Table};
 
 /// Rows that one slice removes at most; well under a millisecond.
@@ -16,8 +17,8 @@ const SLICE_ROWS: usize = 256;
 /// When background work is due.
 #[derive(Debug, Default)]
 pub(super) struct Background {
-    /// The store was looked at since the start.
-    planned: bool,
+    /// The store was looked at, for what was allowed then.
+    planned_for: Option<Allowed>,
     last_sweep: Millis,
     next_sweep: Option<Millis>,
     next_trash: Option<Millis>,
@@ -50,11 +51,26 @@ impl Background {
 impl Background {
     /// What this batch changed was not looked at: the store is, before anything else is done.
     pub(super) fn plan_anew(&mut self) {
-        self.planned = false;
+        self.planned_for = None;
     }
 }
 
 impl Engine {
+    /// As [`Engine::run_background`]; a slice that finds no room is taken back, and comes again later.
+    pub(super) fn try_background(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<bool> {
+        let mark = batch.mark();
+        match self.run_background(batch, now) {
+            Err(error) if error.is_refusal() => {
+                // The slices before it were kept one by one: only what it wrote itself is undone.
+                batch.rollback(mark);
+                batch.release();
+                self.touched.notices.clear();
+                Ok(true)
+            }
+            ran => ran,
+        }
+    }
+
     /// Does what is due, a slice of each kind at most. True when something was.
     pub(super) fn run_background(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<bool> {
         let is_due = |at: Option<Millis>| at.is_some_and(|at| at <= now);
@@ -70,10 +86,18 @@ impl Engine {
         if jobs_due {
             self.slice(batch, Work::Jobs, now, Engine::run_job_timers)?;
         }
-        self.index_slice_or_give_up(batch, now)?;
+        // An index of ranks is new data.
+        if self.allowed() == Allowed::Everything {
+            self.index_slice_or_give_up(batch, now)?;
+        }
         self.tell_notices();
         self.send_messages(None);
         Ok(sweep_due || trash_due || jobs_due)
+    }
+
+    /// What timers may do: while there is no room they add nothing.
+    fn allowed(&self) -> Allowed {
+        if self.server.refusal.is_none() { Allowed::Everything } else { Allowed::NoNewJobs }
     }
 
     /// Runs a slice of work: all of it or, where it panics, nothing.
@@ -153,23 +177,24 @@ impl Engine {
     /// and was served in it has a lease that runs out.
     pub(super) fn plan_background(&mut self, batch: &Batch<'_>, worked: bool, now: Millis) -> storage::Result<()> {
         let changed = PLANNED_FROM.into_iter().any(|table| batch.has_changed(table));
-        if !changed && !worked && self.background.planned {
+        let allowed = self.allowed();
+        if !changed && !worked && self.background.planned_for == Some(allowed) {
             return Ok(());
         }
         let earliest = self.background.last_sweep.plus(self.server.config.sweep_interval_ms);
         let [sweep, trash, jobs] = self.background.resting;
         self.background.next_sweep = keys::next_expiry(batch)?.map(|at| at.max(earliest).max(sweep));
-        self.background.planned = true;
         self.background.next_trash = trash::is_waiting(batch)?.then_some(now.max(trash));
         let view = JobsView { rows: batch, now };
-        let next_job = timers::next(&view, &self.server.config.jobs).map_err(job_error)?;
+        let next_job = timers::next(&view, &self.server.config.jobs, allowed).map_err(job_error)?;
         self.background.next_job = next_job.map(|at| at.max(jobs));
+        self.background.planned_for = Some(allowed);
         Ok(())
     }
 
     /// Runs what is due of the job system. A list claim lives on while its connection does.
     fn run_job_timers(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<()> {
-        let settings = self.server.config.jobs;
+        let (settings, allowed) = (self.server.config.jobs, self.allowed());
         let sessions = &self.sessions;
         let holds = |conn: u64, job: &Job| {
             sessions.get(&conn).is_some_and(|session| session.jobs.holds(job, now, settings.list_claim_silence_ms))
@@ -184,7 +209,7 @@ impl Engine {
             database_0: self.server.keyspaces[0],
             access_key: None,
         };
-        jobs.run_timers(SLICE_ROWS, &holds).map_err(job_error)
+        jobs.run_timers(SLICE_ROWS, allowed, &holds).map_err(job_error)
     }
 }
 

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use agq_resp::{Reply, Request};
 
 use crate::clock::Millis;
-use crate::command::{Command, Context, Halt};
+use crate::command::{Command, Context, Flags, Halt};
 use crate::data::Touch;
 use crate::engine::dispatch::{Step, dispatch};
 use crate::engine::heavy::panicked;
@@ -53,6 +53,7 @@ impl Engine {
         self.want_touches();
         let Some(session) = self.sessions.get_mut(&unit.conn) else { return Ok(Step::Reply(Reply::Null)) };
         let mark = batch.mark();
+        batch.set_adds(command.flags.has(Flags::DENYOOM));
         let (touched_before, messages_before) = (self.touched.things.len(), self.server.messages.len());
         let revoked_before = self.server.revoked.len();
         debug_assert!(self.touched.notices.is_empty(), "notices are told after each command");
@@ -74,6 +75,7 @@ impl Engine {
             };
             dispatch(&mut ctx, command, request)
         }));
+        batch.set_adds(false);
         let failed = match result {
             Ok(Ok(step)) => {
                 self.keep(batch);

@@ -24,10 +24,10 @@ pub(super) fn admit(request: &Request, session: &Session, server: &Server) -> Re
         return Err(CommandError::new("NOAUTH Authentication required."));
     }
     if let Some(refusal) = &server.refusal
-        && command.flags.has(Flags::WRITE)
+        && command.flags.has(if refusal.everything { Flags::WRITE } else { Flags::DENYOOM })
         && !views::gives_nil(session, request)
     {
-        return Err(CommandError::new(format!("MISCONF {refusal}")));
+        return Err(CommandError::no_room(refusal));
     }
     pubsub::check(session, command)?;
     Ok(command)

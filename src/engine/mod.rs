@@ -262,7 +262,7 @@ impl Engine {
         if may_work {
             self.tell_counted_refusals_if_due(batch, now)?;
         }
-        let worked = may_work && self.run_background(batch, now)?;
+        let worked = may_work && self.try_background(batch, now)?;
         self.wake(batch, now)?;
         self.run_ready(batch, now)?;
         if may_work {
@@ -277,7 +277,8 @@ impl Engine {
     /// When [`Engine::tick`] has something to do next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
-        let indexing = (!self.server.indexing.is_empty()).then_some(Millis(0));
+        let indexes = !self.server.indexing.is_empty() && self.server.refusal.is_none();
+        let indexing = indexes.then_some(Millis(0));
         let access = [self.key_expires, self.next_audit()].into_iter().flatten().min();
         [self.waiters.next_deadline(), self.background.next(), indexing, access].into_iter().flatten().min()
     }

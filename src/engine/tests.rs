@@ -4,7 +4,7 @@ use agq_resp::Request;
 use bytes::BytesMut;
 
 use super::*;
-use crate::storage::{Db, Options};
+use crate::storage::{Bound, Db, Options, Refusal};
 
 /// An engine over an empty store, with an open batch.
 pub(super) struct Bench<'a> {
@@ -186,6 +186,10 @@ fn who_waits_for_a_list_does_not_stand_in_the_way_of_who_waits_for_a_sorted_set(
     });
 }
 
+fn no_room(reason: &str, everything: bool) -> Option<Refusal> {
+    Some(Refusal { bound: Bound::Disk, reason: reason.to_owned(), everything })
+}
+
 #[test]
 fn a_full_disk_refuses_writes_but_not_a_parked_pop() {
     with_engine(|bench| {
@@ -195,7 +199,7 @@ fn a_full_disk_refuses_writes_but_not_a_parked_pop() {
         let (batch, now) = (&mut bench.batch, bench.now);
         let mut edit = crate::data::Edit { batch, keyspace: 0, now, touched: &mut bench.engine.touched };
         edit.list_push(b"a", crate::data::lists::End::Left, ["x".into()]).unwrap();
-        bench.engine.server().refusal = Some("no room".to_owned());
+        bench.engine.server().refusal = no_room("no room", false);
         bench.send(2, &["LPUSH a y"]);
         assert_eq!(bench.finished(), replies(&[(2, "-MISCONF no room|"), (1, "*2|$1|a|$1|x|")]));
     });
@@ -210,7 +214,7 @@ fn a_worker_that_polls_gets_nil_and_never_an_error_while_the_store_refuses_write
         (1..=2).for_each(|conn| bench.open(conn));
         bench.send(1, &[PLAN, r#"JOB.SUBMIT {"job_id":"j","plan_id":"p"}"#]);
         bench.finished();
-        bench.engine.server().refusal = Some("the disk is full".to_owned());
+        bench.engine.server().refusal = no_room("the disk is full", true);
         bench.send(1, &["SET a 1"]);
         assert_eq!(bench.finished(), replies(&[(1, "-MISCONF the disk is full|")]));
         bench.send(2, &[POP]);

@@ -102,11 +102,12 @@ impl<'a> Bench<'a> {
         self.now = self.now.plus(ms);
         let connections = self.connections.clone();
         let holds = move |connection: u64, _: &Job| connections.contains(&connection);
-        self.command(|jobs| jobs.run_timers(1_000, &holds)).unwrap();
+        self.command(|jobs| jobs.run_timers(1_000, timers::Allowed::Everything, &holds)).unwrap();
     }
 
     fn next(&self) -> Option<Millis> {
-        timers::next(&JobsView { rows: &self.batch, now: self.now }, &self.settings).unwrap()
+        timers::next(&JobsView { rows: &self.batch, now: self.now }, &self.settings, timers::Allowed::Everything)
+            .unwrap()
     }
 
     fn assert_sound(&self) {

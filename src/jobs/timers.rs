@@ -38,13 +38,28 @@ impl JobsView<'_> {
     }
 }
 
-/// When the job system has something to do next.
+/// What timers may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowed {
+    /// Whatever is due.
+    Everything,
+    /// What adds no job: there is no room for more.
+    NoNewJobs,
+}
+
+impl Allowed {
+    fn has(self, kind: Timer) -> bool {
+        self == Allowed::Everything || !matches!(kind, Timer::Expand | Timer::Schedule)
+    }
+}
+
+/// When the job system has something to do next that is `allowed`.
 ///
 /// # Errors
 /// When the store fails.
-pub fn next(view: &JobsView<'_>, settings: &Settings) -> Result<Option<Millis>> {
+pub fn next(view: &JobsView<'_>, settings: &Settings, allowed: Allowed) -> Result<Option<Millis>> {
     let mut next: Option<Millis> = view.next_event_removal()?;
-    for kind in Timer::ALL {
+    for kind in Timer::ALL.into_iter().filter(|kind| allowed.has(*kind)) {
         let Some((at, number, _)) = view.timers(kind, Millis::MAX, 1)?.pop() else { continue };
         let held = kind == Timer::Lease && number <= settings.grace_claims;
         let at = if held { at.max(view.now.plus(GRACE_STEP_MS).min(settings.grace_until)) } else { at };
@@ -57,13 +72,13 @@ pub fn next(view: &JobsView<'_>, settings: &Settings) -> Result<Option<Millis>> 
 const GRACE_STEP_MS: u64 = 250;
 
 impl Jobs<'_, '_> {
-    /// Does up to about `limit` things that are due.
+    /// Does up to about `limit` things that are due and `allowed`.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn run_timers(&mut self, limit: usize, holds: &Holds<'_>) -> Result<()> {
+    pub fn run_timers(&mut self, limit: usize, allowed: Allowed, holds: &Holds<'_>) -> Result<()> {
         let mut left = limit;
-        for kind in Timer::ALL {
+        for kind in Timer::ALL.into_iter().filter(|kind| allowed.has(*kind)) {
             // Schedules with much to make up for leave room for what else is done in slices.
             let mut share = if kind == Timer::Schedule { left / 2 } else { left };
             for (at, number, id) in self.due(kind, share)? {

@@ -11,6 +11,7 @@ use crate::clock::Millis;
 use crate::command::Config;
 use crate::engine::{Engine, HeavyRead, Input, Output};
 use crate::server::backups::{BackupOptions, Backups};
+use crate::server::disk::DiskWatch;
 use crate::server::inbox::Inbox;
 use crate::server::notify::{Notify, Watchdog};
 use crate::server::process::Process;
@@ -26,6 +27,8 @@ const BATCH_BYTES: usize = 4 << 20;
 const BATCH_TIME: Duration = Duration::from_millis(2);
 /// Pause between two batches while a checkpoint cannot keep up.
 const SLOWED: Duration = Duration::from_millis(1);
+/// How often is looked at what is due while a page waits for space.
+const HELD: Duration = Duration::from_millis(200);
 /// After so long without a command a checkpoint is made.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -55,6 +58,7 @@ pub(super) struct Core {
     /// The deliveries of webhooks have begun.
     delivers: bool,
     process: Process,
+    disk: DiskWatch,
     backups: Backups,
     watchdog: Watchdog,
     notify: Notify,
@@ -66,6 +70,7 @@ impl Core {
         mut db: Db,
         config: Config,
         mut clock: WallClock,
+        disk: DiskWatch,
         backups: BackupOptions,
         notify: &Notify,
     ) -> anyhow::Result<Core> {
@@ -81,6 +86,7 @@ impl Core {
             reading: Rc::default(),
             delivers: false,
             process: Process::default(),
+            disk,
             backups,
             watchdog: Watchdog::new(notify),
             notify: notify.clone(),
@@ -138,8 +144,16 @@ impl Core {
     /// Makes a last checkpoint and closes the store.
     pub(super) fn close(self) {
         let Core { db, notify, .. } = self;
-        if let Err(error) = notify.patiently("writing the last checkpoint", || db.close()) {
-            give_up(&format!("{error:#}"));
+        match notify.patiently("writing the last checkpoint", || db.close()) {
+            Ok(()) => {}
+            Err(error) if error.is_refusal() => {
+                tracing::error!(
+                    "stopped without a last checkpoint, since there is no room for it: {error}. Everything acknowledged is \
+                     in data.redb and its log together; make room and start again, and copy neither alone"
+                );
+                std::process::exit(EXIT_STORE_FAILED)
+            }
+            Err(error) => give_up(&format!("{error:#}")),
         }
     }
 
@@ -148,9 +162,9 @@ impl Core {
         self.held.is_empty() && self.reading.get() == 0 && !self.backups.are_busy()
     }
 
-    /// True when units with writes wait for a checkpoint to drain. On a full disk none does: they are refused.
+    /// True when units with writes wait for a checkpoint to drain.
     fn holds_writes(&self) -> bool {
-        self.db.pace() == Pace::Wait && self.db.refusal().is_none()
+        self.db.pace() == Pace::Wait
     }
 
     /// Hands in again what was held, once it may run.
@@ -171,7 +185,7 @@ impl Core {
 
     /// True when work in the background may write.
     fn may_work(&self) -> bool {
-        self.db.pace() != Pace::Wait && self.db.refusal().is_none()
+        self.db.pace() != Pace::Wait && !self.db.is_held()
     }
 
     /// Sleeps until something comes in or is due.
@@ -186,7 +200,7 @@ impl Core {
         }
         if !self.may_work() {
             // What is due by now waits for the disk.
-            pause = pause.map(|pause| pause.max(SLOWED));
+            pause = pause.map(|pause| pause.max(if self.db.is_held() { HELD } else { SLOWED }));
         }
         if self.db.checkpoint_due(u64::MAX) {
             let idle = IDLE.saturating_sub(self.last_busy.elapsed());
@@ -210,9 +224,13 @@ impl Core {
         if !inbox.is_empty() {
             self.last_busy = Instant::now();
         }
-        self.engine.server().facts.storage = Some(self.db.stats());
+        self.db.look_at_space()?;
+        let (stats, refusal) = (self.db.stats(), self.db.refusal());
+        self.disk.note(&stats, refusal.as_ref());
+        self.engine.server().facts.disk_is_low = self.disk.is_low();
+        self.engine.server().facts.storage = Some(stats);
         self.engine.server().facts.endings = inbox.endings();
-        self.engine.server().refusal = self.db.refusal().map(|refusal| refusal.reason);
+        self.engine.server().refusal = refusal;
         if let Some(process) = self.process.refreshed() {
             self.engine.server().facts.process = process;
         }

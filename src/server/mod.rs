@@ -7,6 +7,7 @@ mod backups;
 mod connection;
 mod core;
 mod descriptors;
+mod disk;
 mod ended;
 mod inbox;
 pub mod key;
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::runtime::LocalOptions;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
 
@@ -42,6 +44,7 @@ use crate::jobs::Settings;
 use crate::storage::{self, Db};
 use crate::wall_clock::WallClock;
 pub use backups::BackupOptions;
+pub use disk::log_repair;
 use inbox::Inbox;
 use listen::Listener;
 use rules::Rules;
@@ -83,6 +86,8 @@ pub struct Options {
     pub backups: BackupOptions,
     /// Where webhooks may be sent.
     pub webhooks: WebhookRules,
+    /// With less room left than so many bytes, a warning is logged; 0: never.
+    pub disk_warning: u64,
 }
 
 /// Settings that are to hold from now on, and who waits to hear of it. Of the options those count that may change while
@@ -122,8 +127,13 @@ pub fn run(
     ready: impl FnOnce(&[String]),
 ) -> anyhow::Result<()> {
     memory::keep_freed();
+    // A file that reaches the limit of the process is a full disk; the signal that comes with it would end the process.
+    let limit = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    runtime.block_on(serve(options, control, ready))
+    runtime.block_on(async {
+        let _caught = signal(limit).context("cannot catch the signal of a file size limit")?;
+        serve(options, control, ready).await
+    })
 }
 
 async fn serve(
@@ -150,7 +160,8 @@ async fn serve(
         webhooks: options.webhooks.clone(),
         system: System { nanos: process::nanos, secret: |bytes| getrandom::fill(bytes).is_ok() },
     };
-    let core = core::Core::new(db, config, clock, options.backups.clone(), &notify)?;
+    let disk = disk::DiskWatch::new(options.disk_warning);
+    let core = core::Core::new(db, config, clock, disk, options.backups.clone(), &notify)?;
     let clients = &options.clients;
     let inbox = Inbox::new(inbox::Limits {
         replies: clients.replies,

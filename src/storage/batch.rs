@@ -11,7 +11,10 @@ use std::ops::{Bound, ControlFlow};
 use bytes::Bytes;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
+use crate::storage::log::Log;
+use crate::storage::log_record::most_bytes;
 use crate::storage::row_cache::RowCache;
+use crate::storage::space::Space;
 use crate::storage::{Error, Result, Table};
 
 /// Rows one command may write.
@@ -124,14 +127,30 @@ pub struct Batch<'txn> {
     bytes: usize,
     /// Where the running unit began; its cap counts from here.
     unit: Mark,
+    /// Where what is written has to find room; `None` for rows that are on their way into a file that nobody serves.
+    places: Option<(&'txn Log, &'txn Space)>,
+    /// Bytes of a record that the log can take without becoming longer.
+    log_ready: u64,
+    /// Bytes that may be added.
+    room: u64,
+    /// What runs adds data: it must find room.
+    adds: bool,
     /// Rows looked at, for tests of what commands cost.
     #[cfg(test)]
     pub(crate) looks: std::cell::Cell<u64>,
 }
 
 impl<'txn> Batch<'txn> {
-    pub(super) fn new(txn: &'txn WriteTransaction, cache: &'txn RefCell<RowCache>) -> Self {
+    pub(super) fn new(
+        txn: &'txn WriteTransaction,
+        cache: &'txn RefCell<RowCache>,
+        places: Option<(&'txn Log, &'txn Space)>,
+    ) -> Self {
         Batch {
+            places,
+            log_ready: places.map_or(u64::MAX, |(log, _)| log.ready()),
+            room: places.map_or(u64::MAX, |(_, space)| space.room()),
+            adds: false,
             txn,
             open: [const { OnceCell::new() }; Table::COUNT],
             cache,
@@ -182,7 +201,23 @@ impl<'txn> Batch<'txn> {
         if self.rows - self.unit.rows > MAX_ROWS || self.bytes - self.unit.bytes > MAX_BYTES {
             return Err(Error::TooLarge { max_rows: MAX_ROWS, max_bytes: MAX_BYTES });
         }
+        let Some((log, space)) = self.places else { return Ok(()) };
+        let written = self.bytes as u64;
+        if self.adds && written > self.room {
+            let needed = written - self.unit.bytes as u64;
+            return Err(Error::NoRoom { needed, refusal: space.refusal() });
+        }
+        // Before the row counts: a record that is appended finds its place, even on a full disk.
+        let record = most_bytes(self.rows, self.bytes);
+        if record > self.log_ready {
+            self.log_ready = log.reserve(record)?;
+        }
         Ok(())
+    }
+
+    /// Says whether what runs next adds data, and has to be refused where there is no room for that.
+    pub fn set_adds(&mut self, adds: bool) {
+        self.adds = adds;
     }
 
     /// A place to go back to with [`Batch::rollback`].

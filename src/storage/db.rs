@@ -26,11 +26,12 @@ use crate::storage::log::{Identity, Log};
 use crate::storage::log_segment::{Segments, erase_header};
 use crate::storage::log_sync::{BegunSync, LogSync, LogThread};
 use crate::storage::meta::StoreMeta;
-use crate::storage::recover::{self, DATA, Opened, commit_durably};
+use crate::storage::recover::{self, Opened, commit_durably};
 use crate::storage::row_cache::RowCache;
 use crate::storage::signals::Signals;
+use crate::storage::space::Space;
 use crate::storage::write_behind::{Applier, WriteBehind, WriteBehindThread};
-use crate::storage::{Batch, DurabilityMode, Error, Options, Refusal, Result, Snapshot, Stats, Table, WriteSet};
+use crate::storage::{Batch, DurabilityMode, Error, Options, Result, Snapshot, Stats, Table, WriteSet};
 
 /// Idle milliseconds after which a checkpoint is made.
 const IDLE_MS: u64 = 1000;
@@ -46,14 +47,14 @@ pub struct Db {
     /// `None` only while it is being closed.
     database: Option<Database>,
     cache: RefCell<RowCache>,
-    pages: Arc<WriteBehind>,
+    pub(super) pages: Arc<WriteBehind>,
     _pages_thread: Option<WriteBehindThread>,
-    log: Log,
+    pub(super) log: Log,
     sync: Arc<LogSync>,
     _log_thread: Option<LogThread>,
     _archive_thread: Option<ArchiverThread>,
     archiver: Option<Arc<Archiver>>,
-    segments: Segments,
+    pub(super) segments: Segments,
     signals: Arc<Signals>,
     durability: DurabilityMode,
     checkpoint_size: u64,
@@ -64,7 +65,8 @@ pub struct Db {
     applied_seq: u64,
     /// The last record that a commit for a snapshot covered.
     snapshot_seq: u64,
-    checkpoints: Checkpoints,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) space: Space,
     replayed: u64,
     repaired: bool,
 }
@@ -78,7 +80,7 @@ impl Db {
     pub fn open(options: &Options) -> Result<Db> {
         let disk = real_disk(options)?;
         let archive = options.archive.as_ref().map(|archive| real_folder(&archive.dir)).transpose()?;
-        Db::open_with(&*disk, archive.as_ref(), options, Applier::Thread)
+        Db::open_with(&disk, archive.as_ref(), options, Applier::Thread)
     }
 
     /// Opens the store on `disk`, without an archive; `options.dir` is not looked at.
@@ -86,7 +88,7 @@ impl Db {
     /// # Errors
     /// As [`Db::open`].
     pub fn open_on(disk: &Arc<dyn Disk>, options: &Options) -> Result<Db> {
-        Db::open_with(&**disk, None, options, Applier::Thread)
+        Db::open_with(disk, None, options, Applier::Thread)
     }
 
     /// Opens the store on `disk` without any thread: what threads would do happens in [`Db::step`], and where the
@@ -95,7 +97,7 @@ impl Db {
     /// # Errors
     /// As [`Db::open`].
     pub fn open_stepped(disk: &Arc<dyn Disk>, options: &Options) -> Result<Db> {
-        Db::open_with(&**disk, None, options, Applier::Caller)
+        Db::open_with(disk, None, options, Applier::Caller)
     }
 
     /// As [`Db::open_stepped`], with an archive on another disk, as `options.archive` says.
@@ -103,12 +105,17 @@ impl Db {
     /// # Errors
     /// As [`Db::open`].
     pub fn open_stepped_with(disk: &Arc<dyn Disk>, archive: &Arc<dyn Disk>, options: &Options) -> Result<Db> {
-        Db::open_with(&**disk, Some(archive), options, Applier::Caller)
+        Db::open_with(disk, Some(archive), options, Applier::Caller)
     }
 
-    fn open_with(disk: &dyn Disk, archive: Option<&Arc<dyn Disk>>, options: &Options, applier: Applier) -> Result<Db> {
+    fn open_with(
+        disk: &Arc<dyn Disk>,
+        archive: Option<&Arc<dyn Disk>>,
+        options: &Options,
+        applier: Applier,
+    ) -> Result<Db> {
         let signals = Arc::new(Signals::default());
-        let opened = recover::open(disk, archive, options, applier, &signals)?;
+        let opened = recover::open(&**disk, archive, options, applier, &signals)?;
         let Opened { database, pages, thread, meta, segments, ready, replayed, repaired } = opened;
         let interval = match options.durability {
             DurabilityMode::Interval(ms) if applier == Applier::Thread => Some(Duration::from_millis(ms)),
@@ -151,10 +158,12 @@ impl Db {
             applied_seq: meta.seq,
             snapshot_seq: meta.seq,
             checkpoints: Checkpoints::new(reached, options.checkpoint_stall_ms),
+            space: Space::new(disk, options, applier),
             replayed,
             repaired,
         };
         db.txn = Some(db.database()?.begin_write()?);
+        db.look_at_space()?;
         Ok(db)
     }
 
@@ -171,7 +180,7 @@ impl Db {
     /// # Errors
     /// When the store has stopped.
     pub fn batch(&self) -> Result<Batch<'_>> {
-        Ok(Batch::new(self.txn()?, &self.cache))
+        Ok(Batch::new(self.txn()?, &self.cache, Some((&self.log, &self.space))))
     }
 
     /// Appends a batch's rows to the log, as one record; a batch that changed nothing needs none. Not yet durable,
@@ -228,7 +237,8 @@ impl Db {
         // First the cache: the rows that the batch read in it are still near.
         self.cache.borrow_mut().apply(rows);
         let applied = self.txn().and_then(|txn| apply_rows(txn, rows));
-        self.stop_on_error(applied)?;
+        let change = self.stop_on_error(applied)?;
+        self.space.applied(change);
         self.applied_seq += 1;
         self.checkpoints.window_rows += rows.rows() as u64;
         Ok(())
@@ -251,23 +261,29 @@ impl Db {
     #[must_use]
     pub fn checkpoint_due(&self, idle_ms: u64) -> bool {
         let begun = self.checkpoints.begun_seq();
-        if self.applied_seq == begun || self.is_draining() || self.pages.held().is_some() {
+        if self.applied_seq == begun || self.is_draining() || self.pages.is_held() {
             return false;
         }
+        // Without room for more a checkpoint tells what is free again.
         idle_ms >= IDLE_MS
+            || self.space.is_short()
             || self.checkpoints.window_rows >= self.checkpoints.rows_allowed()
             || self.log.wants_checkpoint(begun)
             // While the log grows for the archive it is its bytes that count.
             || self.log.bytes() - self.checkpoints.begun_bytes() > 2 * self.checkpoint_size
     }
 
-    fn is_draining(&self) -> bool {
+    pub(super) fn is_draining(&self) -> bool {
         self.checkpoints.is_draining(self.pages.passed())
     }
 
-    /// How fast writing units may come, so that checkpoints keep up.
+    /// How fast writing units may come, so that checkpoints keep up. While a page waits for space none is made, and what may
+    /// still run is bounded by [`Db::refusal`].
     #[must_use]
     pub fn pace(&self) -> Pace {
+        if self.pages.is_held() {
+            return Pace::Go;
+        }
         let waits_for_archive = self.archiver.as_ref().is_some_and(|archiver| archiver.holds_writes(self.log.bytes()));
         let uncovered = self.checkpoints.uncovered(self.log.bytes(), self.pages.passed());
         if waits_for_archive || uncovered > 2 * self.checkpoint_size {
@@ -311,15 +327,14 @@ impl Db {
     /// [`Error::Full`] when the disk is full: nothing was done. Any other error is final; the log has everything that
     /// was acknowledged.
     pub fn checkpoint(&mut self) -> Result<()> {
-        if let Some(reason) = self.pages.held() {
-            return Err(Error::Full { file: DATA.to_owned(), source: std::io::Error::other(reason) });
-        }
+        self.check_held()?;
         self.settle();
         let began = Instant::now();
         self.commit(Some(true))?;
         let stall = began.elapsed();
         let reached = Reached { barrier: self.pages.barriers(), seq: self.applied_seq, bytes: self.log.bytes() };
         self.checkpoints.begin(reached, stall);
+        self.space.checkpoint_begun();
         if self.durability == DurabilityMode::None {
             self.sync.request();
         }
@@ -327,7 +342,7 @@ impl Db {
     }
 
     /// Frees the log that checkpoints on the disk cover.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let drained = self.checkpoints.settle(self.pages.passed());
         if let Some(archiver) = &self.archiver
             && archiver.must_give_up(self.log.bytes())
@@ -335,7 +350,9 @@ impl Db {
         {
             archiver.skip(drained.seq, drained.bytes);
         }
-        self.log.release(drained.seq, self.checkpoint_size);
+        // The log does not become longer at the cost of what is kept free.
+        let has_room = self.space.room() / 4 > self.checkpoint_size;
+        self.log.release(drained.seq, if has_room { self.checkpoint_size } else { 0 });
     }
 
     /// The one function that commits: between batches, with every row of the transaction already in the log.
@@ -383,12 +400,6 @@ impl Db {
         Ok(Snapshot::new(txn, self.checkpoints.snapshot()))
     }
 
-    /// Why no writing unit may run now, if so; reads may.
-    #[must_use]
-    pub fn refusal(&self) -> Option<Refusal> {
-        self.pages.held().map(|reason| Refusal { reason })
-    }
-
     /// The time of the last batch in the log; the clock never runs behind it.
     #[must_use]
     pub fn last_time(&self) -> Millis {
@@ -405,6 +416,9 @@ impl Db {
     pub fn stats(&self) -> Stats {
         Stats {
             file_bytes: self.pages.len(),
+            allocated_bytes: self.space.allocated(),
+            max_file_size: self.space.max_file_size(),
+            file_system: self.space.file_system(),
             log_bytes: self.log.file_bytes(),
             window_rows: self.checkpoints.window_rows,
             window_rows_allowed: self.checkpoints.rows_allowed(),
@@ -463,7 +477,8 @@ impl Db {
     /// Makes a checkpoint and closes: `data.redb` alone is then the whole database.
     ///
     /// # Errors
-    /// When something fails; the log then still has everything.
+    /// When something fails; the log then still has everything. [`Error::Full`]: the disk is full, and the files are as a
+    /// kill would leave them.
     pub fn close(mut self) -> Result<()> {
         let closed = self.try_close();
         self.stop_on_error(closed)
@@ -477,6 +492,7 @@ impl Db {
     }
 
     fn try_close(&mut self) -> Result<()> {
+        self.check_held()?;
         let archived = self.archive_all()?;
         // Where the archive lacks something the log is kept for it: the next opening copies it.
         self.commit(Some(!archived))?;
@@ -527,16 +543,26 @@ pub(super) fn definition(table: Table) -> TableDefinition<'static, &'static [u8]
     TableDefinition::new(table.name())
 }
 
+/// Bytes of keys and values that rows brought and took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Change {
+    pub(super) added: u64,
+    pub(super) freed: u64,
+}
+
 /// Puts rows into a transaction, each table opened once.
-pub(super) fn apply_rows(txn: &WriteTransaction, rows: &WriteSet) -> Result<()> {
+pub(super) fn apply_rows(txn: &WriteTransaction, rows: &WriteSet) -> Result<Change> {
+    let mut change = Change::default();
     for (table, changes) in rows.iter() {
         let mut open = txn.open_table(definition(table))?;
         for (key, value) in changes {
-            match value {
-                Some(value) => drop(open.insert(&key[..], &value[..])?),
-                None => drop(open.remove(&key[..])?),
-            }
+            let before = match value {
+                Some(value) => open.insert(&key[..], &value[..])?,
+                None => open.remove(&key[..])?,
+            };
+            change.added += value.as_ref().map_or(0, |value| (key.len() + value.len()) as u64);
+            change.freed += before.map_or(0, |before| (key.len() + before.value().len()) as u64);
         }
     }
-    Ok(())
+    Ok(change)
 }

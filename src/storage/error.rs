@@ -1,6 +1,6 @@
 //! What can go wrong with storage, and how bad it is.
 
-use crate::storage::Table;
+use crate::storage::{Refusal, Table};
 
 /// The result of a storage operation.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -75,6 +75,14 @@ pub enum Error {
         /// The operating system's reason.
         source: std::io::Error,
     },
+    /// There is less room left than one command would take. The command alone fails; nothing of it is kept.
+    #[error("{refusal} (the command would add {needed} bytes at least)")]
+    NoRoom {
+        /// Bytes that it had written when it was stopped.
+        needed: u64,
+        /// Where how much is missing.
+        refusal: Refusal,
+    },
     /// One command wrote more than a write set may hold. The command alone fails; nothing of it is kept.
     #[error(
         "the command would write more than {max_rows} rows or {max_bytes} bytes in one step: split it into smaller ones"
@@ -101,7 +109,7 @@ impl Error {
     /// True when only the command or batch that met it fails, and the store is sound.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Error::TooLarge { .. } | Error::Full { .. })
+        matches!(self, Error::TooLarge { .. } | Error::Full { .. } | Error::NoRoom { .. })
     }
 }
 

@@ -6,9 +6,18 @@
 use std::fmt::Debug;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The file system that a folder is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Bytes that this user may still allocate.
+    pub available: u64,
+    /// Bytes that it has in all.
+    pub total: u64,
+}
 
 /// An open file. Operations at offsets, from any thread.
 pub trait DiskFile: Debug + Send + Sync {
@@ -35,6 +44,12 @@ pub trait DiskFile: Debug + Send + Sync {
     /// # Errors
     /// When the operating system refuses.
     fn len(&self) -> io::Result<u64>;
+
+    /// Bytes that the file takes on the disk; fewer than its length where it is sparse.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    fn allocated(&self) -> io::Result<u64>;
 
     /// True when the file has no bytes.
     ///
@@ -89,6 +104,12 @@ pub trait Disk: Debug + Send + Sync {
     /// # Errors
     /// When the operating system refuses.
     fn list(&self) -> io::Result<Vec<String>>;
+
+    /// How much room the file system has; `None` where nothing bounds it.
+    ///
+    /// # Errors
+    /// When the operating system does not tell.
+    fn space(&self) -> io::Result<Option<FileSystem>>;
 
     /// How messages name a file of this folder.
     fn describe(&self, name: &str) -> String;
@@ -169,6 +190,12 @@ impl Disk for RealDisk {
         Ok(names)
     }
 
+    fn space(&self) -> io::Result<Option<FileSystem>> {
+        let found = rustix::fs::statvfs(&self.dir)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Ok(Some(FileSystem { available: bytes(found.f_bavail), total: bytes(found.f_blocks) }))
+    }
+
     fn describe(&self, name: &str) -> String {
         self.dir.join(name).display().to_string()
     }
@@ -209,6 +236,11 @@ impl DiskFile for RealFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        // Whatever the blocks of the file system are, they are counted in units of 512 bytes.
+        Ok(self.0.metadata()?.blocks() * 512)
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -14,6 +14,9 @@ use crate::storage::log_sync::LogSync;
 use crate::storage::recover::random;
 use crate::storage::{Error, Result, WriteSet};
 
+/// What a record needs is reserved in multiples of so many bytes.
+const RESERVE_STEP: u64 = 256 << 10;
+
 /// Whose log it is: stands in every header.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Identity {
@@ -149,6 +152,37 @@ impl Log {
         Ok(other)
     }
 
+    /// Where a record that finds no room in the active segment will begin: the segment, and the place in it.
+    fn next_place(&self) -> (usize, u64) {
+        match self.active {
+            None => (0, RECORDS),
+            Some(active) if self.states[1 - active] == State::Free => (1 - active, RECORDS),
+            Some(active) => (active, self.offset),
+        }
+    }
+
+    /// Bytes that the next record may have without a file becoming longer.
+    pub(super) fn ready(&self) -> u64 {
+        let (segment, from) = self.next_place();
+        let next = self.sync.len(segment).saturating_sub(from);
+        next.max(self.active.map_or(0, |_| self.room.saturating_sub(self.offset)))
+    }
+
+    /// Makes sure that a record of `len` bytes can be written, by lengthening the file it will go to: from then on it is
+    /// certain not to meet a full disk. Returns [`Log::ready`].
+    ///
+    /// # Errors
+    /// [`Error::Full`] when there is no room: the log is as it was. Any other error is final.
+    pub(super) fn reserve(&self, len: u64) -> Result<u64> {
+        let ready = self.ready();
+        if len <= ready {
+            return Ok(ready);
+        }
+        let (segment, from) = self.next_place();
+        self.sync.reserve(segment, (from + len).next_multiple_of(RESERVE_STEP))?;
+        Ok(self.ready())
+    }
+
     fn begin_cycle(&mut self, segment: usize) -> Result<usize> {
         let len = self.sync.take(segment);
         let header = CycleHeader {
@@ -214,7 +248,8 @@ impl Log {
     }
 }
 
-/// True when the disk or the quota is full.
+/// True when the disk or the quota is full, or the file as large as this process may make it.
 pub(super) fn is_full(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }

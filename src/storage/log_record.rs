@@ -80,6 +80,13 @@ pub(super) fn encode(buffer: &mut Vec<u8>, rows: &WriteSet) -> Result<()> {
     Ok(())
 }
 
+/// The most bytes that a record of `rows` rows with `bytes` bytes of keys and values has.
+pub(super) fn most_bytes(rows: usize, bytes: usize) -> u64 {
+    // A table, and two lengths of five bytes at most.
+    const ROW: u64 = 11;
+    (HEADER + ALIGN + bytes) as u64 + ROW * rows as u64
+}
+
 /// Completes the header of what [`encode`] put into `record`, for the place where it will stand.
 pub(super) fn seal(record: &mut [u8], cycle: CycleSeed, offset: u64, head: &RecordHead) {
     let seed = cycle.at(offset);

@@ -112,6 +112,11 @@ impl LogSync {
         self.synced_seq.load(Ordering::Acquire)
     }
 
+    /// Bytes of one file.
+    pub(super) fn len(&self, segment: usize) -> u64 {
+        self.state().len[segment]
+    }
+
     /// Bytes of the two files.
     pub(super) fn file_bytes(&self) -> u64 {
         self.state().len.iter().sum()
@@ -200,6 +205,28 @@ impl LogSync {
     pub(super) fn growing<T>(&self, write: impl FnOnce() -> T) -> T {
         let _alone = self.extending.lock().unwrap_or_else(PoisonError::into_inner);
         write()
+    }
+
+    /// Lengthens a segment to `to` bytes at once, with zeros that the next sync of its records covers.
+    ///
+    /// # Errors
+    /// [`Error::Full`] when there is no room. Any other error is final.
+    pub(super) fn reserve(&self, segment: usize, to: u64) -> Result<()> {
+        let _alone = self.extending.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = self.len(segment);
+        match write_zeros(&*self.files[segment], from, to) {
+            Ok(()) => {
+                let mut state = self.state();
+                state.len[segment] = state.len[segment].max(to);
+                Ok(())
+            }
+            Err(source) if is_full(&source) => Err(Error::Full { file: NAMES[segment].to_owned(), source }),
+            Err(source) => {
+                let error = Error::io(format!("lengthening {}", NAMES[segment]), source);
+                self.signals.stop(error.to_string());
+                Err(error)
+            }
+        }
     }
 
     /// Lengthens a free segment by one step: zeros, synced. False when there is nothing to lengthen.

@@ -31,12 +31,16 @@ mod overlay;
 mod plain_file;
 mod recover;
 mod restore;
+mod room;
 mod row_cache;
 pub mod shadow;
 mod signals;
 pub mod sim;
 pub mod sim_disk;
 mod snapshot;
+mod space;
+#[cfg(test)]
+mod space_tests;
 mod survey;
 pub mod tables;
 #[cfg(test)]
@@ -52,8 +56,9 @@ pub use compact::{Compacted, compact, compact_on};
 pub use db::Db;
 pub use discard::{Discarded, discard_log, discard_log_on};
 pub use error::{Error, Result};
+pub use files::FileSystem;
 pub use log_sync::BegunSync;
-pub use options::{DurabilityMode, Options, Refusal, Stats};
+pub use options::{Bound, DurabilityMode, Options, Refusal, Stats};
 pub use restore::{Replay, Restore, Restored, restore};
 pub use snapshot::Snapshot;
 pub use survey::{Content, Segment, Survey, survey};

@@ -1,7 +1,9 @@
 //! How a store is opened, and what it tells about itself.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::storage::files::FileSystem;
 use crate::storage::{ArchiveOptions, ArchiveStats};
 
 /// When an acknowledged write is on disk.
@@ -28,6 +30,10 @@ pub struct Options {
     pub checkpoint_size: u64,
     /// Milliseconds that a checkpoint should hold up the core at most.
     pub checkpoint_stall_ms: u64,
+    /// Bytes that `data.redb` and its log may take on the disk; `None`: as many as there are.
+    pub max_file_size: Option<u64>,
+    /// Called while the whole of `data.redb` has to be read before it can be opened, with the part that is done, 0 to 1.
+    pub on_repair: Option<fn(f64)>,
     /// Where the log is kept for good, if it is.
     pub archive: Option<ArchiveOptions>,
 }
@@ -42,16 +48,37 @@ impl Options {
             cache_size: 256 << 20,
             checkpoint_size: 16 << 20,
             checkpoint_stall_ms: 20,
+            max_file_size: None,
+            on_repair: None,
             archive: None,
         }
     }
 }
 
-/// Why the store takes no writes for now.
+/// Why the store takes no data for now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
+    /// What bounds it.
+    pub bound: Bound,
     /// What is missing, where, and what helps.
     pub reason: String,
+    /// Nothing may be changed at all: the reserve for what frees space is used up too.
+    pub everything: bool,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+/// What bounds the size of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// The file system that it is on, a quota, or a limit of the process.
+    Disk,
+    /// `--max-file-size`.
+    MaxFileSize,
 }
 
 /// The store's figures, for INFO and metrics.
@@ -59,6 +86,12 @@ pub struct Refusal {
 pub struct Stats {
     /// Length of `data.redb`; it may be sparse.
     pub file_bytes: u64,
+    /// Bytes that `data.redb` and its log take on the disk.
+    pub allocated_bytes: u64,
+    /// Bytes that they may take, if that is bounded.
+    pub max_file_size: Option<u64>,
+    /// What their file system has, where that is known.
+    pub file_system: Option<FileSystem>,
     /// Length of both log segments.
     pub log_bytes: u64,
     /// Rows applied since the last checkpoint.

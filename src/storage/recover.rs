@@ -86,7 +86,7 @@ pub(super) fn open_store(
         Applier::Thread => Some(WriteBehindThread::start(Arc::clone(&pages))?),
         Applier::Caller => None,
     };
-    let (database, repaired) = open_redb(&pages, options.cache_size)?;
+    let (database, repaired) = open_redb(&pages, options)?;
     let guard = StopOnDrop::new(signals);
     let meta = StoreMeta::read(&database)?.ok_or_else(|| Error::Refused {
         found: format!("a redb file at {} that no agq has made", disk.describe(DATA)),
@@ -97,12 +97,18 @@ pub(super) fn open_store(
     Ok(Store { database, pages, thread, meta, repaired })
 }
 
-fn open_redb(pages: &Arc<WriteBehind>, cache_size: usize) -> Result<(Database, bool)> {
+fn open_redb(pages: &Arc<WriteBehind>, options: &Options) -> Result<(Database, bool)> {
     let repaired = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let seen = Arc::clone(&repaired);
+    let (cache_size, on_repair) = (options.cache_size, options.on_repair);
     let database = Database::builder()
         .set_cache_size(cache_size - cache_size / 8)
-        .set_repair_callback(move |_| seen.store(true, std::sync::atomic::Ordering::Relaxed))
+        .set_repair_callback(move |session| {
+            seen.store(true, std::sync::atomic::Ordering::Relaxed);
+            if let Some(tell) = on_repair {
+                tell(session.progress());
+            }
+        })
         .create_with_backend(Backend(Arc::clone(pages)))?;
     Ok((database, repaired.load(std::sync::atomic::Ordering::Relaxed)))
 }
@@ -131,7 +137,7 @@ fn create(disk: &dyn Disk, options: &Options) -> Result<Arc<dyn DiskFile>> {
     let file = disk.create(DATA_TEMPORARY).map_err(io)?;
     let signals = Arc::new(Signals::default());
     let pages = Arc::new(WriteBehind::new(Arc::clone(&file), Applier::Caller, signals).map_err(io)?);
-    let (database, _) = open_redb(&pages, options.cache_size)?;
+    let (database, _) = open_redb(&pages, options)?;
     let txn = begin(&database)?;
     let meta = StoreMeta {
         store_id: u128::from(random()?) << 64 | u128::from(random()?),

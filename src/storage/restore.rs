@@ -112,7 +112,7 @@ fn restore_temporary(
         Some(replay) => put_records(&txn, &backup, replay)?,
     };
     let cache = RefCell::new(RowCache::new(CACHE, random()?));
-    let mut batch = Batch::new(&txn, &cache);
+    let mut batch = Batch::new(&txn, &cache, None);
     finish(&mut batch)?;
     let rows = batch.finish();
     apply_rows(&txn, &rows)?;

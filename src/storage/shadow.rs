@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::storage::files::{Disk, DiskFile};
+use crate::storage::files::{Disk, DiskFile, FileSystem};
 use crate::storage::log_segment::NAMES;
 use crate::storage::recover::DATA;
 
@@ -95,6 +95,11 @@ impl Disk for ShadowDisk {
             self.open(name)?;
         }
         Ok(self.files().iter().filter(|(_, file)| file.is_some()).map(|(name, _)| name.clone()).collect())
+    }
+
+    fn space(&self) -> io::Result<Option<FileSystem>> {
+        // What is written stays in memory.
+        Ok(None)
     }
 
     fn describe(&self, name: &str) -> String {
@@ -205,6 +210,14 @@ impl DiskFile for ShadowFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.state().len)
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        // As far as anybody could tell without having written it: a block beyond the real file takes its place.
+        let state = self.state();
+        let real = self.real.as_ref().map_or(Ok(0), |file| file.metadata().map(|found| found.blocks() * 512))?;
+        let beyond = state.blocks.keys().filter(|block| **block * BLOCK as u64 >= state.real_len).count();
+        Ok(real + (beyond * BLOCK) as u64)
     }
 
     fn sync_data(&self) -> io::Result<()> {

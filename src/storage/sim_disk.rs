@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fastrand::Rng;
 
-use crate::storage::files::{Disk, DiskFile};
+use crate::storage::files::{Disk, DiskFile, FileSystem};
 use inode::{Inode, PAGE};
 
 pub use faults::{Failing, Faults, Operation};
@@ -366,6 +366,12 @@ impl Disk for SimDisk {
         Ok(world.names.keys().cloned().collect())
     }
 
+    fn space(&self) -> io::Result<Option<FileSystem>> {
+        let world = self.world();
+        let left = |total: u64| FileSystem { available: total.saturating_sub(world.allocated()), total };
+        Ok(world.faults.capacity.map(left))
+    }
+
     fn describe(&self, name: &str) -> String {
         name.to_owned()
     }
@@ -407,6 +413,10 @@ impl DiskFile for SimFile {
         let world = self.disk.world();
         world.check_power()?;
         Ok(world.inodes[self.inode].len() as u64)
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        Ok(self.disk.world().inodes[self.inode].blocks() as u64 * BLOCK)
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::storage::files::DiskFile;
 use crate::storage::log::is_full;
 use crate::storage::overlay::Overlay;
+use crate::storage::recover::DATA;
 use crate::storage::signals::Signals;
 use crate::storage::{Error, Result};
 
@@ -26,6 +27,8 @@ const BOUND: usize = 64 << 20;
 const EAGER: usize = 16 << 20;
 /// Operations that the thread takes at a time.
 const RUN: usize = 128;
+/// Bytes of queued pages beyond [`BOUND`] that may come together while a write waits for space: what is deleted meanwhile.
+const RESERVE: usize = 32 << 20;
 /// How often a write that found no space is repeated.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -122,6 +125,22 @@ impl WriteBehind {
         if self.is_held.load(Ordering::Acquire) { self.state().held.clone() } else { None }
     }
 
+    /// True while a write waits for space.
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held.load(Ordering::Acquire)
+    }
+
+    /// Bytes that wait to be written, and whether they are as many as may come together while a write waits for space.
+    pub(super) fn backlog(&self) -> (u64, bool) {
+        let queued = self.state().queued_bytes;
+        (queued as u64, queued > BOUND + RESERVE)
+    }
+
+    /// Bytes that the file takes on the disk now.
+    pub(super) fn allocated(&self) -> io::Result<u64> {
+        self.file.allocated()
+    }
+
     /// Waits until a barrier has been passed.
     ///
     /// # Errors
@@ -138,7 +157,7 @@ impl WriteBehind {
             }
             self.signals.check()?;
             if let Some(reason) = &state.held {
-                return Err(Error::Stopped { reason: reason.clone() });
+                return Err(Error::Full { file: DATA.to_owned(), source: io::Error::other(reason.clone()) });
             }
             state = self.wait(state);
         }
@@ -215,7 +234,7 @@ impl WriteBehind {
     /// Only a write that found no space may be repeated; everything else is final.
     fn fail(&self, op: &Op, error: &io::Error) {
         if is_full(error) && !matches!(op, Op::Barrier) {
-            self.state().held = Some(format!("data.redb cannot grow: {error}"));
+            self.state().held = Some(format!("{DATA} cannot grow: {error}"));
             self.is_held.store(true, Ordering::Release);
             self.signals.wake();
         } else {
@@ -231,7 +250,7 @@ impl WriteBehind {
         }
         let mut passed = false;
         let mut state = self.state();
-        state.held = None;
+        let goes_on = state.held.take().is_some();
         self.is_held.store(false, Ordering::Release);
         for (number, op) in run {
             state.queue.pop_front();
@@ -258,7 +277,7 @@ impl WriteBehind {
         if waited_for {
             self.progress.notify_all();
         }
-        if passed {
+        if passed || goes_on {
             self.signals.wake();
         }
     }

@@ -9,6 +9,7 @@ mod config;
 mod contract;
 mod differential;
 mod dumps;
+mod full;
 mod hashes_model;
 mod heavy;
 mod history;

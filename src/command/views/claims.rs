@@ -36,7 +36,7 @@ pub(crate) fn gives_nil(session: &Session, request: &Request) -> bool {
 pub(in crate::command) fn ping(ctx: &mut Context<'_, '_>, text: &[u8]) -> Result<(), Halt> {
     let Some(worker) = Id::sound(text) else { return Ok(()) };
     let is_wanted = ctx.session.jobs.works || ctx.jobs().view().worker(text)?.is_some();
-    if is_wanted && ctx.server.refusal.is_none() {
+    if is_wanted && !ctx.server.refuses_writes() {
         match ctx.jobs().hear_worker(&worker) {
             // A ping is answered whatever becomes of the worker.
             Ok(()) | Err(Error::Refused(_)) => {}
@@ -168,7 +168,7 @@ fn destination(ctx: &Context<'_, '_>, request: &Request) -> Result<Destination, 
 fn claim(ctx: &mut Context<'_, '_>, queue: &Id, multiplexed: bool) -> Result<Option<Id>, Halt> {
     ctx.session.jobs.works = true;
     ctx.session.jobs.claims = true;
-    if ctx.server.refusal.is_some() {
+    if ctx.server.refuses_writes() {
         return Ok(None);
     }
     let connection = ctx.session.id;
@@ -192,7 +192,7 @@ fn claim(ctx: &mut Context<'_, '_>, queue: &Id, multiplexed: bool) -> Result<Opt
 
 /// What this connection claimed and did not report before it asks again, it never saw.
 fn abandon(ctx: &mut Context<'_, '_>) -> Result<(), Halt> {
-    if ctx.server.refusal.is_some() {
+    if ctx.server.refuses_writes() {
         return Ok(());
     }
     for (job, epoch) in ctx.session.jobs.multiplexed() {
@@ -203,7 +203,7 @@ fn abandon(ctx: &mut Context<'_, '_>) -> Result<(), Halt> {
 }
 
 fn park(ctx: &Context<'_, '_>, queues: &[Id], deadline: Option<Millis>, drained: bool, yields: bool) -> Wait {
-    let again = ctx.server.refusal.is_some().then(|| ctx.now.plus(REFUSED_WAIT_MS));
+    let again = ctx.server.refuses_writes().then(|| ctx.now.plus(REFUSED_WAIT_MS));
     Wait {
         on: queues.iter().map(|queue| Touch::Queue(Bytes::copy_from_slice(queue.as_bytes()))).collect(),
         deadline: match (deadline, again) {

@@ -221,10 +221,11 @@ impl Life {
         inputs.extend(self.clients.inputs(&mut self.rng));
         let Running { db, engine, held } = running;
         self.stage = Stage::Idle;
+        db.look_at_space()?;
         engine.server().facts.storage = Some(db.stats());
-        engine.server().refusal = db.refusal().map(|refusal| refusal.reason);
-        let waits = db.pace() == Pace::Wait;
-        let (holds_writes, may_work) = (waits && db.refusal().is_none(), !waits && db.refusal().is_none());
+        engine.server().refusal = db.refusal();
+        let holds_writes = db.pace() == Pace::Wait;
+        let may_work = !holds_writes && !db.is_held();
         let mut batch = db.batch()?;
         if self.clock.take_step() {
             engine.clock_stepped(&mut batch, now)?;
@@ -245,14 +246,12 @@ impl Life {
             let seq = self.ledger.write(&rows);
             self.times.push(now);
             self.stage = Stage::Appending;
-            if let Err(error) = db.append(&rows, now) {
-                if error.is_refusal() {
-                    // As in the core loop: the engine has run what is not kept, and ends.
-                    self.ledger.take_back();
-                    self.times.pop();
-                    self.tally.count("records refused on a full disk");
+            match db.append(&rows, now) {
+                // What found no room was refused before it was part of the batch.
+                Err(error) if error.is_refusal() => {
+                    return Err(Stop::Broken(format!("a record found no room: {error}")));
                 }
-                return Err(error.into());
+                appended => appended?,
             }
             self.stage = Stage::Syncing;
             db.flush()?;
@@ -273,7 +272,7 @@ impl Life {
     fn behind(&mut self, running: &mut Running) -> Result<(), Stop> {
         let db = &mut running.db;
         self.stage = Stage::Checkpoint;
-        if db.refusal().is_none() && (db.checkpoint_due(0) || self.rng.u8(..100) < 4) {
+        if !db.is_held() && (db.checkpoint_due(0) || self.rng.u8(..100) < 4) {
             db.checkpoint()?;
             self.tally.count("checkpoints");
         }

@@ -22,7 +22,7 @@ impl Life {
                 }
             }
             13 | 14 => {
-                if db.refusal().is_none() && self.chance(50) {
+                if !db.is_held() && self.chance(50) {
                     self.checkpoint(db)?;
                 }
             }
@@ -99,6 +99,7 @@ impl Life {
     }
 
     pub(super) fn batch(&mut self, db: &mut Db) -> Result<(), Stop> {
+        db.look_at_space()?;
         let mut batch = db.batch()?;
         let rows = if self.chance(3) { 200 } else { self.rng.u32(1..8) };
         for _ in 0..rows {

@@ -1,0 +1,250 @@
+//! What is taken and refused when room becomes short, and when there is some again.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::clock::Millis;
+use crate::storage::files::{Disk, RealDisk};
+use crate::storage::sim_disk::{Faults, SimDisk};
+use crate::storage::{Bound, Db, Error, Options, Rows, Table};
+
+fn options() -> Options {
+    Options { checkpoint_size: 64 << 10, cache_size: 1 << 20, ..Options::new(Path::new("simulated")) }
+}
+
+fn open(disk: &SimDisk, options: &Options) -> Db {
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    Db::open_stepped(&disk, options).unwrap()
+}
+
+fn name(n: u32) -> Bytes {
+    Bytes::copy_from_slice(&n.to_be_bytes())
+}
+
+/// One command, with what the core does around it; true when it was taken.
+fn change(db: &mut Db, adds: bool, rows: &[(Bytes, Option<Bytes>)]) -> Result<(), Error> {
+    db.look_at_space().unwrap();
+    if db.refusal().is_some_and(|refusal| adds || refusal.everything) {
+        return Err(Error::NoRoom { needed: 0, refusal: db.refusal().unwrap() });
+    }
+    let mut batch = db.batch().unwrap();
+    batch.set_adds(adds);
+    for (key, value) in rows {
+        match value {
+            Some(value) => batch.put(Table::Keys, key.clone(), value.clone())?,
+            None => batch.remove(Table::Keys, key.clone())?,
+        }
+    }
+    let rows = batch.finish();
+    db.append(&rows, Millis(1)).unwrap();
+    db.flush().unwrap();
+    db.apply(&rows).unwrap();
+    if db.checkpoint_due(0) {
+        db.checkpoint().unwrap();
+        drain(db);
+    }
+    Ok(())
+}
+
+/// Writes what is queued, as far as there is space.
+fn drain(db: &mut Db) {
+    while !db.is_held() && db.step().unwrap() {}
+}
+
+fn put(db: &mut Db, n: u32) -> Result<(), Error> {
+    change(db, true, &[(name(n), Some(vec![n as u8; 4000].into()))])
+}
+
+fn delete(db: &mut Db, n: u32) {
+    change(db, false, &[(name(n), None)]).unwrap();
+}
+
+/// Adds until it is refused; what was added last.
+fn fill(db: &mut Db, from: u32) -> u32 {
+    (from..from + 100_000).find(|n| put(db, *n).is_err()).unwrap()
+}
+
+fn holds(db: &Db, n: u32) -> bool {
+    db.batch().unwrap().get(Table::Keys, &name(n)).unwrap().is_some()
+}
+
+#[test]
+fn what_adds_data_is_refused_before_the_disk_is_full_and_what_frees_some_goes_on() {
+    let disk = SimDisk::new(1);
+    disk.set_faults(Faults { capacity: Some(16 << 20), ..Faults::default() });
+    let mut db = open(&disk, &options());
+    let end = fill(&mut db, 0);
+    assert!(!db.is_held(), "the disk never was full");
+    assert!((1 << 19..4 << 20).contains(&((16 << 20) - disk.allocated())), "{} taken", disk.allocated());
+    let refusal = db.refusal().unwrap();
+    assert!(refusal.bound == Bound::Disk && !refusal.everything);
+    assert!(refusal.reason.contains("bytes are free on the file system of data.redb"), "{refusal}");
+    // What was refused left nothing, what was taken is there. Every second row makes way, with nothing added.
+    assert!(!holds(&db, end) && holds(&db, end - 1));
+    (0..end).step_by(2).for_each(|n| delete(&mut db, n));
+    // What was freed is inside the file: some of it is taken again at once.
+    let again = fill(&mut db, end);
+    assert!(again - end > 100, "{} of {end} rows", again - end);
+    assert!(!db.is_held());
+    drop(db);
+    let db = open(&disk.kill(), &options());
+    assert!((end..again).all(|n| holds(&db, n)) && !holds(&db, again) && holds(&db, 1) && !holds(&db, 2));
+}
+
+#[test]
+fn a_command_that_is_larger_than_the_room_is_refused_alone() {
+    let disk = SimDisk::new(1);
+    disk.set_faults(Faults { capacity: Some(16 << 20), ..Faults::default() });
+    let mut db = open(&disk, &options());
+    let large = |bytes: usize| [(name(1), Some(Bytes::from(vec![1; bytes])))];
+    let error = change(&mut db, true, &large(14 << 20)).unwrap_err();
+    assert!(matches!(&error, Error::NoRoom { needed, .. } if *needed > 14 << 20), "{error}");
+    assert!(error.is_refusal() && db.refusal().is_none(), "{error}");
+    change(&mut db, true, &large(1 << 20)).unwrap();
+}
+
+#[test]
+fn a_record_never_meets_a_full_disk() {
+    let disk = SimDisk::new(1);
+    let mut db = open(&disk, &options());
+    disk.set_faults(Faults { capacity: Some(disk.allocated()), ..Faults::default() });
+    // Not even one of a command that adds nothing, which is larger than the log.
+    let error = change(&mut db, false, &[(name(1), Some(vec![1; 1 << 20].into()))]).unwrap_err();
+    assert!(matches!(error, Error::Full { .. }), "{error}");
+    change(&mut db, false, &[(name(2), Some(vec![1; 8 << 10].into()))]).unwrap();
+    assert!(!holds(&db, 1) && holds(&db, 2));
+}
+
+#[test]
+fn while_a_page_waits_deletes_go_on_as_long_as_the_log_lasts_and_reads_after_that() {
+    let disk = SimDisk::new(1);
+    let mut db = open(&disk, &Options { checkpoint_size: 1 << 20, ..options() });
+    (0..400).for_each(|n| put(&mut db, n).unwrap());
+    let rows: Vec<_> = (1000..1100).map(|n| (name(n), Some(Bytes::from(vec![1; 4000])))).collect();
+    change(&mut db, true, &rows).unwrap();
+    // Others take what is free.
+    disk.set_faults(Faults { capacity: Some(disk.allocated()), ..Faults::default() });
+    db.checkpoint().unwrap();
+    while !db.is_held() {
+        assert!(db.step().unwrap());
+    }
+    assert!(put(&mut db, 2000).is_err());
+    let refusal = db.refusal().unwrap();
+    assert!(refusal.reason.contains("bytes wait to be written and 0 are free"), "{refusal}");
+    let mut deleted = 0;
+    while !db.refusal().unwrap().everything {
+        let rows: Vec<_> = (0..500).map(|n| (name(n), None)).collect();
+        change(&mut db, false, &rows).unwrap();
+        deleted += 1;
+    }
+    assert!(deleted > 10 && !holds(&db, 1) && holds(&db, 1001), "{deleted}");
+    assert!(matches!(db.checkpoint(), Err(Error::Full { .. })));
+    // Nothing is lost by a kill, and it goes on by itself when there is room.
+    let killed = open(&disk.kill(), &options());
+    assert!(!holds(&killed, 1) && holds(&killed, 1001));
+}
+
+#[test]
+fn it_goes_on_when_there_is_room_again() {
+    let disk = SimDisk::new(1);
+    let mut db = open(&disk, &options());
+    (0..100).for_each(|n| put(&mut db, n).unwrap());
+    put(&mut db, 100).unwrap();
+    disk.set_faults(Faults { capacity: Some(disk.allocated()), ..Faults::default() });
+    let rows: Vec<_> = (1000..1010).map(|n| (name(n), Some(Bytes::from(vec![1; 4000])))).collect();
+    change(&mut db, false, &rows).unwrap();
+    while !db.is_held() {
+        db.checkpoint().unwrap();
+        drain(&mut db);
+    }
+    disk.set_faults(Faults { capacity: Some(disk.allocated() + (1 << 30)), ..Faults::default() });
+    while db.step().unwrap() {}
+    assert!(put(&mut db, 2000).is_ok() && db.refusal().is_none());
+    db.close().unwrap();
+}
+
+#[test]
+fn a_stop_on_a_full_disk_leaves_the_log_and_says_so() {
+    let disk = SimDisk::new(1);
+    let mut db = open(&disk, &options());
+    (0..100).for_each(|n| put(&mut db, n).unwrap());
+    disk.set_faults(Faults { capacity: Some(disk.allocated()), ..Faults::default() });
+    let rows: Vec<_> = (1000..1010).map(|n| (name(n), Some(Bytes::from(vec![1; 4000])))).collect();
+    change(&mut db, false, &rows).unwrap();
+    let error = db.close().unwrap_err();
+    assert!(matches!(error, Error::Full { .. }), "{error}");
+    let db = open(&disk.kill(), &options());
+    assert!(holds(&db, 99) && holds(&db, 1009) && db.stats().replayed > 0);
+}
+
+#[test]
+fn max_file_size_bounds_what_the_files_take_and_deleting_makes_room() {
+    let disk = SimDisk::new(1);
+    let max = 16 << 20;
+    let options = Options { max_file_size: Some(max), ..options() };
+    let mut db = open(&disk, &options);
+    let end = fill(&mut db, 0);
+    assert!(disk.allocated() < max, "{}", disk.allocated());
+    let refusal = db.refusal().unwrap();
+    assert!(refusal.bound == Bound::MaxFileSize && refusal.reason.contains("16777216 of --max-file-size"), "{refusal}");
+    (0..end).step_by(2).for_each(|n| delete(&mut db, n));
+    let again = fill(&mut db, end);
+    assert!(again - end > 100, "{} rows", again - end);
+    assert!(disk.allocated() <= max, "{}", disk.allocated());
+    db.close().unwrap();
+    // A start does not know what is free inside; what is deleted after it counts.
+    let mut db = open(&disk.kill(), &options);
+    (1..end).step_by(2).for_each(|n| delete(&mut db, n));
+    assert!(fill(&mut db, again) - again > 100);
+    assert!(disk.allocated() <= max, "{}", disk.allocated());
+}
+
+#[test]
+fn the_system_tells_what_is_free() {
+    let dir = tempfile::tempdir().unwrap();
+    let space = RealDisk::open(dir.path()).unwrap().space().unwrap().unwrap();
+    assert!(space.available > 0 && space.available <= space.total, "{space:?}");
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(dir.path()).unwrap());
+    let file = disk.create("f").unwrap();
+    file.set_len(1 << 20).unwrap();
+    assert!(file.allocated().unwrap() < 1 << 20, "sparse");
+    file.write_at(0, &vec![1; 1 << 20]).unwrap();
+    assert!(file.allocated().unwrap() >= 1 << 20);
+}
+
+/// Reads that an opening does after a kill, of a store with `rows` rows and the same log behind its last checkpoint.
+#[cfg(not(debug_assertions))]
+fn reads_to_open(rows: u32, replayed: u32) -> u64 {
+    let disk = SimDisk::new(1);
+    let options = Options { cache_size: 64 << 20, ..options() };
+    let mut db = open(&disk, &options);
+    for n in (0..rows).step_by(50) {
+        let some: Vec<_> = (n..n + 50).map(|n| (name(n), Some(Bytes::from(vec![1; 200])))).collect();
+        change(&mut db, true, &some).unwrap();
+    }
+    db.checkpoint().unwrap();
+    drain(&mut db);
+    for n in 0..replayed {
+        let mut batch = db.batch().unwrap();
+        batch.put(Table::Keys, name(n * (rows / replayed)), Bytes::from_static(b"changed")).unwrap();
+        let rows = batch.finish();
+        db.append(&rows, Millis(2)).unwrap();
+        db.flush().unwrap();
+        db.apply(&rows).unwrap();
+    }
+    let disk = disk.kill();
+    let before = disk.reads();
+    let db = open(&disk, &options);
+    assert_eq!((db.stats().replayed, db.stats().repaired), (u64::from(replayed), false));
+    disk.reads() - before
+}
+
+// redb's own assertions walk the whole file.
+#[cfg(not(debug_assertions))]
+#[test]
+fn an_opening_reads_what_the_log_asks_for_whatever_the_size_of_the_file() {
+    let [a, b, c, d] = [(1_000, 1), (1_000, 20), (20_000, 1), (20_000, 20)].map(|(rows, log)| reads_to_open(rows, log));
+    assert!(c <= a + 10 && d <= b + 60, "{a} {b} {c} {d}");
+}

@@ -1,0 +1,122 @@
+//! The real server on a file system that fills up, and under a limit on the size of files.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::server::Server;
+use crate::support::wire::Wire;
+
+fn shown(wire: &mut Wire, command: &str) -> String {
+    wire.call(command).unwrap().to_string()
+}
+
+fn set(wire: &mut Wire, n: u32) -> String {
+    let words = [b"SET".to_vec(), format!("key:{n}").into_bytes(), vec![b'x'; 100_000]];
+    wire.send(&[words.to_vec()]).unwrap();
+    wire.read().unwrap().to_string()
+}
+
+/// Writes until it is refused: how many writes were taken, and the refusal.
+fn fill(wire: &mut Wire) -> (u32, String) {
+    for n in 0..10_000 {
+        let reply = set(wire, n);
+        if reply != "+OK" {
+            return (n, reply);
+        }
+    }
+    panic!("never full")
+}
+
+/// A small file system in memory; unmounted when this is dropped.
+struct Mounted<'a>(&'a Path);
+
+impl Mounted<'_> {
+    /// `None`, with a note, where this user cannot mount one.
+    fn new<'a>(dir: &'a Path, size: &str) -> Option<Mounted<'a>> {
+        let options = format!("size={size}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir).output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Mounted(dir));
+        }
+        println!("skipped: no file system can be mounted here");
+        None
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0).status();
+    }
+}
+
+#[test]
+fn a_full_file_system_refuses_what_adds_data_serves_the_rest_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(_mounted) = Mounted::new(dir.path(), "48m") else { return };
+    let server = Server::agq_in(dir.path(), &[]);
+    let mut wire = server.connect();
+    let (taken, refusal) = fill(&mut wire);
+    assert!(taken > 50 && refusal.starts_with("-MISCONF"), "{taken}: {refusal}");
+    assert!(refusal.contains("are free on the file system of") && refusal.contains("Make room there"), "{refusal}");
+    // One value found no room; a smaller one might.
+    let info = shown(&mut wire, "INFO persistence");
+    assert!(info.contains("disk_state:full") || info.contains("disk_state:low"), "{info}");
+    // Others take the rest: a page that is written finds no room.
+    let rest = dir.path().join("others");
+    let _ = std::fs::write(&rest, vec![1; 64 << 20]);
+    assert_eq!(shown(&mut wire, "STRLEN key:1"), ":100000");
+    assert_eq!(shown(&mut wire, "DEL key:1"), ":1");
+    assert!(set(&mut wire, 1).starts_with("-MISCONF"));
+    server.kill();
+
+    std::fs::remove_file(rest).unwrap();
+    let server = Server::agq_in(dir.path(), &[]);
+    let mut wire = server.connect();
+    assert_eq!(shown(&mut wire, "DBSIZE"), format!(":{}", taken - 1));
+    assert_eq!(shown(&mut wire, "EXISTS key:1"), ":0");
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_a_full_disk_and_a_stop_says_what_it_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = Server::command(&data, &[]);
+    // In the shell's blocks of 512 bytes or of a kilobyte: 8 or 16 MiB. The server itself sees to the signal.
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -f 16384; exec \"$0\" \"$@\""]).arg(server.get_program()).args(server.get_args());
+    limited.env_remove("AGQ_SESSION_KEY").env("AGQ_LOG", "info").stderr(std::process::Stdio::piped());
+    let server = Server::start(&mut limited, &data);
+    let mut wire = server.connect();
+    let (taken, refusal) = fill(&mut wire);
+    assert!(taken > 10 && refusal.starts_with("-MISCONF"), "{taken}: {refusal}");
+    assert_eq!(shown(&mut wire, "STRLEN key:1"), ":100000");
+    assert_eq!(shown(&mut wire, "DEL key:1"), ":1");
+    assert!(!server.stop(), "a stop without a clean close tells so by its exit code");
+
+    let server = Server::agq_in(&data, &[]);
+    let mut wire = server.connect();
+    assert_eq!(shown(&mut wire, "DBSIZE"), format!(":{}", taken - 1));
+    assert_eq!(set(&mut wire, 1), "+OK");
+    assert!(server.stop());
+}
+
+#[test]
+fn max_file_size_refuses_in_its_own_words_and_a_bound_without_room_is_refused() {
+    let server = Server::agq(&["--max-file-size", "64MiB", "--checkpoint-size", "1MiB"]);
+    let mut wire = server.connect();
+    let (taken, refusal) = fill(&mut wire);
+    assert!(taken > 100 && refusal.starts_with("-OOM command not allowed"), "{taken}: {refusal}");
+    assert!(refusal.contains("67108864 of --max-file-size"), "{refusal}");
+    assert_eq!(shown(&mut wire, "CONFIG GET max-file-size"), r#"*2 "max-file-size" "67108864""#);
+    for n in 0..taken / 2 {
+        assert_eq!(shown(&mut wire, &format!("DEL key:{n}")), ":1");
+    }
+
+    let dir = tempfile::tempdir().unwrap();
+    let output = crate::support::program::output(
+        dir.path(),
+        &["serve", "--max-file-size", "65MiB", "--checkpoint-size", "32MiB"],
+    );
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.contains("leaves no room for data"), "{text}");
+}
