@@ -35,7 +35,7 @@ pub(super) struct ClientLimitArgs {
     /// Seconds after which a connection that gave no key is ended; 0: never
     #[arg(long, env = "AGQ_AUTH_TIMEOUT", value_name = "SECONDS", default_value_t = 60, value_parser = seconds())]
     auth_timeout: u64,
-    /// Milliseconds that the answer to a first wrong key waits, and twice as long with each that follows from the same address; 0: none
+    /// Milliseconds that the answer to a first wrong key waits, and twice as long with each other one that follows from the same address; 0: none
     #[arg(long, env = "AGQ_AUTH_DELAY", value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(..=60_000))]
     auth_delay: u64,
     /// Seconds in which a command that has begun must be complete, and one more for each 16 KiB of it; 0: any time

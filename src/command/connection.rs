@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use agq_resp::{Protocol, Reply, Request};
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::access::{self, AccessKey, Secret};
@@ -74,9 +75,19 @@ fn auth(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 }
 
 /// Lets the connection in when the key is right; takes the same time when it is wrong, which is counted.
+/// Tells a wrong key from others. The session key is part of it, so that nobody can make keys that have the same one.
+fn fingerprint(ctx: &Context<'_, '_>, key: &[u8]) -> u32 {
+    let mut hash = Sha256::new();
+    hash.update(ctx.server.config.key.as_ref().map_or(&b""[..], |key| key.as_bytes()));
+    hash.update([0]);
+    hash.update(key);
+    hash.finalize().first_chunk().map_or(0, |start| u32::from_be_bytes(*start))
+}
+
 fn check_key(ctx: &mut Context<'_, '_>, user: Option<&[u8]>, key: &[u8]) -> Result<(), Halt> {
     let Some(access) = right_key(ctx, user, key)? else {
         ctx.session.wrong_keys = ctx.session.wrong_keys.saturating_add(1);
+        ctx.session.last_wrong_key = fingerprint(ctx, key);
         return Err(CommandError::new("WRONGPASS invalid username-password pair or user is disabled.").into());
     };
     // What it watches as an operator it no longer sees.

@@ -32,6 +32,8 @@ pub struct Session {
     pub vouched: Option<Box<Id>>,
     /// Wrong keys that it gave and that nobody has taken notice of yet.
     pub wrong_keys: u16,
+    /// What tells the last of them from others.
+    pub last_wrong_key: u32,
     /// True for the server's own connection, which makes the deliveries of webhooks.
     pub is_own: bool,
     /// CLIENT SETNAME.
@@ -69,6 +71,7 @@ impl Session {
             access: None,
             vouched: None,
             wrong_keys: 0,
+            last_wrong_key: 0,
             is_own: false,
             name: Bytes::new(),
             library_name: Bytes::new(),

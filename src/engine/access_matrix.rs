@@ -140,7 +140,7 @@ fn life(bench: &mut Bench<'_>, seed: u64) {
     let terms: Vec<_> = scopes.iter().map(|(role, pattern)| format!("{role} {pattern}")).collect();
     let made = reply(bench, 1, &format!("KEY.CREATE key {}", terms.join(" ")));
     let secret = made.split('|').nth(1).unwrap_or_default();
-    bench.take(Input::Open(Session::new(2, String::new(), true)));
+    bench.take(Input::Open(Box::new(Session::new(2, String::new(), true))));
     assert_eq!(reply(bench, 2, &format!("AUTH {secret}")), "+OK|");
     for _ in 0..60 {
         let (words, wanted) = command(&mut random);

@@ -37,7 +37,7 @@ impl Bench<'_> {
     /// Opens a connection with a new key.
     fn open_with(&mut self, conn: ConnId, name: &str, terms: &str) -> String {
         let secret = self.make_key(name, terms);
-        self.take(Input::Open(Session::new(conn, "10.0.0.1:5000".to_owned(), true)));
+        self.take(Input::Open(Box::new(Session::new(conn, "10.0.0.1:5000".to_owned(), true))));
         assert_eq!(self.say(conn, &format!("AUTH {secret}")), "+OK|");
         secret
     }
@@ -297,7 +297,7 @@ fn within_a_transaction_each_command_is_asked_about_when_it_runs() {
 fn a_revoked_key_ends_its_connections_and_takes_nothing_any_more() {
     with_access(|bench| {
         let secret = bench.open_with(2, "app", "KEYS * WORK q CHANNELS *");
-        bench.take(Input::Open(Session::new(3, String::new(), true)));
+        bench.take(Input::Open(Box::new(Session::new(3, String::new(), true))));
         bench.say(3, &format!("AUTH {secret}"));
         bench.say(3, "SUBSCRIBE c");
         assert_eq!(bench.say(2, "BLPOP list 0"), "parked");
@@ -458,7 +458,7 @@ fn who_is_vouched_for_has_that_key_while_it_counts() {
         bench.make_key("app", "KEYS a EXPIRES 1000");
         let vouched = |bench: &mut Bench<'_>, conn, name: &str| {
             let name = crate::jobs::Id::sound(name.as_bytes()).unwrap();
-            bench.take(Input::Open(Session::of_key(conn, String::new(), name)));
+            bench.take(Input::Open(Box::new(Session::of_key(conn, String::new(), name))));
         };
         vouched(bench, 2, "app");
         vouched(bench, 3, "nobody");

@@ -62,7 +62,7 @@ pub type ConnId = u64;
 /// What the core loop hands in.
 pub enum Input {
     /// A connection was accepted.
-    Open(Session),
+    Open(Box<Session>),
     /// Commands of a connection, in order.
     Unit(Unit),
     /// The connection sent something while a command of it is parked.
@@ -118,6 +118,8 @@ pub struct Finished {
     pub subscribed: bool,
     /// Wrong keys that were given in the unit; its replies are those to their commands alone.
     pub wrong_keys: u32,
+    /// What tells the last of them from others.
+    pub last_wrong_key: u32,
     /// Bytes that the engine keeps for the connection: what it has queued, and what it is subscribed to.
     pub kept: usize,
 }
@@ -219,7 +221,7 @@ impl Engine {
                     self.server.facts.connections_received += 1;
                 }
                 self.look_up_vouched(batch, &mut session, now)?;
-                self.sessions.insert(session.id, session);
+                self.sessions.insert(session.id, *session);
             }
             Input::Unit(unit) => {
                 if let Some(session) = self.sessions.get_mut(&unit.conn) {
@@ -392,6 +394,7 @@ impl Engine {
             authenticated: session.authenticated,
             subscribed: session.subscriptions > 0 || self.server.monitors.contains(&conn),
             wrong_keys: std::mem::take(&mut session.wrong_keys).into(),
+            last_wrong_key: session.last_wrong_key,
             kept: queued + self.server.channels.bytes(conn),
         };
         self.outputs.push(Output::Finished(finished));

@@ -41,7 +41,7 @@ fn secret(bytes: &mut [u8]) -> bool {
 
 impl Bench<'_> {
     pub(super) fn open(&mut self, conn: ConnId) {
-        self.take(Input::Open(Session::new(conn, String::new(), true)));
+        self.take(Input::Open(Box::new(Session::new(conn, String::new(), true))));
     }
 
     pub(super) fn take(&mut self, input: Input) {

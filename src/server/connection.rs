@@ -175,7 +175,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         self.authenticated = finished.authenticated;
         self.subscribed = finished.subscribed;
         self.decoder.set_authenticated(self.authenticated);
-        if finished.wrong_keys > 0 && !self.hold_back(finished.wrong_keys, finished.out.len()).await? {
+        if finished.wrong_keys > 0 && !self.hold_back(&finished).await? {
             return Ok(None);
         }
         let limit = self.peer.rules.limits.replies;
@@ -200,10 +200,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     }
 
     /// Lets the answer to wrong keys wait. False when the client hangs up or the server stops.
-    async fn hold_back(&mut self, wrong_keys: u32, answer: usize) -> io::Result<bool> {
+    async fn hold_back(&mut self, finished: &Finished) -> io::Result<bool> {
         let (conn, now, mut delay) = (self.peer.conn, Instant::now(), Duration::ZERO);
-        for _ in 0..wrong_keys {
-            delay = self.peer.rules.throttle.borrow_mut().failed(self.peer.source, now);
+        for left in (0..finished.wrong_keys).rev() {
+            // Those before the last of a unit count as keys of their own.
+            let key = (left == 0).then_some(finished.last_wrong_key);
+            delay = self.peer.rules.throttle.borrow_mut().failed(self.peer.source, key, now);
             self.inbox.note_end(conn, Ended::WrongKey);
         }
         if delay.is_zero() {
@@ -211,7 +213,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         }
         self.inbox.rests(conn, self.sent);
         let stays = self.pass_time(now + delay).await?;
-        self.inbox.writes(conn, answer);
+        self.inbox.writes(conn, finished.out.len());
         Ok(stays)
     }
 

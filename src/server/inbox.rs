@@ -87,7 +87,7 @@ impl Inbox {
         self.0.own.set(self.0.own.get() + usize::from(session.is_own));
         let mailbox = Mailbox { is_own: session.is_own, ..Mailbox::default() };
         self.0.mailboxes.borrow_mut().insert(conn, mailbox);
-        self.push(Input::Open(session));
+        self.push(Input::Open(Box::new(session)));
         conn
     }
 

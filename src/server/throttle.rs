@@ -1,5 +1,6 @@
 //! Wrong keys: how long each is made to wait for its answer. Only that answer waits, in its connection's own task; a right
-//! key, other commands and other connections never do.
+//! key, other commands and other connections never do. The same wrong key again waits no longer than before: it is no guess
+//! but a wrong setting, which libraries try ten times before they tell their user.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,7 +11,7 @@ const MAX_SOURCES: usize = 4096;
 /// An address is forgotten so long after its last wrong key.
 const MEMORY: Duration = Duration::from_secs(600);
 /// An answer is held back for the first delay, doubled so often at most.
-const MAX_DOUBLINGS: u32 = 3;
+const MAX_DOUBLINGS: u32 = 7;
 
 /// Where a client comes from, as far as wrong keys are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,7 +38,10 @@ impl From<IpAddr> for Source {
 
 #[derive(Debug, Clone, Copy)]
 struct Failures {
+    /// Different keys, as far as each differs from the one before.
     count: u32,
+    /// The last key; `None` is equal to none.
+    key: Option<u32>,
     last: Instant,
 }
 
@@ -54,20 +58,24 @@ impl Throttle {
         Throttle { first_delay, failures: HashMap::new() }
     }
 
-    /// Counts a wrong key, and says for how long its answer is held back.
-    pub(super) fn failed(&mut self, source: Source, now: Instant) -> Duration {
+    /// Counts a wrong key, unless it is the one that this address gave last, and says for how long its answer is held back.
+    /// `key` tells keys from one another; one without counts as another one.
+    pub(super) fn failed(&mut self, source: Source, key: Option<u32>, now: Instant) -> Duration {
         if self.first_delay.is_zero() {
             return Duration::ZERO;
         }
         if !self.failures.contains_key(&source) && self.failures.len() >= MAX_SOURCES {
             self.make_room(now);
         }
-        let failures = self.failures.entry(source).or_insert(Failures { count: 0, last: now });
+        let failures = self.failures.entry(source).or_insert(Failures { count: 0, key: None, last: now });
         if now.saturating_duration_since(failures.last) > MEMORY {
             failures.count = 0;
         }
-        failures.count = failures.count.saturating_add(1);
-        failures.last = now;
+        let is_same = key.is_some() && failures.key == key;
+        if !is_same || failures.count == 0 {
+            failures.count = failures.count.saturating_add(1);
+        }
+        (failures.key, failures.last) = (key, now);
         self.first_delay * (1 << (failures.count - 1).min(MAX_DOUBLINGS))
     }
 
@@ -94,18 +102,27 @@ mod tests {
     #[test]
     fn each_wrong_key_of_an_address_waits_longer_up_to_a_bound() {
         let (mut throttle, now) = (Throttle::new(FIRST), Instant::now());
-        let delays: Vec<_> = (0..10).map(|_| throttle.failed(v4(1), now).as_millis()).collect();
-        assert_eq!(delays, [100, 200, 400, 800, 800, 800, 800, 800, 800, 800]);
-        assert_eq!(throttle.failed(v4(2), now), FIRST, "another address");
-        assert_eq!(throttle.failed(Source::Local, now), FIRST);
+        let delays: Vec<_> = (0..10).map(|_| throttle.failed(v4(1), None, now).as_millis()).collect();
+        assert_eq!(delays, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 12_800, 12_800]);
+        assert_eq!(throttle.failed(v4(2), None, now), FIRST, "another address");
+        assert_eq!(throttle.failed(Source::Local, None, now), FIRST);
+    }
+
+    #[test]
+    fn the_same_key_again_waits_no_longer() {
+        let (mut throttle, now) = (Throttle::new(FIRST), Instant::now());
+        let delays: Vec<_> = [1, 1, 1, 2, 2, 1].map(|key| throttle.failed(v4(1), Some(key), now).as_millis()).to_vec();
+        assert_eq!(delays, [100, 100, 100, 200, 200, 400]);
+        assert_eq!(throttle.failed(v4(2), Some(1), now), FIRST, "another address");
+        assert_eq!(throttle.failed(v4(1), Some(1), now + MEMORY * 2), FIRST);
     }
 
     #[test]
     fn an_address_that_was_quiet_begins_anew() {
         let (mut throttle, now) = (Throttle::new(FIRST), Instant::now());
-        throttle.failed(v4(1), now);
-        assert_eq!(throttle.failed(v4(1), now + MEMORY), FIRST * 2);
-        assert_eq!(throttle.failed(v4(1), now + MEMORY * 2 + FIRST), FIRST);
+        throttle.failed(v4(1), None, now);
+        assert_eq!(throttle.failed(v4(1), None, now + MEMORY), FIRST * 2);
+        assert_eq!(throttle.failed(v4(1), None, now + MEMORY * 2 + FIRST), FIRST);
     }
 
     #[test]
@@ -120,7 +137,7 @@ mod tests {
     fn the_table_is_bounded_and_forgets_the_oldest() {
         let (mut throttle, now) = (Throttle::new(FIRST), Instant::now());
         for number in 0..u32::try_from(MAX_SOURCES).unwrap() + 10 {
-            throttle.failed(IpAddr::from(number.to_be_bytes()).into(), now + FIRST * number);
+            throttle.failed(IpAddr::from(number.to_be_bytes()).into(), None, now + FIRST * number);
         }
         assert_eq!(throttle.failures.len(), MAX_SOURCES);
         assert!(!throttle.failures.contains_key(&IpAddr::from([0, 0, 0, 0]).into()));
@@ -130,7 +147,7 @@ mod tests {
     #[test]
     fn no_first_delay_is_no_delay_at_all() {
         let mut throttle = Throttle::new(Duration::ZERO);
-        assert_eq!(throttle.failed(v4(1), Instant::now()), Duration::ZERO);
+        assert_eq!(throttle.failed(v4(1), None, Instant::now()), Duration::ZERO);
         assert!(throttle.failures.is_empty());
     }
 }

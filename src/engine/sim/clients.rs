@@ -87,7 +87,7 @@ impl Clients {
         let conn = self.last_conn;
         let (sent, rest, received) = (VecDeque::new(), VecDeque::new(), BytesMut::new());
         self.conns.insert(conn, Conn { role, sent, busy: false, rest, received });
-        let mut inputs = vec![Input::Open(Session::new(conn, String::new(), true))];
+        let mut inputs = vec![Input::Open(Box::new(Session::new(conn, String::new(), true)))];
         let database = match ROLES[role] {
             Role::Data(database) => database,
             Role::Waiting => role % DATABASES,

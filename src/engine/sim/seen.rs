@@ -29,7 +29,7 @@ pub(super) struct Seen {
 pub(super) fn see(engine: &mut Engine, db: &Db, now: Millis) -> Check<Seen> {
     let mut batch = db.batch().map_err(|error| error.to_string())?;
     let mut seen = Seen { at: now, keys: BTreeMap::new(), others: Vec::new() };
-    take(engine, &mut batch, Input::Open(Session::new(READER, String::new(), true)), now)?;
+    take(engine, &mut batch, Input::Open(Box::new(Session::new(READER, String::new(), true))), now)?;
     for database in 0..DATABASES {
         let mut commands = vec![format!("SELECT {database}"), "DBSIZE".to_owned()];
         commands.extend(NAMES.iter().flat_map(|name| [format!("DUMP {name}"), format!("PEXPIRETIME {name}")]));

@@ -78,7 +78,7 @@ fn start(db: &mut Db, seed: u64, now: Millis) -> Engine {
     let mut batch = db.batch().unwrap();
     let mut engine = Engine::new(&mut batch, config, seed, now).unwrap();
     for conn in LEASED.into_iter().chain(LISTED).chain([CONTROL]) {
-        engine.take(&mut batch, Input::Open(Session::new(conn, String::new(), true)), now).unwrap();
+        engine.take(&mut batch, Input::Open(Box::new(Session::new(conn, String::new(), true))), now).unwrap();
     }
     assert!(batch.finish().is_empty());
     engine

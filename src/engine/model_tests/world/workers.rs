@@ -127,7 +127,7 @@ impl Open<'_, '_> {
         let conn = LEASED.into_iter().chain(LISTED).nth(n).unwrap();
         let now = self.side.model.now;
         self.engine.take(self.batch, Input::Close(conn), now).unwrap();
-        self.engine.take(self.batch, Input::Open(Session::new(conn, String::new(), true)), now).unwrap();
+        self.engine.take(self.batch, Input::Open(Box::new(Session::new(conn, String::new(), true))), now).unwrap();
         self.side.model.parked.retain(|claim| claim.conn != conn);
         self.side.model.conns.remove(&conn);
         if let Some(n) = LISTED.into_iter().position(|listed| listed == conn) {
