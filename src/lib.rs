@@ -3,8 +3,9 @@
 //! One process, one embedded file, the Redis protocol on the wire. The layers, top to bottom; a layer may use
 //! only what stands below it (`cargo xtask layers` holds this):
 //!
-//! [`cli`] → [`server`] → [`engine`] → [`command`] → [`jobs`] → [`data`] → [`storage`]; [`clock`] is a leaf.
+//! [`cli`] → [`server`] → [`engine`] → [`command`] → [`access`] → [`jobs`] → [`data`] → [`storage`]; [`clock`] is a leaf.
 
+pub mod access;
 pub mod cli;
 pub mod clock;
 pub mod command;

@@ -97,7 +97,7 @@ fn check(disk: Arc<dyn Disk>, dir: &Path, deep: bool) -> anyhow::Result<Report> 
     Ok(Report { survey, tables, findings })
 }
 
-/// Reads every row and proves the invariants of data and jobs. Answers what each table has.
+/// Reads every row and proves the invariants of data, access keys and jobs. Answers what each table has.
 fn check_rows(
     rows: &dyn Rows,
     progress: &Progress,
@@ -117,6 +117,8 @@ fn check_rows(
     }
     progress.begin("data");
     findings.extend(crate::data::check::check(rows)?);
+    progress.begin("access");
+    findings.extend(crate::access::check(rows)?);
     progress.begin("jobs");
     match crate::jobs::check::check(rows) {
         Ok(wrong) => findings.extend(wrong),
@@ -157,7 +159,7 @@ impl Report {
             line("finding", finding.clone());
         }
         let depth = match (&self.tables, self.findings.is_empty()) {
-            (Some(_), true) => "every page, every row and every invariant of data and jobs holds",
+            (Some(_), true) => "every page, every row and every invariant of data, access keys and jobs holds",
             (None, true) => "nothing found; with --deep, every page and row is read",
             (_, false) => "the store is damaged: restore a backup, or keep a copy of the files and tell AGQ's makers",
         };

@@ -22,6 +22,7 @@ mod job;
 mod job_control;
 mod job_output;
 mod job_submit;
+mod key;
 mod log;
 mod output;
 mod pages;
@@ -111,6 +112,10 @@ enum Command {
     Webhook(webhook::WebhookArgs),
     /// Submit jobs again and again, by a cron line.
     Schedule(schedule::ScheduleArgs),
+    /// Make, list and revoke access keys, each of which may do a part of things.
+    Key(key::KeyArgs),
+    /// Print what administrators did and what was refused to whom.
+    Audit(key::AuditArgs),
     /// Watch queues, workers and running jobs.
     Top(top::TopArgs),
     /// Ask whether the server is there.
@@ -183,6 +188,8 @@ fn dispatch(cli: Cli, config: &config::Config) -> anyhow::Result<ExitCode> {
         Some(Command::Queue(args)) => block_on(queue::run(&args)),
         Some(Command::Webhook(args)) => block_on(webhook::run(&args)),
         Some(Command::Schedule(args)) => block_on(schedule::run(&args)),
+        Some(Command::Key(args)) => block_on(key::run(&args)),
+        Some(Command::Audit(args)) => block_on(key::audit(&args)),
         Some(Command::Top(args)) => block_on(top::run(&args)),
         Some(Command::Ping(args)) => block_on(ping::run(&args)),
         Some(Command::Bench(args)) => block_on(bench::run(&args)),

@@ -14,7 +14,7 @@ use crate::clock::Millis;
 use crate::server::lock::Lock;
 use crate::storage::files::{RealDisk, open_read_only};
 use crate::storage::{self, Batch, Error, Replay, Restore, Restored, Table};
-use crate::{data, jobs};
+use crate::{access, data, jobs};
 
 #[derive(Debug, Args)]
 pub(super) struct RestoreArgs {
@@ -98,6 +98,7 @@ fn parse_time(text: &str) -> Result<Millis, String> {
 fn finish(batch: &mut Batch<'_>, stale: &mut u64) -> storage::Result<()> {
     let wrong = |what: String| Error::corrupt(Table::Jobs, what);
     let mut found = data::check::check(batch)?;
+    found.extend(access::check(batch)?);
     found.extend(jobs::check::check(batch).map_err(|error| wrong(error.to_string()))?);
     if let Some(first) = found.first() {
         return Err(wrong(format!("{first} ({} such findings)", found.len())));

@@ -2,6 +2,7 @@
 
 use agq_resp::{Reply, Request};
 
+use crate::access::Role;
 use crate::command::work::{bounded, unknown_option};
 use crate::command::{Command, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
 use crate::jobs::actions::SubmitAction;
@@ -80,7 +81,8 @@ fn list(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     let actions = view.actions(after.as_ref(), usize::try_from(limit).unwrap_or(usize::MAX))?;
     let next = actions.last().filter(|_| actions.len() as u64 == limit);
     let next = next.map_or_else(|| "0".to_owned(), |(id, _)| id.to_string());
-    let actions = actions.iter().map(|(id, action)| Ok(Reply::bulk(view.action_json(id, action)?)));
+    let shown = actions.iter().filter(|(_, action)| ctx.shows(&[Role::Read], &action.queue));
+    let actions = shown.map(|(id, action)| Ok(Reply::bulk(view.action_json(id, action)?)));
     Ok(Reply::array([Reply::bulk(next), Reply::array(actions.collect::<Result<Vec<_>, Halt>>()?)]))
 }
 

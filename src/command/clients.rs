@@ -7,7 +7,9 @@ use std::ops::RangeInclusive;
 use agq_resp::{Reply, Request};
 use bytes::Bytes;
 
+use crate::access;
 use crate::clock::Millis;
+use crate::command::session::DEFAULT_USER;
 use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, Run, Session, args, subcommand};
 
 /// The rows of this file.
@@ -101,7 +103,7 @@ impl Filter {
         (self.ids.is_empty() || self.ids.contains(&session.id))
             && self.address.as_ref().is_none_or(|address| address == session.address.as_bytes())
             && self.kind.is_none_or(|kind| kind == Kind::of(session))
-            && self.user.as_ref().is_none_or(|user| &user[..] == b"default")
+            && self.user.as_ref().is_none_or(|user| user == session.user().as_bytes())
             && self.except != Some(session.id)
     }
 }
@@ -128,7 +130,7 @@ pub fn line(session: &Session, now: Millis, parked: bool, counts: [usize; 3], wa
     format!(
         "id={} addr={} laddr= fd=-1 name={} age={} idle={} flags={flags} db={} sub={sub} psub={psub} ssub={ssub} \
          multi={multi} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r \
-         watch={watches} cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+         watch={watches} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={}",
         session.id,
         session.address,
         text(&session.name),
@@ -136,6 +138,7 @@ pub fn line(session: &Session, now: Millis, parked: bool, counts: [usize; 3], wa
         seconds(session.jobs.heard),
         session.database,
         session.last_command.to_ascii_lowercase(),
+        session.user(),
         session.protocol.version(),
         text(&session.library_name),
         text(&session.library_version),
@@ -245,7 +248,8 @@ fn kill(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
         } else if args::is(word, "ADDR") {
             filter.address = Some(Bytes::copy_from_slice(value));
         } else if args::is(word, "USER") {
-            if value != b"default" {
+            let is_known = value == DEFAULT_USER.as_bytes() || access::find(ctx.batch, value)?.is_some();
+            if !is_known {
                 let user = String::from_utf8_lossy(value);
                 return Err(CommandError::new(format!("ERR No such user '{user}'")).into());
             }

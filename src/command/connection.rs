@@ -1,10 +1,14 @@
 //! Commands about the connection itself.
 
+use std::sync::Arc;
+
 use agq_resp::{Protocol, Reply, Request};
 use subtle::ConstantTimeEq;
 
+use crate::access::{self, AccessKey, Secret};
 use crate::command::clients::client_name;
-use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, Run, args, views};
+use crate::command::session::DEFAULT_USER;
+use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, Run, args, views};
 use crate::data::keyspaces::DATABASES;
 
 const FAST: Flags = Flags::FAST;
@@ -18,7 +22,8 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("AUTH", -2, Group::Connection, FAST.and(Flags::NO_AUTH), Run::Write(auth)).doc(
         "1.0.0",
         "[username] password",
-        "Gives the session key; the only user is 'default'.",
+        "Gives a key: the session key, whose user is 'default', or an access key, whose secret says which it is; a name that \
+         is given too must be its own, or 'default'.",
     ),
     Command::new("HELLO", -1, Group::Connection, FAST.and(Flags::NO_AUTH), Run::Write(hello)).doc(
         "6.0.0",
@@ -68,29 +73,50 @@ fn auth(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     Ok(Reply::ok())
 }
 
-/// Marks the connection as authenticated when the key is right; takes the same time when it is wrong.
-fn check_key(ctx: &mut Context<'_, '_>, user: Option<&[u8]>, key: &[u8]) -> Result<(), CommandError> {
-    let Some(expected) = ctx.server.config.key.as_deref() else {
-        if user.is_none() {
-            return Err(CommandError::new(
-                "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
-                 configuration is correct?",
-            ));
-        }
-        // Redis's default user without a password takes any.
-        return if user == Some(b"default") { Ok(()) } else { Err(wrong_password()) };
-    };
-    let right_user = user.is_none_or(|user| user == b"default");
-    if !bool::from(expected.as_bytes().ct_eq(key)) || !right_user {
+/// Lets the connection in when the key is right; takes the same time when it is wrong, which is counted.
+fn check_key(ctx: &mut Context<'_, '_>, user: Option<&[u8]>, key: &[u8]) -> Result<(), Halt> {
+    let Some(access) = right_key(ctx, user, key)? else {
         ctx.session.wrong_keys = ctx.session.wrong_keys.saturating_add(1);
-        return Err(wrong_password());
+        return Err(CommandError::new("WRONGPASS invalid username-password pair or user is disabled.").into());
+    };
+    // What it watches as an operator it no longer sees.
+    if access.as_ref().is_some_and(|key| !key.scopes.is_admin()) {
+        ctx.server.monitors.remove(&ctx.session.id);
     }
     ctx.session.authenticated = true;
+    ctx.session.access = access;
     Ok(())
 }
 
-fn wrong_password() -> CommandError {
-    CommandError::new("WRONGPASS invalid username-password pair or user is disabled.")
+/// With what a connection goes on that gave this: an access key, or nothing for who may do everything. `None` when it
+/// is wrong.
+fn right_key(ctx: &Context<'_, '_>, user: Option<&[u8]>, key: &[u8]) -> Result<Option<Option<Arc<AccessKey>>>, Halt> {
+    let is_default = user.is_none_or(|user| user == DEFAULT_USER.as_bytes());
+    if let Some(secret) = Secret::read(key) {
+        let found = access::find_by_secret(ctx.batch, &secret, ctx.now)?;
+        // Clients that were given nothing but a secret say 'default' too.
+        let is_named = |found: &AccessKey| is_default || user == Some(found.name.as_bytes());
+        if let Some(found) = found.filter(|found| is_named(found)) {
+            return Ok(Some(Some(found)));
+        }
+        // The operator may have chosen a session key that looks like this.
+        if ctx.server.config.key.as_deref().is_none_or(|expected| !access::looks_like(expected.as_bytes())) {
+            return Ok(None);
+        }
+    }
+    let is_right = match ctx.server.config.key.as_deref() {
+        Some(expected) => bool::from(expected.as_bytes().ct_eq(key)) && is_default,
+        None if user.is_none() => {
+            return Err(CommandError::new(
+                "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
+                 configuration is correct?",
+            )
+            .into());
+        }
+        // Redis's default user without a password takes any.
+        None => is_default,
+    };
+    Ok(is_right.then_some(None))
 }
 
 fn hello(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {

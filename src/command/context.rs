@@ -12,7 +12,7 @@ use crate::command::cursors::Cursors;
 use crate::command::{Channels, Halt, Message, ReadContext, Session, Statistics, Tuning, Watches, WebhookRules};
 use crate::data::keyspaces::DATABASES;
 use crate::data::{Edit, Keyspace, Touch, Touched, View};
-use crate::jobs::{Jobs, Reported, Settings};
+use crate::jobs::{Id, Jobs, Reported, Settings};
 use crate::storage::{Batch, Refusal, Stats};
 
 /// What the operator chose.
@@ -107,6 +107,8 @@ pub struct Server {
     pub indexing: VecDeque<(Keyspace, Bytes)>,
     /// Connections that watch every command.
     pub monitors: BTreeSet<u64>,
+    /// Keys that the running command revoked: their connections end with it.
+    pub revoked: Vec<Id>,
 }
 
 impl Server {
@@ -276,13 +278,27 @@ impl<'txn> Context<'_, 'txn> {
     /// The jobs, to be changed.
     pub fn jobs(&mut self) -> Jobs<'_, 'txn> {
         let (settings, database_0) = (self.server.config.jobs, self.server.keyspaces[0]);
-        Jobs { batch: self.batch, now: self.now, touched: self.touched, random: self.random, settings, database_0 }
+        let access_key = self.session.access.as_ref().map(|key| &key.name);
+        Jobs {
+            batch: self.batch,
+            now: self.now,
+            touched: self.touched,
+            random: self.random,
+            settings,
+            database_0,
+            access_key,
+        }
     }
 
     /// What a reading command of the same connection is given.
     #[must_use]
     pub fn reading(&self) -> ReadContext<'_> {
-        ReadContext { view: self.view(), protocol: self.session.protocol, seed: self.seed }
+        ReadContext {
+            view: self.view(),
+            protocol: self.session.protocol,
+            seed: self.seed,
+            access: self.session.access.as_deref(),
+        }
     }
 
     /// True when the connection speaks RESP3.

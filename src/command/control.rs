@@ -3,6 +3,8 @@
 use agq_resp::{Reply, Request};
 use bytes::Bytes;
 
+use crate::access::Role;
+use crate::command::grants;
 use crate::command::jobs::{CONDITIONS, condition};
 use crate::command::work::{MAX_BLOCK_MS, bounded, unknown_option};
 use crate::command::{Command, Context, Flags, Group, Halt, Outcome, Run, Wait, args};
@@ -57,6 +59,15 @@ fn retry(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     if !args::is(request.arg(1), "WHERE") {
         return Err(Error::refused("JOB.RETRY takes one job's id, or WHERE and conditions").into());
     }
+    let (filter, dry_run) = retry_where(request)?;
+    Ok(Reply::bulk(match dry_run {
+        true => show::preview_json(&ctx.jobs().view().preview_retry(&filter)?),
+        false => show::progress_json(&ctx.jobs().retry_all(&filter)?),
+    }))
+}
+
+/// The conditions of JOB.RETRY WHERE, and whether it only says what it would do.
+pub(super) fn retry_where(request: &Request) -> Result<(Filter, bool), Halt> {
     let mut options = args::Options::new(request, 2);
     let (mut filter, mut dry_run) = (Filter::default(), false);
     while let Some(word) = options.word() {
@@ -65,10 +76,7 @@ fn retry(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
             return Err(unknown_option(word, &format!("{CONDITIONS} and DRY-RUN")));
         }
     }
-    Ok(Reply::bulk(match dry_run {
-        true => show::preview_json(&ctx.jobs().view().preview_retry(&filter)?),
-        false => show::progress_json(&ctx.jobs().retry_all(&filter)?),
-    }))
+    Ok((filter, dry_run))
 }
 
 fn promote(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
@@ -145,6 +153,8 @@ fn events(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
         Some(text) => bounded("FROM", text, 0..=u64::MAX)?,
     };
     let events = view.events(from, usize::try_from(count).unwrap_or(usize::MAX))?;
+    let access = ctx.session.access.as_deref();
+    let shown = events.iter().filter(|(_, event)| grants::shows(access, &[Role::Read], &event.queue));
     let next = events.last().map_or(from, |(number, _)| number + 1);
     match block_ms {
         Some(ms) if events.is_empty() => Err(Halt::Block(Wait {
@@ -154,9 +164,8 @@ fn events(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
             drained: false,
             yields: false,
         })),
-        _ => Ok(answer(
-            next,
-            events.iter().map(|(number, event)| Reply::bulk(show_feed::event_json(*number, event))).collect(),
-        )),
+        _ => {
+            Ok(answer(next, shown.map(|(number, event)| Reply::bulk(show_feed::event_json(*number, event))).collect()))
+        }
     }
 }

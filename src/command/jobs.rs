@@ -3,6 +3,7 @@
 use agq_resp::{Reply, Request};
 use bytes::Bytes;
 
+use crate::access::Role;
 use crate::command::work::{bounded, unknown_option};
 use crate::command::{Command, Context, Flags, Group, Halt, Outcome, ReadContext, Run, Wait, args};
 use crate::data::Touch;
@@ -112,7 +113,8 @@ fn list(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     }
     let view = ctx.jobs();
     let page = view.list(&filter, cursor, usize::try_from(limit).unwrap_or(usize::MAX))?;
-    let jobs = page.jobs.iter().map(|job| Ok(Reply::bulk(view.job_json(job, Detail::Row)?)));
+    let shown = page.jobs.iter().filter(|job| ctx.shows(&[Role::Read], &job.queue));
+    let jobs = shown.map(|job| Ok(Reply::bulk(view.job_json(job, Detail::Row)?)));
     let jobs = jobs.collect::<Result<Vec<_>, Halt>>()?;
     Ok(Reply::array([Reply::bulk(page.next.unwrap_or_else(|| "0".to_owned())), Reply::array(jobs)]))
 }

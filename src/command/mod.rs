@@ -5,6 +5,7 @@
 //! validates everything before it changes anything. Nothing here knows redb, sockets or a runtime.
 
 mod absent;
+mod access_keys;
 mod acl;
 mod actions;
 pub mod args;
@@ -23,6 +24,7 @@ mod databases;
 mod debug;
 mod dump;
 mod error;
+pub(crate) mod grants;
 mod hashes;
 mod info;
 mod jobs;
@@ -32,6 +34,7 @@ mod lcs;
 mod lists;
 pub(crate) mod monitor;
 mod mpop;
+pub mod needs;
 mod object;
 mod plans;
 pub(crate) mod pubsub;
@@ -64,6 +67,7 @@ pub use clients::{Ask, Filter, Replies, line as client_line};
 pub use config::Tuning;
 pub use context::{Changeable, Config, Context, Endings, Facts, ProcessFacts, Server, System, Wait};
 pub use error::{CommandError, Halt, Outcome};
+pub use needs::Needs;
 pub use session::Session;
 pub use statistics::Statistics;
 pub use table::{Command, Flags, Group, KeySpec, Run, lookup};
@@ -73,8 +77,9 @@ pub use webhooks::WebhookRules;
 
 use agq_resp::Protocol;
 
+use crate::access::{AccessKey, Role};
 use crate::data::View;
-use crate::jobs::JobsView;
+use crate::jobs::{Id, JobsView};
 
 /// The Redis whose commands, replies and errors these are.
 const REDIS_VERSION: &str = "7.0.15";
@@ -88,9 +93,17 @@ pub struct ReadContext<'a> {
     pub protocol: Protocol,
     /// A random number, another one for each command: what picks at random starts from it.
     pub seed: u64,
+    /// The access key of the connection; `None` for who may do everything.
+    pub access: Option<&'a AccessKey>,
 }
 
 impl<'a> ReadContext<'a> {
+    /// True when jobs of a queue are shown to this connection.
+    #[must_use]
+    pub fn shows(&self, roles: &[Role], queue: &Id) -> bool {
+        grants::shows(self.access, roles, queue)
+    }
+
     /// The jobs, which are the same in every database.
     #[must_use]
     pub fn jobs(&self) -> JobsView<'a> {

@@ -50,8 +50,8 @@ pub(crate) fn tell(
     messages.extend(monitors.iter().map(|to| Message { to: *to, push: Reply::Simple(line.clone()) }));
 }
 
-/// The arguments that people may see: not the session key, nor what webhooks are signed with.
-pub(super) fn shown(request: &Request) -> impl Iterator<Item = Cow<'_, [u8]>> {
+/// The arguments that people may see: not the keys that let a client in, nor what webhooks are signed with.
+pub(crate) fn shown(request: &Request) -> impl Iterator<Item = Cow<'_, [u8]>> {
     let is = |place, name| request.get(place).is_some_and(|word| args::is(word, name));
     let secret = if is(0, "AUTH") {
         1..request.len()
@@ -69,7 +69,7 @@ pub(super) fn shown(request: &Request) -> impl Iterator<Item = Cow<'_, [u8]>> {
 }
 
 /// Writes a text in quotes, so that it stands in a line.
-fn quote(line: &mut String, text: &[u8]) {
+pub(crate) fn quote(line: &mut String, text: &[u8]) {
     line.push('"');
     for byte in text {
         match byte {

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use agq_resp::{Reply, Request};
 use bytes::Bytes;
 
+use crate::access::Role;
 use crate::command::work::{bounded, unknown_option};
 use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
 use crate::jobs::browse::Lane;
@@ -93,7 +94,8 @@ fn stats(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
 fn list(ctx: &ReadContext<'_>, _: &Request) -> Outcome {
     let queues = ctx.jobs().queues()?;
     let json = |counts: &Counts| SHOWN.map(|status| format!("\"{}\":{}", status.name(), counts.of(status))).join(",");
-    let rows = queues.iter().map(|(name, queue)| {
+    let shown = queues.iter().filter(|(name, _)| ctx.shows(&[Role::Read], name));
+    let rows = shown.map(|(name, queue)| {
         let limits = match limits_json(&queue.limits).as_str() {
             "{}" => String::new(),
             limits => format!("\"limits\":{limits},"),

@@ -2,6 +2,7 @@
 
 use agq_resp::{Reply, Request};
 
+use crate::access::Role;
 use crate::command::work::{bounded, unknown_option};
 use crate::command::{Command, Context, Flags, Group, Outcome, ReadContext, Run, args};
 use crate::jobs::schedules::schedule_id;
@@ -96,8 +97,14 @@ fn list(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     let schedules = ctx.jobs().schedules(after.as_ref(), usize::try_from(limit).unwrap_or(usize::MAX))?;
     let next = schedules.last().filter(|_| schedules.len() as u64 == limit);
     let next = next.map_or_else(|| "0".to_owned(), |(id, _)| id.to_string());
-    let schedules = schedules.iter().map(|(id, schedule)| Reply::bulk(schedule_json(id, schedule, None)));
-    Ok(Reply::array([Reply::bulk(next), Reply::array(schedules)]))
+    let mut shown = Vec::with_capacity(schedules.len());
+    for (id, schedule) in &schedules {
+        let queue = if ctx.access.is_some() { ctx.jobs().schedule_queue(id.as_bytes())? } else { None };
+        if queue.is_none_or(|queue| ctx.shows(&[Role::Read, Role::Submit], &queue)) {
+            shown.push(Reply::bulk(schedule_json(id, schedule, None)));
+        }
+    }
+    Ok(Reply::array([Reply::bulk(next), Reply::array(shown)]))
 }
 
 fn next(ctx: &ReadContext<'_>, request: &Request) -> Outcome {

@@ -1,10 +1,17 @@
 //! What the engine remembers of a connection.
 
+use std::sync::Arc;
+
 use agq_resp::Protocol;
 use bytes::Bytes;
 
+use crate::access::AccessKey;
 use crate::clock::Millis;
 use crate::command::{Replies, Transaction};
+use crate::jobs::Id;
+
+/// The name of who may do everything.
+pub(super) const DEFAULT_USER: &str = "default";
 
 /// A connection's state.
 #[derive(Debug, Clone)]
@@ -19,8 +26,12 @@ pub struct Session {
     pub protocol: Protocol,
     /// True once the key was given, or when none is asked.
     pub authenticated: bool,
+    /// The access key that was given; `None` for who may do everything: with the session key, or where none is asked.
+    pub access: Option<Arc<AccessKey>>,
+    /// The name of the access key that the transport vouches for, until the engine has looked it up.
+    pub vouched: Option<Box<Id>>,
     /// Wrong keys that it gave and that nobody has taken notice of yet.
-    pub wrong_keys: u32,
+    pub wrong_keys: u16,
     /// True for the server's own connection, which makes the deliveries of webhooks.
     pub is_own: bool,
     /// CLIENT SETNAME.
@@ -55,6 +66,8 @@ impl Session {
             database: 0,
             protocol: Protocol::Resp2,
             authenticated,
+            access: None,
+            vouched: None,
             wrong_keys: 0,
             is_own: false,
             name: Bytes::new(),
@@ -68,6 +81,19 @@ impl Session {
             transaction: None,
             jobs: crate::jobs::Connection::default(),
         }
+    }
+
+    /// A fresh connection of whom something else than a secret says which key is its own, a client certificate for
+    /// example. It has what that key may do, or, where there is no such key or it has expired, has still to give one.
+    #[must_use]
+    pub fn of_key(id: u64, address: String, name: Id) -> Session {
+        Session { vouched: Some(Box::new(name)), ..Session::new(id, address, false) }
+    }
+
+    /// The name that the connection goes by: that of its access key, or `default`, as in Redis before any was given too.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        self.access.as_ref().map_or(DEFAULT_USER, |key| &key.name)
     }
 
     /// Back to the state of a fresh connection (RESET).

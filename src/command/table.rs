@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use agq_resp::Request;
 
+use crate::command::needs::{self, Needs};
 use crate::command::{Context, Halt, Outcome, ReadContext};
 use crate::data::strings::parse_integer;
 
@@ -240,6 +241,8 @@ pub struct Command {
     pub heavy: Option<IsHeavy>,
     /// What makes a reading command fast, if that is not there yet.
     pub prepare: Option<Prepare>,
+    /// What it needs of an access key; `needs` says it.
+    pub needs: Needs,
 }
 
 impl Command {
@@ -261,6 +264,7 @@ impl Command {
             run,
             heavy: None,
             prepare: None,
+            needs: Needs::Act,
         }
     }
 
@@ -370,7 +374,9 @@ impl fmt::Debug for Command {
 pub fn all() -> impl Iterator<Item = &'static Command> {
     static TABLE: LazyLock<Vec<Command>> = LazyLock::new(|| {
         let rows = GROUPS.iter().copied().flatten().enumerate();
-        rows.map(|(number, command)| Command { number, ..*command }).collect()
+        // A command that says nothing is for administrators.
+        let needs = |command: &Command| needs::of(command.name).unwrap_or(Needs::Act);
+        rows.map(|(number, command)| Command { number, needs: needs(command), ..*command }).collect()
     });
     const GROUPS: &[&[Command]] = &[
         super::connection::COMMANDS,
@@ -385,6 +391,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::latency::COMMANDS,
         super::monitor::COMMANDS,
         super::acl::COMMANDS,
+        super::access_keys::COMMANDS,
         super::absent::COMMANDS,
         super::debug::COMMANDS,
         super::catalog::COMMANDS,
@@ -447,6 +454,22 @@ mod tests {
             let reads = matches!(command.run, Run::Read(_));
             assert!(!reads || command.flags.has(Flags::READONLY), "{} reads but is not READONLY", command.name);
             assert!(command.heavy.is_none() || reads, "{} is heavy but cannot run on a snapshot", command.name);
+        }
+    }
+
+    #[test]
+    fn every_command_says_what_it_needs_and_every_key_is_asked_about() {
+        for command in all() {
+            let needs = needs::of(command.name);
+            assert!(needs.is_some(), "{} does not stand in needs.rs: say what it needs of a key", command.name);
+            let has_keys = command.keys.first > 0 || command.counted > 0;
+            let asks = matches!(command.needs, Needs::Keys(..) | Needs::Set | Needs::Sort | Needs::Look);
+            let is_absent = command.name.starts_with("FCALL");
+            assert!(!has_keys || asks || is_absent, "{} has keys that nobody asks about", command.name);
+            assert!(has_keys || !matches!(command.needs, Needs::Keys(..)), "{} has no keys", command.name);
+            let Needs::Keys(first, others) = command.needs else { continue };
+            let writes = first.writes() || others.writes();
+            assert_eq!(writes, command.flags.has(Flags::WRITE), "{} and its flags disagree", command.name);
         }
     }
 

@@ -99,7 +99,7 @@ fn answer(job: &Job) -> Reply {
 }
 
 /// What JOB.CLAIM asks for, and how long it waits.
-fn claim_options(request: &Request, lease_ms: u64) -> Result<(Claim, Option<u64>), Halt> {
+pub(super) fn claim_options(request: &Request, lease_ms: u64) -> Result<(Claim, Option<u64>), Halt> {
     let mut options = args::Options::new(request, 2);
     let mut claim = Claim { count: 1, lease_ms, takes: Takes::Everything, queues: Vec::new() };
     let mut block_ms = None;

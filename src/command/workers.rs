@@ -3,10 +3,11 @@
 use agq_resp::{Reply, Request};
 use bytes::Bytes;
 
+use crate::access::Role;
 use crate::command::work::{MAX_BLOCK_MS, bounded, unknown_option};
 use crate::command::{Command, Context, Flags, Group, Halt, Outcome, ReadContext, Run, Wait, args};
 use crate::data::Touch;
-use crate::jobs::workers::{Profile, Tidings, parse_held};
+use crate::jobs::workers::{Profile, Tidings, Worker, parse_held};
 use crate::jobs::{Id, show};
 
 const WRITE: Flags = Flags::WRITE.and(Flags::AGQ);
@@ -80,6 +81,12 @@ fn unregister(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 fn list(ctx: &ReadContext<'_>, _: &Request) -> Outcome {
     let view = ctx.jobs();
     let workers = view.workers()?;
-    let workers = workers.iter().map(|(id, worker)| Ok(Reply::bulk(view.worker_json(id, worker)?)));
+    let is_shown = |worker: &Worker| {
+        ctx.access.is_none_or(|key| key.scopes.has_all(Role::Read) || worker.access_key.as_ref() == Some(&key.name))
+    };
+    let workers = workers
+        .iter()
+        .filter(|(_, worker)| is_shown(worker))
+        .map(|(id, worker)| Ok(Reply::bulk(view.worker_json(id, worker)?)));
     Ok(Reply::array(workers.collect::<Result<Vec<_>, Halt>>()?))
 }

@@ -200,8 +200,15 @@ impl Engine {
             sessions.get(&conn).is_some_and(|session| session.jobs.holds(job, now, settings.list_claim_silence_ms))
         };
         let (touched, random) = (&mut self.touched, &mut self.random);
-        let mut jobs =
-            Jobs { batch: &mut *batch, now, touched, random, settings, database_0: self.server.keyspaces[0] };
+        let mut jobs = Jobs {
+            batch: &mut *batch,
+            now,
+            touched,
+            random,
+            settings,
+            database_0: self.server.keyspaces[0],
+            access_key: None,
+        };
         jobs.run_timers(SLICE_ROWS, allowed, &holds).map_err(job_error)
     }
 }

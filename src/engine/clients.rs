@@ -1,12 +1,16 @@
 //! What CLIENT does with connections.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use agq_resp::Reply;
+use agq_resp::{Reply, Request};
 
+use crate::access::{self, AccessKey};
 use crate::clock::Millis;
-use crate::command::{Ask, Filter, client_line};
+use crate::command::{Ask, Command, Filter, Flags, Needs, Session, client_line};
+use crate::engine::dispatch::Step;
 use crate::engine::{ConnId, Engine, Output};
+use crate::storage::{self, Batch};
 
 impl Engine {
     /// Does what a CLIENT of `conn` asks for.
@@ -34,6 +38,88 @@ impl Engine {
                 writeln!(text, "{}", client_line(session, now, parked, counts, self.server.watches.count(session.id)));
         }
         Reply::Verbatim { format: *b"txt", text: text.into() }
+    }
+
+    /// Gives a connection the key that its transport vouches for, if that counts.
+    pub(super) fn look_up_vouched(
+        &mut self,
+        batch: &Batch<'_>,
+        session: &mut Session,
+        now: Millis,
+    ) -> storage::Result<()> {
+        let Some(name) = session.vouched.take() else { return Ok(()) };
+        let Some(key) = access::find(batch, name.as_bytes())?.filter(|key| key.is_live(now)) else { return Ok(()) };
+        self.expect_expiry(&key);
+        (session.authenticated, session.access) = (true, Some(Arc::new(key)));
+        Ok(())
+    }
+
+    /// Notes when a key that a connection uses expires.
+    fn expect_expiry(&mut self, key: &AccessKey) {
+        if let Some(at) = key.expires_at {
+            self.key_expires = Some(self.key_expires.map_or(at, |first| first.min(at)));
+        }
+    }
+
+    /// What follows for access keys from a command that ran: an entry in the audit log, connections that end with their
+    /// key, the moment when the one that was given expires.
+    pub(super) fn note_access(
+        &mut self,
+        batch: &mut Batch<'_>,
+        conn: ConnId,
+        command: &Command,
+        request: &Request,
+        step: &Step,
+        now: Millis,
+    ) -> storage::Result<()> {
+        // All others, by far the most, change nothing of this.
+        let may_matter = matches!(command.needs, Needs::Act | Needs::Words { .. }) || command.flags.has(Flags::NO_AUTH);
+        if !may_matter {
+            return Ok(());
+        }
+        match step {
+            Step::Reply(reply) => self.audit_action(batch, conn, command, request, Some(reply), now)?,
+            Step::Ask(_) | Step::Several(_) => self.audit_action(batch, conn, command, request, None, now)?,
+            Step::Execute(_) | Step::Parked(_) | Step::Heavy(_) => {}
+        }
+        for name in std::mem::take(&mut self.server.revoked) {
+            self.end_sessions(Some(conn), |key| key.name == name);
+        }
+        if let Some(key) = self.sessions.get(&conn).and_then(|session| session.access.clone()) {
+            self.expect_expiry(&key);
+        }
+        Ok(())
+    }
+
+    /// Ends the connections whose access key has expired.
+    pub(super) fn end_expired(&mut self, now: Millis) {
+        if self.key_expires.is_none_or(|at| at > now) {
+            return;
+        }
+        self.end_sessions(None, |key| !key.is_live(now));
+        let keys =
+            self.sessions.values().filter(|session| !session.closing).filter_map(|session| session.access.as_ref());
+        self.key_expires = keys.filter_map(|key| key.expires_at).min();
+    }
+
+    /// Ends the connections of some keys at once: nothing more of them runs, waits or is told. The one that asked for it
+    /// still has its reply.
+    fn end_sessions(&mut self, asking: Option<ConnId>, ends: impl Fn(&AccessKey) -> bool) {
+        let of_key = self.sessions.values_mut().filter(|session| session.access.as_deref().is_some_and(&ends));
+        let mut ended = Vec::new();
+        for session in of_key {
+            session.closing = true;
+            ended.push(session.id);
+        }
+        for conn in ended {
+            self.waiters.take(conn);
+            self.server.watches.clear(conn);
+            self.server.channels.leave(conn);
+            self.server.monitors.remove(&conn);
+            if asking != Some(conn) {
+                self.outputs.push(Output::Killed(conn));
+            }
+        }
     }
 
     fn kill_clients(&mut self, asking: ConnId, filter: &Filter, old: bool) -> Reply {

@@ -26,6 +26,7 @@ impl Engine {
         let began = self.nanos();
         let step = self.attempt(batch, unit, command, request, now, woken_by)?;
         let nanos = self.nanos() - began;
+        self.note_access(batch, unit.conn, command, request, &step, now)?;
         match &step {
             Step::Reply(reply) => self.note(unit.conn, command, request, nanos, Some(reply), now),
             Step::Several(_) | Step::Ask(_) => self.note(unit.conn, command, request, nanos, None, now),
@@ -54,6 +55,7 @@ impl Engine {
         let mark = batch.mark();
         batch.set_adds(command.flags.has(Flags::DENYOOM));
         let (touched_before, messages_before) = (self.touched.things.len(), self.server.messages.len());
+        let revoked_before = self.server.revoked.len();
         debug_assert!(self.touched.notices.is_empty(), "notices are told after each command");
         let in_transaction = self.in_transaction;
         let (touched, server, random) = (&mut self.touched, &mut self.server, &mut self.random);
@@ -97,6 +99,7 @@ impl Engine {
         self.keep(batch);
         self.touched.things.truncate(touched_before);
         self.server.messages.truncate(messages_before);
+        self.server.revoked.truncate(revoked_before);
         self.server.keyspaces = keyspaces_before;
         Ok(failed)
     }

@@ -1,9 +1,13 @@
 //! The one gate in front of every command: is it known, has it the right number of arguments, may this connection
-//! run it now.
+//! run it now ([`admit`]), and has its access key what the command needs ([`permit`]).
 
 use agq_resp::Request;
 
-use crate::command::{Command, CommandError, Flags, Server, Session, lookup, pubsub, views};
+use crate::clock::Millis;
+use crate::command::grants::Asked;
+use crate::command::{Command, CommandError, Flags, Halt, Server, Session, lookup, pubsub, views};
+use crate::data::View;
+use crate::storage::{self, Batch};
 
 /// The longest part of a client's words that an error repeats.
 const QUOTED_BYTES: usize = 128;
@@ -27,6 +31,30 @@ pub(super) fn admit(request: &Request, session: &Session, server: &Server) -> Re
     }
     pubsub::check(session, command)?;
     Ok(command)
+}
+
+/// Whether the connection's access key has what a command needs: `None` when it may run. Asked just before it runs, each
+/// time: within an EXEC what ran before it may have changed whose things it names, and who waited may have lost its key.
+/// For who may do everything this is one branch.
+///
+/// # Errors
+/// When the store fails.
+pub(super) fn permit(
+    batch: &Batch<'_>,
+    command: &'static Command,
+    request: &Request,
+    session: &Session,
+    server: &Server,
+    now: Millis,
+) -> storage::Result<Option<CommandError>> {
+    let Some(key) = &session.access else { return Ok(None) };
+    let view = View { rows: batch, keyspace: server.keyspaces[usize::from(session.database)], now };
+    match (Asked { key, view, session, command, request }).check() {
+        Ok(()) => Ok(None),
+        Err(Halt::Fatal(error)) => Err(error),
+        Err(Halt::Error(error)) => Ok(Some(error)),
+        Err(_) => Ok(Some(CommandError::new("NOPERM the command could not be checked"))),
+    }
 }
 
 /// True for a line of HTTP: a web page that somebody looks at may lead their browser here, to have commands run from

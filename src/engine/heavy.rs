@@ -1,9 +1,11 @@
 //! Reads that would hold up the core: they run on a snapshot, on another thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use agq_resp::{Protocol, Reply, Request};
 
+use crate::access::AccessKey;
 use crate::clock::Millis;
 use crate::command::{Halt, Outcome, ReadContext};
 use crate::data::{Keyspace, View};
@@ -19,6 +21,7 @@ pub struct HeavyRead {
     pub(super) keyspace: Keyspace,
     pub(super) now: Millis,
     pub(super) protocol: Protocol,
+    pub(super) access: Option<Arc<AccessKey>>,
     pub(super) seed: u64,
     pub(super) nanos: fn() -> u64,
     /// Nanoseconds that it ran.
@@ -39,7 +42,7 @@ impl HeavyRead {
 
     fn read(&self, rows: &dyn Rows) -> storage::Result<Reply> {
         let view = View { rows, keyspace: self.keyspace, now: self.now };
-        let ctx = ReadContext { view, protocol: self.protocol, seed: self.seed };
+        let ctx = ReadContext { view, protocol: self.protocol, seed: self.seed, access: self.access.as_deref() };
         match catch_unwind(AssertUnwindSafe(|| (self.run)(&ctx, &self.request))) {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(Halt::Error(error))) => Ok(error.reply()),

@@ -5,6 +5,11 @@
 //! that fails or panics is taken back; one that has to wait is parked ([`waiters`]) and run again, oldest first, as
 //! soon as something it waits for is touched.
 
+#[cfg(test)]
+mod access_matrix;
+#[cfg(test)]
+mod access_tests;
+mod audit;
 mod background;
 mod clients;
 #[cfg(test)]
@@ -32,8 +37,8 @@ use bytes::BytesMut;
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
 use crate::command::{
-    Changeable, Channels, Config, Flags, Message, Replies, Server, Session, Statistics, Transaction, Tuning, Wait,
-    Watches, lookup,
+    Changeable, Channels, Command, CommandError, Config, Flags, Message, Replies, Server, Session, Statistics,
+    Transaction, Tuning, Wait, Watches, lookup,
 };
 use crate::data::{Keyspace, Touched, keyspaces};
 use crate::jobs::{JobsView, Reported};
@@ -143,6 +148,9 @@ pub struct Engine {
     shown: Vec<Message>,
     heavy: Vec<HeavyRead>,
     background: background::Background,
+    refusals: audit::Refusals,
+    /// When the first of the access keys that connections use expires, or earlier.
+    key_expires: Option<Millis>,
     /// The commands that run are those of an EXEC.
     in_transaction: bool,
     /// CLIENT PAUSE: until when, and whether reading commands wait too.
@@ -175,6 +183,7 @@ impl Engine {
             statistics: Statistics::default(),
             indexing: VecDeque::new(),
             monitors: BTreeSet::new(),
+            revoked: Vec::new(),
         };
         Ok(Engine {
             sessions: HashMap::new(),
@@ -188,6 +197,8 @@ impl Engine {
             shown: Vec::new(),
             heavy: Vec::new(),
             background: background::Background::default(),
+            refusals: audit::Refusals::default(),
+            key_expires: None,
             in_transaction: false,
             paused: None,
         })
@@ -207,6 +218,7 @@ impl Engine {
                 } else {
                     self.server.facts.connections_received += 1;
                 }
+                self.look_up_vouched(batch, &mut session, now)?;
                 self.sessions.insert(session.id, session);
             }
             Input::Unit(unit) => {
@@ -246,6 +258,10 @@ impl Engine {
         while let Some(parked) = self.waiters.take_expired(now) {
             self.unpark(parked);
         }
+        self.end_expired(now);
+        if may_work {
+            self.tell_counted_refusals_if_due(batch, now)?;
+        }
         let worked = may_work && self.try_background(batch, now)?;
         self.wake(batch, now)?;
         self.run_ready(batch, now)?;
@@ -263,7 +279,8 @@ impl Engine {
     pub fn next_deadline(&self) -> Option<Millis> {
         let indexes = !self.server.indexing.is_empty() && self.server.refusal.is_none();
         let indexing = indexes.then_some(Millis(0));
-        [self.waiters.next_deadline(), self.background.next(), indexing].into_iter().flatten().min()
+        let access = [self.key_expires, self.next_audit()].into_iter().flatten().min();
+        [self.waiters.next_deadline(), self.background.next(), indexing, access].into_iter().flatten().min()
     }
 
     /// The clock was set forwards: nobody was late by that much, so leases have a full one of grace, as after a start.
@@ -343,7 +360,8 @@ impl Engine {
                     let (keyspace, protocol) = self.selected(unit.conn);
                     let seed = self.random.u64(..);
                     let nanos = self.server.config.system.nanos;
-                    let read = HeavyRead { unit, request, run, keyspace, now, protocol, seed, nanos, took: 0 };
+                    let access = self.sessions.get(&unit.conn).and_then(|session| session.access.clone());
+                    let read = HeavyRead { unit, request, run, keyspace, now, protocol, access, seed, nanos, took: 0 };
                     self.heavy.push(read);
                     return Ok(());
                 }
@@ -373,7 +391,7 @@ impl Engine {
             closing: session.closing,
             authenticated: session.authenticated,
             subscribed: session.subscriptions > 0 || self.server.monitors.contains(&conn),
-            wrong_keys: std::mem::take(&mut session.wrong_keys),
+            wrong_keys: std::mem::take(&mut session.wrong_keys).into(),
             kept: queued + self.server.channels.bytes(conn),
         };
         self.outputs.push(Output::Finished(finished));
@@ -427,11 +445,32 @@ impl Engine {
                 return Ok(Step::Reply(error.reply()));
             }
         };
+        if let Some(error) = gate::permit(batch, command, request, session, &self.server, now)? {
+            self.fail_transaction(unit.conn);
+            return self.refuse(batch, unit.conn, command, request, &error, now).map(Step::Reply);
+        }
         session.last_command = command.name;
         if queues && let Some(reply) = self.queue(unit.conn, command, request) {
             return Ok(Step::Reply(reply));
         }
         self.execute(batch, unit, command, request, now, None)
+    }
+}
+
+impl Engine {
+    /// Answers what a key has no permissions for.
+    fn refuse(
+        &mut self,
+        batch: &mut Batch<'_>,
+        conn: ConnId,
+        command: &'static Command,
+        request: &Request,
+        error: &CommandError,
+        now: Millis,
+    ) -> storage::Result<Reply> {
+        self.server.statistics.rejected(Some(command), error.0.as_bytes());
+        self.audit_refusal(batch, conn, request, error, now)?;
+        Ok(error.reply())
     }
 }
 

@@ -33,6 +33,22 @@ impl Engine {
         }
     }
 
+    /// Runs a command of an EXEC if the connection's key has what it needs now: what ran before it may have changed that.
+    fn execute_permitted(
+        &mut self,
+        batch: &mut Batch<'_>,
+        unit: &Unit,
+        command: &'static Command,
+        request: &Request,
+        now: Millis,
+    ) -> storage::Result<Step> {
+        let Some(session) = self.sessions.get(&unit.conn) else { return Ok(Step::Reply(Reply::Null)) };
+        match gate::permit(batch, command, request, session, &self.server, now)? {
+            Some(error) => self.refuse(batch, unit.conn, command, request, &error, now).map(Step::Reply),
+            None => self.execute(batch, unit, command, request, now, None),
+        }
+    }
+
     /// Runs the commands of an EXEC. One that fails is taken back, the others stay, as in Redis; what they write
     /// together must not pass the cap of one unit.
     pub(super) fn run_transaction(
@@ -57,7 +73,7 @@ impl Engine {
         self.in_transaction = true;
         for (command, request) in commands.into_iter().zip(queued) {
             self.server.facts.commands_processed += 1;
-            let step = self.execute(batch, unit, command, request, now, None);
+            let step = self.execute_permitted(batch, unit, command, request, now);
             replies.push(match step {
                 Ok(Step::Reply(reply)) => reply,
                 Ok(Step::Parked(wait)) => wait.timeout_reply,

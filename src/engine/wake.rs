@@ -5,7 +5,7 @@ use crate::command::lookup;
 use crate::data::Touch;
 use crate::engine::dispatch::Step;
 use crate::engine::waiters::Parked;
-use crate::engine::{ConnId, Engine};
+use crate::engine::{ConnId, Engine, gate};
 use crate::storage::{self, Batch};
 
 /// What a parked command's new attempt says of those behind it.
@@ -59,6 +59,14 @@ impl Engine {
         let Some(mut parked) = self.waiters.take(conn) else { return Ok(Retried::Open) };
         // It passed the gate when it came; that there is little room now is no reason to leave it empty-handed.
         let Some(command) = lookup(parked.request.arg(0)) else { return Ok(Retried::Open) };
+        // Its key is asked again: whose the thing is may have changed, or the key is gone.
+        let Some(session) = self.sessions.get(&conn) else { return Ok(Retried::Open) };
+        if let Some(error) = gate::permit(batch, command, &parked.request, session, &self.server, now)? {
+            let reply = self.refuse(batch, conn, command, &parked.request, &error, now)?;
+            self.answer(&mut parked.unit, &reply);
+            self.ready.push_back(parked.unit);
+            return Ok(Retried::Open);
+        }
         match self.execute(batch, &parked.unit, command, &parked.request, now, Some(touch))? {
             Step::Reply(reply) => {
                 self.answer(&mut parked.unit, &reply);

@@ -87,7 +87,7 @@ pub struct Action {
     pub(super) seed: u64,
     pub(super) cancelling: Cancelling,
     /// The queue of its jobs, and of its callbacks.
-    pub(super) queue: Id,
+    pub queue: Id,
     pub(super) callbacks: Vec<Callback>,
 }
 
@@ -224,6 +224,12 @@ pub struct SubmitAction<'a> {
 }
 
 impl<'a> SubmitAction<'a> {
+    /// The queue that its jobs are for.
+    #[must_use]
+    pub fn queue(&self) -> &Id {
+        &self.terms.queue
+    }
+
     /// Reads a submission.
     ///
     /// # Errors

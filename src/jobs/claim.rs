@@ -199,6 +199,7 @@ impl Jobs<'_, '_> {
         job.started_at = Some(self.now);
         job.ended_at = None;
         job.worker = Some(worker.clone());
+        job.claimed_with = self.access_key.cloned();
         if list_connection == 0 {
             // Only list claims are abandoned, and only those in a row count.
             job.abandons = 0;

@@ -9,22 +9,22 @@ use crate::storage::{Error, Result, Table};
 
 /// Builds a row.
 #[derive(Default)]
-pub(super) struct Writer(Vec<u8>);
+pub(crate) struct Writer(Vec<u8>);
 
 impl Writer {
     /// A row that begins with the version of its format.
-    pub(super) fn new(version: u8) -> Writer {
+    pub(crate) fn new(version: u8) -> Writer {
         let mut out = Vec::with_capacity(160);
         out.push(version);
         Writer(out)
     }
 
-    pub(super) fn byte(&mut self, value: u8) {
+    pub(crate) fn byte(&mut self, value: u8) {
         self.0.push(value);
     }
 
     /// A number in groups of seven bits, the lowest first.
-    pub(super) fn number(&mut self, mut value: u64) {
+    pub(crate) fn number(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.0.push(value as u8 | 0x80);
             value >>= 7;
@@ -32,24 +32,24 @@ impl Writer {
         self.0.push(value as u8);
     }
 
-    pub(super) fn bytes(&mut self, value: &[u8]) {
+    pub(crate) fn bytes(&mut self, value: &[u8]) {
         self.number(value.len() as u64);
         self.0.extend_from_slice(value);
     }
 
-    pub(super) fn strings<S: AsRef<str>>(&mut self, values: &[S]) {
+    pub(crate) fn strings<S: AsRef<str>>(&mut self, values: &[S]) {
         self.number(values.len() as u64);
         for value in values {
             self.bytes(value.as_ref().as_bytes());
         }
     }
 
-    pub(super) fn finish(self) -> Bytes {
+    pub(crate) fn finish(self) -> Bytes {
         self.0.into()
     }
 
     /// The digest of what was written, in place of the row.
-    pub(super) fn digest(self) -> Digest {
+    pub(crate) fn digest(self) -> Digest {
         let mut digest = Digest::default();
         digest.copy_from_slice(&Sha256::digest(&self.0)[..size_of::<Digest>()]);
         digest
@@ -57,7 +57,7 @@ impl Writer {
 }
 
 /// Reads a row.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     table: Table,
     row: &'a Bytes,
     at: usize,
@@ -65,7 +65,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// A row that must be of `version`.
-    pub(super) fn new(table: Table, row: &'a Bytes, version: u8) -> Result<Reader<'a>> {
+    pub(crate) fn new(table: Table, row: &'a Bytes, version: u8) -> Result<Reader<'a>> {
         let mut reader = Reader { table, row, at: 0 };
         match reader.byte()? {
             found if found == version => Ok(reader),
@@ -74,17 +74,17 @@ impl<'a> Reader<'a> {
     }
 
     /// An error that says where in which row something was wrong.
-    pub(super) fn corrupt(&self, why: &str) -> Error {
+    pub(crate) fn corrupt(&self, why: &str) -> Error {
         Error::corrupt(self.table, format!("a row of {} bytes, at byte {}: {why}", self.row.len(), self.at))
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8> {
+    pub(crate) fn byte(&mut self) -> Result<u8> {
         let byte = *self.row.get(self.at).ok_or_else(|| self.corrupt("it ends too early"))?;
         self.at += 1;
         Ok(byte)
     }
 
-    pub(super) fn digest(&mut self) -> Result<Digest> {
+    pub(crate) fn digest(&mut self) -> Result<Digest> {
         let mut digest = Digest::default();
         for byte in &mut digest {
             *byte = self.byte()?;
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
         Ok(digest)
     }
 
-    pub(super) fn number(&mut self) -> Result<u64> {
+    pub(crate) fn number(&mut self) -> Result<u64> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -109,12 +109,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A number that must fit into 32 bits.
-    pub(super) fn small(&mut self) -> Result<u32> {
+    pub(crate) fn small(&mut self) -> Result<u32> {
         let value = self.number()?;
         u32::try_from(value).map_err(|_| self.corrupt("a number is over 2^32"))
     }
 
-    pub(super) fn bytes(&mut self) -> Result<Bytes> {
+    pub(crate) fn bytes(&mut self) -> Result<Bytes> {
         let length = self.number()?;
         let end = usize::try_from(length).ok().and_then(|length| self.at.checked_add(length));
         let end = end.filter(|end| *end <= self.row.len()).ok_or_else(|| self.corrupt("a string is cut short"))?;
@@ -123,12 +123,12 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    pub(super) fn string(&mut self) -> Result<String> {
+    pub(crate) fn string(&mut self) -> Result<String> {
         let bytes = self.bytes()?;
         String::from_utf8(bytes.into()).map_err(|_| self.corrupt("a string is not UTF-8"))
     }
 
-    pub(super) fn strings(&mut self) -> Result<Vec<String>> {
+    pub(crate) fn strings(&mut self) -> Result<Vec<String>> {
         let count = self.number()?;
         let mut values = Vec::new();
         for _ in 0..count {
@@ -137,7 +137,7 @@ impl<'a> Reader<'a> {
         Ok(values)
     }
 
-    pub(super) fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         if self.at == self.row.len() { Ok(()) } else { Err(self.corrupt("bytes are left over")) }
     }
 }

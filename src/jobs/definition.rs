@@ -32,6 +32,12 @@ pub struct Definition<'a> {
 }
 
 impl<'a> Definition<'a> {
+    /// What its jobs are submitted as.
+    #[must_use]
+    pub fn submit(&self) -> &Submit<'a> {
+        &self.submit
+    }
+
     /// Reads a definition.
     ///
     /// # Errors

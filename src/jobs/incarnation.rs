@@ -50,7 +50,8 @@ pub fn refuse_old_claims(batch: &mut Batch<'_>, now: Millis) -> Result<u64> {
             continue;
         }
         let settings = Settings::default();
-        let mut jobs = Jobs { batch, now, touched: &mut touched, random: &mut random, settings, database_0 };
+        let mut jobs =
+            Jobs { batch, now, touched: &mut touched, random: &mut random, settings, database_0, access_key: None };
         let mut job = old.clone();
         job.epoch = jobs.next_epoch(job.epoch)?;
         jobs.write(Some(&old), &job)?;

@@ -283,6 +283,8 @@ pub struct Job {
     pub lease: Option<Lease>,
     /// Who runs it, or ran it last.
     pub worker: Option<Id>,
+    /// The access key that its last claim was made with; `None` for who may do everything.
+    pub claimed_with: Option<Id>,
     /// The action it belongs to, and its place there.
     pub action: Option<(Id, u64)>,
     /// Fairness group: a tenant.
@@ -351,6 +353,7 @@ impl Job {
             backoff: Backoff::Default,
             lease: None,
             worker: None,
+            claimed_with: None,
             action: None,
             key: None,
             unique_key: None,

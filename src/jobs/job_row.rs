@@ -8,7 +8,7 @@ use crate::jobs::codec::{Reader, Writer};
 use crate::jobs::job::{AfterPolicy, Backoff, Body, Job, Lease, Reason, Status, Work};
 use crate::storage::{Result, Table};
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 const CANCELLING: u8 = 1;
 const HAS_OUTPUT: u8 = 2;
@@ -18,7 +18,7 @@ const HAS_DEPENDENTS: u8 = 16;
 const FLAGS: u8 = 31;
 
 /// How many optional fields there are: bits 0 to 23 say which stand in the row, in this order.
-const OPTIONAL: u32 = 24;
+const OPTIONAL: u32 = 25;
 
 /// The row of a job.
 pub(super) fn encode(job: &Job) -> Bytes {
@@ -76,6 +76,7 @@ fn present(job: &Job) -> u32 {
         job.progress.is_some(),
         job.submission.is_some(),
         job.after.is_some(),
+        job.claimed_with.is_some(),
     ];
     fields.iter().enumerate().map(|(bit, present)| u32::from(*present) << bit).sum()
 }
@@ -127,6 +128,9 @@ fn encode_optional(job: &Job, out: &mut Writer) {
         encode_body(after, out);
         out.number(u64::from(job.after_left));
         out.byte(job.after_policy as u8);
+    }
+    if let Some(key) = &job.claimed_with {
+        out.bytes(key.as_bytes());
     }
 }
 
@@ -223,6 +227,7 @@ fn decode_optional(job: &mut Job, from: &mut Reader<'_>, present: u32) -> Result
     if has(23) {
         decode_after(job, from)?;
     }
+    job.claimed_with = if has(24) { Some(read_id(from)?) } else { None };
     Ok(())
 }
 
@@ -286,6 +291,7 @@ mod tests {
         (job.expires_at, job.backoff) = (Some(Millis(7)), Backoff::List(vec![1, 2, 3]));
         job.lease = Some(Lease { deadline: Millis(9), length_ms: 30_000, claim: 11, list_connection: 12 });
         (job.worker, job.action) = (Some(id("w")), Some((id("action_1"), 3)));
+        job.claimed_with = Some(id("key"));
         (job.key, job.unique_key) = (Some("tenant".into()), Some("once".into()));
         (job.labels, job.requires, job.has_dependents) = (vec!["a".into()], vec!["gpu".into()], true);
         (job.after, job.after_left) = (Some(Body::Inline(Bytes::from_static(b"[\"job_0\"]"))), 1);

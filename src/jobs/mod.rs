@@ -14,7 +14,7 @@ mod cancel;
 pub mod check;
 pub mod checkpoint;
 mod claim;
-mod codec;
+pub(crate) mod codec;
 mod connection;
 mod control;
 pub mod cron;
@@ -150,6 +150,8 @@ pub struct Jobs<'a, 'txn> {
     pub settings: Settings,
     /// The keyspace of database 0, where domain names are views: an ordinary key there keeps its name.
     pub database_0: Keyspace,
+    /// The access key that changes are made with; `None` for who may do everything.
+    pub access_key: Option<&'a Id>,
 }
 
 impl Jobs<'_, '_> {

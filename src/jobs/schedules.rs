@@ -12,7 +12,7 @@ use crate::jobs::cron::Cron;
 use crate::jobs::error::{Error, Result, shown};
 use crate::jobs::rows::{Timer, timer_key};
 use crate::jobs::ticks::{self, Ticks};
-use crate::jobs::{Id, JobsView, time};
+use crate::jobs::{Id, JobsView, Submit, time};
 use crate::storage::{self, Table};
 use bytes::Bytes;
 
@@ -282,6 +282,18 @@ impl JobsView<'_> {
     pub fn schedule_job(&self, id: &Id) -> Result<Bytes> {
         let missing = || storage::Error::corrupt(Table::Schedules, format!("schedule {id} has no job"));
         Ok(self.rows.get(Table::Schedules, &job_key(id))?.ok_or_else(missing)?)
+    }
+
+    /// The queue that a schedule's jobs are submitted to; `None` when there is no such schedule.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn schedule_queue(&self, id: &[u8]) -> Result<Option<Id>> {
+        let Some(id) = Id::sound(id) else { return Ok(None) };
+        if self.schedule(id.as_bytes())?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Submit::parse(&self.schedule_job(&id)?)?.queue().clone()))
     }
 
     /// The next ticks of a schedule, `count` at most; of one that is paused, those that came if it were resumed now.

@@ -128,6 +128,30 @@ impl<'a> Submit<'a> {
         Ok(Submit { id, what, terms, once, after })
     }
 
+    /// The queue that it is for.
+    #[must_use]
+    pub fn queue(&self) -> &Id {
+        &self.terms.queue
+    }
+
+    /// The jobs that it comes after.
+    #[must_use]
+    pub fn after(&self) -> &[Id] {
+        &self.after.jobs
+    }
+
+    /// The key that no other job that has not ended may have.
+    #[must_use]
+    pub fn unique_key(&self) -> Option<&str> {
+        self.once.unique_key.as_deref()
+    }
+
+    /// True when it cancels the job that holds its unique key.
+    #[must_use]
+    pub fn replaces(&self) -> bool {
+        self.once.on_conflict == OnConflict::Replace
+    }
+
     /// The same submission under this id.
     pub(super) fn named(&self, id: Id) -> Submit<'a> {
         Submit { id: Some(id), ..self.clone() }
@@ -158,7 +182,10 @@ impl From<Job> for Submitted {
 
 impl JobsView<'_> {
     /// The job that holds a unique key.
-    pub(super) fn holder(&self, key: &str) -> Result<Option<Job>> {
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn holder(&self, key: &str) -> Result<Option<Job>> {
         let id = self.rows.get(Table::JobIndex, &unique_key(key))?;
         id.map(|id| self.indexed_job(&id)).transpose()
     }

@@ -64,6 +64,7 @@ impl<'a> Bench<'a> {
             random: &mut self.random,
             settings: self.settings,
             database_0: 0,
+            access_key: None,
         }
     }
 

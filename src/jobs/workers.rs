@@ -14,7 +14,7 @@ use crate::jobs::rows::{Timer, id_of, timer_key, worker_prefix};
 use crate::jobs::{Id, Jobs, JobsView};
 use crate::storage::{self, Table, tables};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// A worker is alive for so many heartbeats after it was heard.
 const BEATS: u64 = 3;
 /// How long a silent worker is shown.
@@ -45,6 +45,8 @@ pub struct Worker {
     pub tools: Vec<String>,
     /// Its tags, as it gave them.
     pub tags: Vec<String>,
+    /// The access key that it was last heard with; `None` for who may do everything.
+    pub access_key: Option<Id>,
 }
 
 impl Worker {
@@ -57,6 +59,7 @@ impl Worker {
         }
         out.strings(&self.tools);
         out.strings(&self.tags);
+        out.strings(self.access_key.as_slice());
         out.finish()
     }
 
@@ -71,6 +74,7 @@ impl Worker {
             slots: from.number()?,
             tools: from.strings()?,
             tags: from.strings()?,
+            access_key: from.strings()?.pop().map(|key| Id::stored(Table::Workers, key.as_bytes())).transpose()?,
         };
         from.finish()?;
         Ok(worker)
@@ -266,12 +270,14 @@ impl Jobs<'_, '_> {
             slots: 0,
             tools: Vec::new(),
             tags: Vec::new(),
+            access_key: None,
         })
     }
 
     /// Writes a worker. Its timer is set once and looks then whether the worker was heard since.
     fn put_worker(&mut self, id: &Id, old: Option<&Worker>, worker: &mut Worker) -> Result<()> {
         let row_id = Bytes::copy_from_slice(id.as_bytes());
+        worker.access_key = self.access_key.cloned();
         if old.is_none() {
             worker.timer_at = worker.forgotten_at();
             let key = worker.timer_key();
@@ -286,7 +292,11 @@ impl Jobs<'_, '_> {
     /// When a new worker's name is an ordinary key.
     pub fn hear_worker(&mut self, id: &Id) -> Result<()> {
         match self.view().worker(id.as_bytes())? {
-            Some(known) if self.now.since(known.last_seen) < UNWRITTEN_MS => Ok(()),
+            Some(known)
+                if self.now.since(known.last_seen) < UNWRITTEN_MS && known.access_key.as_ref() == self.access_key =>
+            {
+                Ok(())
+            }
             Some(known) => {
                 let mut worker = Worker { last_seen: self.now, ..known.clone() };
                 self.put_worker(id, Some(&known), &mut worker)

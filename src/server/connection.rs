@@ -37,6 +37,9 @@ pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, inbox: In
     let conn = peer.conn;
     let mut connection = Connection::new(stream, &inbox, peer);
     tokio::select! {
+        // First of all: nothing more is written to a connection that was ended, the replies that it was ended for neither.
+        biased;
+        () = inbox.killed(conn) => {}
         result = panics::caught(connection.exchange()) => match result {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(conn, %error, "a connection failed"),
@@ -45,7 +48,6 @@ pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, inbox: In
                 tracing::error!(conn, why, "the task of a connection panicked: the connection is ended; please report it");
             }
         },
-        () = inbox.killed(conn) => {}
     }
     inbox.close(conn);
 }

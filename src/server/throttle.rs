@@ -10,7 +10,7 @@ const MAX_SOURCES: usize = 4096;
 /// An address is forgotten so long after its last wrong key.
 const MEMORY: Duration = Duration::from_secs(600);
 /// An answer is held back for the first delay, doubled so often at most.
-const MAX_DOUBLINGS: u32 = 7;
+const MAX_DOUBLINGS: u32 = 3;
 
 /// Where a client comes from, as far as wrong keys are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,7 +95,7 @@ mod tests {
     fn each_wrong_key_of_an_address_waits_longer_up_to_a_bound() {
         let (mut throttle, now) = (Throttle::new(FIRST), Instant::now());
         let delays: Vec<_> = (0..10).map(|_| throttle.failed(v4(1), now).as_millis()).collect();
-        assert_eq!(delays, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 12_800, 12_800]);
+        assert_eq!(delays, [100, 200, 400, 800, 800, 800, 800, 800, 800, 800]);
         assert_eq!(throttle.failed(v4(2), now), FIRST, "another address");
         assert_eq!(throttle.failed(Source::Local, now), FIRST);
     }

@@ -8,7 +8,7 @@ use crate::clock::Millis;
 use crate::storage::{Error, Result, Table};
 
 /// The format of `data.redb` and of the rows in it. Raised by every change that an older program would misread.
-pub(super) const FORMAT: u32 = 7;
+pub(super) const FORMAT: u32 = 8;
 /// A number above this is no format but damage.
 const NEWEST: u32 = 1 << 16;
 

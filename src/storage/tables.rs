@@ -57,11 +57,13 @@ pub enum Table {
     Webhooks = 22,
     /// schedule id → schedule record; 00, schedule id → what its jobs are submitted as.
     Schedules = 23,
+    /// Access: 0, name → key record; 1, public id → name; 2 and 3, number → what was done and what was refused.
+    Access = 24,
 }
 
 impl Table {
     /// Every table, in the order of its number.
-    pub const ALL: [Table; 24] = [
+    pub const ALL: [Table; 25] = [
         Table::Meta,
         Table::Keys,
         Table::Blobs,
@@ -86,6 +88,7 @@ impl Table {
         Table::Holes,
         Table::Webhooks,
         Table::Schedules,
+        Table::Access,
     ];
 
     /// How many tables there are.
@@ -119,6 +122,7 @@ impl Table {
             Table::Holes => "holes",
             Table::Webhooks => "webhooks",
             Table::Schedules => "schedules",
+            Table::Access => "access",
         }
     }
 

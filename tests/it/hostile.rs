@@ -69,6 +69,30 @@ fn the_answer_to_a_wrong_key_comes_and_what_follows_it_too() {
 }
 
 #[test]
+fn a_wrong_access_key_counts_as_a_wrong_key() {
+    let server = with_key(&["--auth-delay", "0"]);
+    let mut wire = let_in(&server);
+    let made = says(&mut wire, "KEY.CREATE ci READ *");
+    let start = made.find("agq_").unwrap_or_else(|| panic!("no secret in {made}"));
+    let secret: String = made[start..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    let nobodys = format!("agq_{}_{}", "0".repeat(16), "0".repeat(64));
+    let wrong = [
+        format!("AUTH {nobodys}"),
+        format!("AUTH ci {nobodys}"),
+        format!("AUTH other {secret}"),
+        format!("AUTH ci {}", "0".repeat(64)),
+        format!("HELLO 3 AUTH ci {nobodys}"),
+    ];
+    let mut guesser = server.connect();
+    for command in &wrong {
+        let said = says(&mut guesser, command);
+        assert!(said.starts_with("-WRONGPASS"), "{command}: {said}");
+    }
+    assert_eq!(says(&mut guesser, &format!("AUTH ci {secret}")), "+OK");
+    assert_eq!(figure(&mut wire, "wrong_keys"), wrong.len() as u64);
+}
+
+#[test]
 fn who_gives_no_key_in_time_is_ended() {
     let server = with_key(&["--auth-timeout", "1"]);
     let mut known = let_in(&server);

@@ -80,3 +80,28 @@ fn swapped_databases_sets_and_transactions_survive_a_kill() {
     assert_eq!(shown(&mut wire, "SPOP t 5").len(), r#"*2 "a" "c""#.len());
     assert_eq!(shown(&mut wire, "MGET k t"), r#"*2 "v" $-1"#);
 }
+
+#[test]
+fn access_keys_and_the_audit_log_survive_a_kill_and_the_log_tells_no_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::agq_in(dir.path(), &[]);
+    let mut wire = server.connect();
+    let secret = shown(&mut wire, "KEY.CREATE app KEYS a*").trim_matches('"').to_owned();
+    assert!(secret.starts_with("agq_"), "{secret}");
+    assert_eq!(shown(&mut wire, "KEY.CREATE gone KEYS *").len(), secret.len() + 2);
+    assert_eq!(shown(&mut wire, "KEY.REVOKE gone"), "+OK");
+    server.kill();
+
+    let server = Server::agq_in(dir.path(), &[]);
+    let mut wire = server.connect();
+    assert_eq!(shown(&mut wire, &format!("AUTH app {secret}")), "+OK");
+    assert_eq!(shown(&mut wire, "SET a 1"), "+OK");
+    assert!(shown(&mut wire, "SET b 1").starts_with("-NOPERM "));
+    let mut wire = server.connect();
+    let audit = shown(&mut wire, "AUDIT.LIST");
+    for told in ["KEY.CREATE", "KEY.REVOKE", "NOPERM the key"] {
+        assert!(audit.contains(told), "{told}: {audit}");
+    }
+    assert!(!audit.contains(&secret[21..]) && !server.log().contains(&secret[21..]));
+    assert!(!shown(&mut wire, "KEY.LIST").contains("gone"));
+}

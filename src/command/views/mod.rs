@@ -21,7 +21,7 @@ use bytes::Bytes;
 use crate::command::{Command, Context, Flags, Halt, Outcome, ReadContext, Session, Wait};
 use crate::data::{Touch, View};
 use crate::jobs::JobsView;
-use name::Name;
+pub(in crate::command) use name::{JobPart, Name, WorkerPart, has_prefix};
 
 pub(crate) use claims::gives_nil;
 pub(super) use claims::ping;
@@ -44,7 +44,7 @@ pub(crate) fn concern(session: &Session, command: &Command, request: &Request) -
     if command.keys.first == 0 && command.counted == 0 {
         return names::lists_names(command);
     }
-    command.key_names(request).any(name::has_prefix)
+    command.key_names(request).any(has_prefix)
 }
 
 /// Answers a command if one of its keys is a view.

@@ -5,7 +5,7 @@ use crate::jobs::{Id, JobsView, Result, plan_store};
 
 /// What a domain name shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Name {
+pub(in crate::command) enum Name {
     /// `job:<id>` and its parts.
     Job(Id, JobPart),
     /// `plan:<id>`.
@@ -22,7 +22,7 @@ pub(super) enum Name {
 
 /// What of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum JobPart {
+pub(in crate::command) enum JobPart {
     /// Its JSON.
     Whole,
     /// What its submitter wanted to remember.
@@ -39,7 +39,7 @@ pub(super) enum JobPart {
 
 /// What of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum WorkerPart {
+pub(in crate::command) enum WorkerPart {
     /// Its JSON.
     Metadata,
     /// What it can run, comma-separated.
@@ -51,7 +51,7 @@ pub(super) enum WorkerPart {
 }
 
 /// True when a name begins as domain names do: the only cost for all others.
-pub(super) fn has_prefix(name: &[u8]) -> bool {
+pub(in crate::command) fn has_prefix(name: &[u8]) -> bool {
     match name.first() {
         Some(b'j') => name.starts_with(b"job:"),
         Some(b'p') => name.starts_with(b"plan:"),
@@ -63,7 +63,7 @@ pub(super) fn has_prefix(name: &[u8]) -> bool {
 
 impl Name {
     /// What a name would show if that existed; `None` for a name that is always an ordinary key's.
-    pub(super) fn parse(name: &[u8]) -> Option<Name> {
+    pub(in crate::command) fn parse(name: &[u8]) -> Option<Name> {
         let colon = name.iter().position(|&byte| byte == b':')?;
         let (domain, rest) = (&name[..colon], &name[colon + 1..]);
         match domain {
@@ -84,7 +84,7 @@ impl Name {
     }
 
     /// What a name of database 0 shows now; `None` when it is an ordinary key's.
-    pub(super) fn resolve(view: &View<'_>, name: &[u8]) -> Result<Option<Name>> {
+    pub(in crate::command) fn resolve(view: &View<'_>, name: &[u8]) -> Result<Option<Name>> {
         if !has_prefix(name) {
             return Ok(None);
         }

@@ -4,6 +4,7 @@
 use agq_resp::{Reply, Request};
 use bytes::Bytes;
 
+use crate::access::Role;
 use crate::command::views::Answer;
 use crate::command::views::name::Name;
 use crate::command::views::read::{kind, length};
@@ -84,12 +85,16 @@ fn matching(queues: Vec<(Bytes, Kind)>, pattern: &[u8], wanted: Option<&[u8]>) -
 /// The queues that are not empty.
 fn queues(ctx: &ReadContext<'_>) -> Result<Vec<(Bytes, Kind)>, Halt> {
     let mut found = Vec::new();
-    for (queue, _) in ctx.jobs().queues()? {
+    let sees_all = ctx.access.is_none_or(|key| key.scopes.has_all(Role::Read));
+    let queues = ctx.jobs().queues()?.into_iter().filter(|(queue, _)| ctx.shows(&[Role::Read, Role::Work], queue));
+    for (queue, _) in queues {
         let text = format!("queue:{queue}");
         found.push((Name::Queue(queue), text));
     }
-    found.push((Name::Processing, "queue:processing".to_owned()));
-    found.push((Name::Scheduled, "queue:scheduled".to_owned()));
+    if sees_all {
+        found.push((Name::Processing, "queue:processing".to_owned()));
+        found.push((Name::Scheduled, "queue:scheduled".to_owned()));
+    }
     let mut shown = Vec::new();
     for (name, text) in found {
         if length(ctx, &name)? > 0 {

@@ -124,7 +124,7 @@ const RECORDS: &[(&str, Break)] = &[
     ("zmembers: zset 'plain' of keyspace 0: has 3000 rows, its record says 3001", |batch| {
         with_byte(batch, b"plain", 1, 1)
     }),
-    ("keys: zset 'zset' of keyspace 0: its record is not in its shortest form", |batch| {
+    ("keys: 'zset' of keyspace 0: a sorted set's record is not an id and a length", |batch| {
         with_byte(batch, b"zset", 1, 2)
     }),
 ];

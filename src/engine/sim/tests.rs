@@ -61,7 +61,7 @@ fn what_does_not_hold_of_keys_or_jobs_is_found() {
     let db = open_stepped(&disk, &options(&mut Rng::with_seed(1), DurabilityMode::Always)).unwrap();
     let mut batch = db.batch().unwrap();
     assert!(check::check(&batch).is_ok());
-    for table in [Table::Hashes, Table::JobIndex] {
+    for table in [Table::Hashes, Table::JobIndex, Table::Access] {
         batch.put(table, [9_u8; 8].as_slice(), "v").unwrap();
         assert!(matches!(check::check(&batch), Err(Stop::Broken(_))), "{table}");
         batch.remove(table, [9_u8; 8].as_slice()).unwrap();

@@ -1,0 +1,473 @@
+//! Access keys in the engine: what each lets in, when it ends, and what the audit log says.
+
+use agq_resp::Request;
+
+use super::tests::{Bench, with_engine};
+use super::{ConnId, Input};
+use crate::command::Session;
+use crate::storage::{Rows as _, Table};
+
+const ADMIN: ConnId = 1;
+
+impl Bench<'_> {
+    /// The reply to a command of words; "parked" when there is none yet.
+    fn ask(&mut self, conn: ConnId, words: &[&str]) -> String {
+        let requests = [Request::from_args(words)].into();
+        let unit = super::Unit { conn, requests, protocol_error: None, out: bytes::BytesMut::new() };
+        self.take(Input::Unit(unit));
+        let finished = self.finished();
+        let reply = finished.into_iter().filter(|(to, text)| *to == conn && text != "killed").map(|(_, text)| text);
+        let reply: String = reply.collect();
+        if reply.is_empty() { "parked".to_owned() } else { reply }
+    }
+
+    /// The same, for words with no blanks in them.
+    fn say(&mut self, conn: ConnId, command: &str) -> String {
+        self.ask(conn, &command.split(' ').collect::<Vec<_>>())
+    }
+
+    /// Makes a key. Returns its secret.
+    fn make_key(&mut self, name: &str, terms: &str) -> String {
+        let reply = self.say(ADMIN, &format!("KEY.CREATE {name} {terms}"));
+        let secret = reply.split('|').nth(1).unwrap_or_default().to_owned();
+        assert!(secret.starts_with("agq_"), "{reply}");
+        secret
+    }
+
+    /// Opens a connection with a new key.
+    fn open_with(&mut self, conn: ConnId, name: &str, terms: &str) -> String {
+        let secret = self.make_key(name, terms);
+        self.take(Input::Open(Session::new(conn, "10.0.0.1:5000".to_owned(), true)));
+        assert_eq!(self.say(conn, &format!("AUTH {secret}")), "+OK|");
+        secret
+    }
+
+    fn submit(&mut self, conn: ConnId, id: &str, queue: &str) -> String {
+        self.ask(conn, &["JOB.SUBMIT", &format!(r#"{{"job_id":"{id}","kind":"k","queue":"{queue}"}}"#)])
+    }
+}
+
+fn with_access(test: impl FnOnce(&mut Bench<'_>)) {
+    with_engine(|bench| {
+        bench.open(ADMIN);
+        test(bench);
+    });
+}
+
+#[track_caller]
+fn refused(reply: &str) {
+    assert!(reply.starts_with("-NOPERM "), "{reply}");
+}
+
+#[track_caller]
+fn granted(reply: &str) {
+    assert!(!reply.starts_with('-'), "{reply}");
+}
+
+#[test]
+fn a_key_says_who_it_is_and_what_it_lacks() {
+    with_access(|bench| {
+        let secret = bench.open_with(2, "ci", "SUBMIT build-* READ build-*");
+        assert_eq!(bench.say(2, "ACL WHOAMI"), "$2|ci|");
+        assert_eq!(
+            bench.say(2, "JOB.CLAIM w QUEUES build-x"),
+            "-NOPERM the key 'ci' has no permissions to run the 'job.claim' command on the queue 'build-x': it needs \
+             WORK build-x, and has SUBMIT build-*, READ build-*|"
+        );
+        refused(&bench.say(2, "KEY.CREATE other ADMIN"));
+        refused(&bench.say(2, "GET a"));
+        // Another name, another secret, and none of them are let in; the connection stays who it is.
+        let wrong = "-WRONGPASS invalid username-password pair or user is disabled.|";
+        assert_eq!(bench.say(2, &format!("AUTH other {secret}")), wrong);
+        let end = if secret.ends_with('0') { "1" } else { "0" };
+        assert_eq!(bench.say(2, &format!("AUTH ci {}{end}", &secret[..secret.len() - 1])), wrong);
+        assert_eq!(bench.say(2, "ACL WHOAMI"), "$2|ci|");
+        assert_eq!(bench.say(2, &format!("AUTH ci {secret}")), "+OK|");
+        assert!(bench.say(2, &format!("HELLO 2 AUTH default {secret}")).contains("|server|"));
+        assert_eq!(bench.say(2, "ACL WHOAMI"), "$2|ci|", "the secret says which key it is");
+    });
+}
+
+#[test]
+fn who_works_touches_only_its_own_jobs() {
+    with_access(|bench| {
+        bench.open_with(2, "alice", "WORK q");
+        bench.open_with(3, "bob", "WORK q");
+        for id in ["a", "b", "c"] {
+            granted(&bench.submit(ADMIN, id, "q"));
+        }
+        assert!(bench.say(2, "JOB.CLAIM wa QUEUES q").contains("\"job_id\":\"a\""));
+        assert!(bench.say(3, "JOB.CLAIM wb QUEUES q").contains("\"job_id\":\"b\""));
+        granted(&bench.say(2, "JOB.GET a"));
+        for command in ["COMPLETE a 1 1", "FAIL a 1 1", "PROGRESS a 1 1", "APPEND a 1 stdout x", "EXTEND a 1 5000"] {
+            refused(&bench.say(3, &format!("JOB.{command}")));
+        }
+        refused(&bench.say(3, "JOB.UPDATE a {\"epoch\":1}"));
+        refused(&bench.say(3, "JOB.RELEASE a 1"));
+        for command in ["JOB.GET a", "JOB.RESULT a", "JOB.LOG a", "JOB.WAIT a 0", "GET job:a", "GET job:a:stdout"] {
+            refused(&bench.say(3, command));
+        }
+        for command in
+            ["SET job:a:status completed", "SET job:a:stdout x", "LPUSH queue:q a", "LREM queue:processing 0 a"]
+        {
+            refused(&bench.say(3, command));
+        }
+        // Neither by the other's name.
+        for command in ["JOB.CLAIM wa QUEUES q", "WORKER.HEARTBEAT wa", "WORKER.UNREGISTER wa", "PING wa"] {
+            refused(&bench.say(3, command));
+        }
+        refused(&bench.ask(3, &["WORKER.REGISTER", r#"{"worker_id":"wa"}"#]));
+        refused(&bench.say(3, "SET worker:wa:tags x"));
+        granted(&bench.say(2, "JOB.APPEND a 1 stdout x"));
+        granted(&bench.say(2, "JOB.COMPLETE a 1 1"));
+        refused(&bench.say(2, "JOB.GET a"));
+        assert!(!bench.say(3, "WORKERS.LIST").contains("\"wa\""));
+        assert!(bench.say(3, "WORKERS.LIST").contains("\"wb\""));
+    });
+}
+
+#[test]
+fn the_list_contract_is_held_to_the_same() {
+    with_access(|bench| {
+        bench.open_with(2, "alice", "WORK q");
+        bench.open_with(3, "bob", "WORK q SUBMIT other");
+        bench.say(2, "PING wa");
+        for id in ["a", "b"] {
+            granted(&bench.ask(
+                ADMIN,
+                &[
+                    "JOB.SUBMIT",
+                    &format!(
+                        r#"{{"job_id":"{id}","plan":{{"tasks":[{{"task_number":1,"command":"true"}}]}},"queue":"q"}}"#
+                    ),
+                ],
+            ));
+        }
+        assert_eq!(bench.say(2, "RPOPLPUSH queue:q queue:processing"), "$1|a|");
+        refused(&bench.say(2, "RPOPLPUSH queue:other queue:processing"));
+        refused(&bench.say(2, "RPOP queue:other"));
+        refused(&bench.say(2, "LMOVE queue:q queue:other RIGHT LEFT"));
+        refused(&bench.say(3, "SET job:a:status completed"));
+        refused(&bench.say(3, "PING wa"));
+        granted(&bench.say(2, "SET job:a:stdout x"));
+        granted(&bench.say(2, "SET job:a:status completed"));
+        assert_eq!(bench.say(2, "LREM queue:processing 0 a"), ":1|");
+        for command in
+            ["SET job:new x", "SET queue:new x", "LPUSH queue:new x", "DEL job:a", "SET plan:x 1", "RENAME job:a x"]
+        {
+            refused(&bench.say(2, command));
+        }
+        for command in [
+            "LRANGE queue:processing 0 -1",
+            "ZRANGE queue:scheduled 0 -1",
+            "GET worker:wb:metadata",
+            "EXISTS queue:q queue:z",
+        ] {
+            refused(&bench.say(2, command));
+        }
+        granted(&bench.say(2, "LLEN queue:q"));
+    });
+}
+
+#[test]
+fn lists_show_what_may_be_read() {
+    with_access(|bench| {
+        bench.open_with(2, "reader", "READ a*");
+        for (id, queue) in [("j1", "a1"), ("j2", "b"), ("j3", "a2")] {
+            bench.submit(ADMIN, id, queue);
+        }
+        let shows = |reply: &str| ["j1", "j2", "j3"].map(|id| reply.contains(&format!("\"{id}\"")));
+        assert_eq!(shows(&bench.say(2, "JOB.LIST")), [true, false, true]);
+        assert_eq!(shows(&bench.say(2, "EVENTS.READ FROM 0")), [true, false, true]);
+        let queues = bench.say(2, "QUEUE.LIST");
+        assert!(queues.contains("\"a1\"") && !queues.contains("\"b\""), "{queues}");
+        for command in ["JOB.GET j2", "QUEUE.PEEK b", "QUEUE.STATS", "QUEUE.STATS b", "JOBS.LIST", "JOB.CANCEL j1"] {
+            refused(&bench.say(2, command));
+        }
+        granted(&bench.say(2, "JOB.GET j1"));
+        granted(&bench.say(2, "QUEUE.STATS a1"));
+    });
+}
+
+#[test]
+fn a_submission_reaches_no_other_queue() {
+    with_access(|bench| {
+        bench.open_with(2, "ci", "SUBMIT mine");
+        let submit = |more: &str| format!(r#"{{"kind":"k","queue":"mine"{more}}}"#);
+        granted(
+            &bench.ask(ADMIN, &["JOB.SUBMIT", r#"{"job_id":"theirs","kind":"k","queue":"other","unique_key":"u"}"#]),
+        );
+        for more in [
+            r#","unique_key":"u","on_conflict":"replace""#,
+            r#","unique_key":"u","on_conflict":"return""#,
+            r#","after":["theirs"]"#,
+        ] {
+            refused(&bench.ask(2, &["JOB.SUBMIT", &submit(more)]));
+            refused(&bench.ask(2, &["JOB.MSUBMIT", &submit(""), &submit(more)]));
+        }
+        refused(&bench.submit(2, "x", "other"));
+        granted(&bench.ask(2, &["JOB.SUBMIT", &submit("")]));
+        let schedule = |job: &str| format!(r#"{{"cron":"@daily","job":{job}}}"#);
+        granted(&bench.ask(2, &["SCHEDULE.PUT", "s", &schedule(&submit(""))]));
+        refused(
+            &bench.ask(2, &["SCHEDULE.PUT", "t", &schedule(&submit(r#","unique_key":"v","on_conflict":"replace""#))]),
+        );
+        granted(&bench.ask(ADMIN, &["SCHEDULE.PUT", "o", &schedule(r#"{"kind":"k","queue":"other"}"#)]));
+        for command in ["SCHEDULE.GET o", "SCHEDULE.RUN o", "SCHEDULE.DELETE o", "SCHEDULE.NEXT o 1"] {
+            refused(&bench.say(2, command));
+        }
+        refused(&bench.ask(2, &["SCHEDULE.PUT", "o", &schedule(&submit(""))]));
+        let list = bench.say(2, "SCHEDULE.LIST");
+        assert!(list.contains("\"s\"") && !list.contains("\"o\""), "{list}");
+        refused(&bench.say(2, "JOB.RETRY WHERE KIND k"));
+        refused(&bench.say(2, "JOB.RETRY WHERE QUEUE mine QUEUE other"));
+        granted(&bench.say(2, "JOB.RETRY WHERE QUEUE mine"));
+    });
+}
+
+#[test]
+fn no_command_looks_up_keys_that_it_does_not_name() {
+    with_access(|bench| {
+        bench.open_with(2, "app", "KEYS a* CHANNELS news.* READ q");
+        granted(&bench.say(2, "RPUSH a1 1 2"));
+        for command in
+            ["SORT a1 BY w*", "SORT a1 GET w*", "SORT a1 STORE b", "SORT_RO a1 GET w*->f", "COPY a1 b", "RENAME a1 b"]
+        {
+            refused(&bench.say(2, command));
+        }
+        for command in
+            ["KEYS *", "SCAN 0", "DBSIZE", "RANDOMKEY", "FLUSHALL", "SWAPDB 0 1", "DEBUG OBJECT a1", "MONITOR"]
+        {
+            refused(&bench.say(2, command));
+        }
+        for command in [
+            "CLIENT LIST",
+            "CLIENT KILL 1",
+            "CONFIG GET *",
+            "INFO",
+            "ACL LIST",
+            "SLOWLOG GET",
+            "AUDIT.LIST",
+            "KEY.LIST",
+        ] {
+            refused(&bench.say(2, command));
+        }
+        for command in ["PSUBSCRIBE *", "PSUBSCRIBE news.a*", "SUBSCRIBE news.a other", "PUBLISH other x"] {
+            refused(&bench.say(2, command));
+        }
+        for command in [
+            "SORT a1 BY nosort GET #",
+            "SORT a1 STORE a2",
+            "COPY a1 a3 DB 1",
+            "MOVE a2 1",
+            "CLIENT ID",
+            "PUBLISH news.a x",
+        ] {
+            granted(&bench.say(2, command));
+        }
+        refused(&bench.say(2, "ZUNION 9 a1"));
+        granted(&bench.say(2, "PSUBSCRIBE news.*"));
+    });
+}
+
+#[test]
+fn within_a_transaction_each_command_is_asked_about_when_it_runs() {
+    with_access(|bench| {
+        bench.open_with(2, "app", "KEYS job:* SUBMIT mine");
+        bench.say(2, "MULTI");
+        refused(&bench.say(2, "GET other"));
+        assert_eq!(bench.say(2, "EXEC"), "-EXECABORT Transaction discarded because of previous errors.|");
+        granted(&bench.say(2, "SET job:free x"));
+        bench.say(2, "MULTI");
+        granted(&bench.submit(2, "j", "mine"));
+        // It is a key's name now, and a view of a job that nobody claimed with this key when it runs.
+        assert_eq!(bench.say(2, "SET job:j:status completed"), "+QUEUED|");
+        let reply = bench.say(2, "EXEC");
+        assert!(reply.starts_with("*2|$1|j|-NOPERM "), "{reply}");
+        // A key that is given in between counts from there on.
+        let narrow = bench.make_key("narrow", "SUBMIT none");
+        bench.say(2, "MULTI");
+        bench.say(2, &format!("AUTH {narrow}"));
+        bench.say(2, "GET job:free");
+        assert!(bench.say(2, "EXEC").contains("-NOPERM the key 'narrow'"));
+    });
+}
+
+#[test]
+fn a_revoked_key_ends_its_connections_and_takes_nothing_any_more() {
+    with_access(|bench| {
+        let secret = bench.open_with(2, "app", "KEYS * WORK q CHANNELS *");
+        bench.take(Input::Open(Session::new(3, String::new(), true)));
+        bench.say(3, &format!("AUTH {secret}"));
+        bench.say(3, "SUBSCRIBE c");
+        assert_eq!(bench.say(2, "BLPOP list 0"), "parked");
+        // In one transaction, so that nothing comes in between.
+        bench.say(ADMIN, "MULTI");
+        for command in ["KEY.REVOKE app", "RPUSH list x", "PUBLISH c hello"] {
+            bench.say(ADMIN, command);
+        }
+        bench.send(ADMIN, &["EXEC"]);
+        let finished = bench.finished();
+        let killed: Vec<_> = finished.iter().filter(|(_, text)| text == "killed").map(|(conn, _)| *conn).collect();
+        assert_eq!(killed.iter().copied().collect::<std::collections::BTreeSet<_>>(), [2, 3].into());
+        let exec = finished.iter().find(|(conn, _)| *conn == ADMIN).unwrap();
+        assert_eq!(exec.1, "*3|+OK|:1|:0|");
+        assert!(finished.iter().all(|(_, text)| !text.contains("hello")), "{finished:?}");
+        assert_eq!(bench.say(ADMIN, "LRANGE list 0 -1"), "*1|$1|x|");
+        assert_eq!(bench.say(2, "GET a"), "parked", "nothing of it runs");
+        bench.open(4);
+        assert!(bench.say(4, &format!("AUTH {secret}")).starts_with("-WRONGPASS"));
+        assert_eq!(bench.say(ADMIN, "KEY.REVOKE app"), "-ERR Key not found: app|");
+    });
+}
+
+#[test]
+fn who_revokes_its_own_key_still_hears_of_it() {
+    with_access(|bench| {
+        bench.open_with(2, "boss", "ADMIN");
+        bench.send(2, &["KEY.REVOKE boss", "PING"]);
+        assert_eq!(bench.finished(), [(2, "+OK|".to_owned())]);
+    });
+}
+
+#[test]
+fn a_key_ends_when_it_expires_whatever_its_connections_do() {
+    with_access(|bench| {
+        let secret = bench.open_with(2, "app", "KEYS * EXPIRES 1000");
+        assert_eq!(bench.say(2, "BLPOP list 0"), "parked");
+        let at = bench.now.plus(1000);
+        assert!(bench.engine.next_deadline().is_some_and(|deadline| deadline <= at));
+        bench.now = at;
+        bench.engine.tick(&mut bench.batch, at, true).unwrap();
+        assert_eq!(bench.finished(), [(2, "killed".to_owned())]);
+        granted(&bench.say(ADMIN, "RPUSH list x"));
+        assert_eq!(bench.say(ADMIN, "LLEN list"), ":1|");
+        bench.open(3);
+        assert!(bench.say(3, &format!("AUTH {secret}")).starts_with("-WRONGPASS"));
+        assert!(bench.say(ADMIN, "KEY.LIST").contains("\"expired\":true"));
+    });
+}
+
+#[test]
+fn what_is_refused_leaves_nothing_but_its_line() {
+    with_access(|bench| {
+        bench.open_with(2, "app", "KEYS a");
+        let rows = |bench: &Bench<'_>| {
+            let mut found = Vec::new();
+            for table in Table::ALL.into_iter().filter(|table| *table != Table::Access) {
+                let (from, to) = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+                let mut visit = |key: &[u8], value: &[u8]| {
+                    found.push((table, key.to_vec(), value.to_vec()));
+                    std::ops::ControlFlow::Continue(())
+                };
+                bench.batch.scan(table, from, to, false, &mut visit).unwrap();
+            }
+            found
+        };
+        let before = rows(bench);
+        for command in ["SET b 1", "FLUSHALL", "JOB.CLAIM w QUEUES q", "QUEUE.PAUSE q", "MSET a 1 b 2", "PLAN.DELETE p"]
+        {
+            refused(&bench.say(2, command));
+        }
+        refused(&bench.submit(2, "j", "q"));
+        assert_eq!(rows(bench), before);
+        let log = bench.say(ADMIN, "AUDIT.LIST LIMIT 8");
+        assert_eq!(log.matches("\"kind\":\"refusal\"").count(), 7, "{log}");
+        assert!(!log.contains("job_id"), "no payloads: {log}");
+        assert!(log.contains("\"key\":\"app\",\"connection\":2,\"address\":\"10.0.0.1:5000\""), "{log}");
+    });
+}
+
+#[test]
+fn the_audit_log_is_bounded_and_holds_no_secrets() {
+    with_access(|bench| {
+        let secret = bench.open_with(2, "app", "KEYS a");
+        bench.say(ADMIN, "CONFIG SET slowlog-log-slower-than 0");
+        bench.open(5);
+        granted(&bench.say(5, "MONITOR"));
+        bench.send(
+            2,
+            &[&format!("AUTH {secret}"), &format!("AUTH wrong {secret}"), &format!("HELLO 3 AUTH app {secret}")],
+        );
+        let shown = bench.finished().into_iter().map(|(_, text)| text).collect::<String>();
+        assert!(shown.contains("(redacted)") && !shown.contains(&secret), "{shown}");
+        for _ in 0..200 {
+            refused(&bench.say(2, "GET b"));
+        }
+        let log = bench.say(ADMIN, "AUDIT.LIST LIMIT 1000");
+        assert_eq!(log.matches("\\\"GET\\\" \\\"b\\\"").count(), 59, "one more was the wrong name: {log}");
+        let slow = bench.say(ADMIN, "SLOWLOG GET -1");
+        for text in [&log, &slow] {
+            assert!(!text.contains(&secret) && !text.contains(&secret[21..]), "{text}");
+        }
+        assert!(log.contains("\"kind\":\"action\",\"key\":\"default\"") && log.contains("KEY.CREATE"), "{log}");
+        // At the end of the minute one line says the rest.
+        let at = bench.engine.next_deadline().unwrap();
+        assert_eq!(at, bench.now.plus(60_000));
+        bench.now = at;
+        bench.engine.tick(&mut bench.batch, at, true).unwrap();
+        bench.finished();
+        assert!(bench.say(ADMIN, "AUDIT.LIST LIMIT 1").contains("141 more refusals, which were only counted"));
+        assert!(bench.engine.next_deadline().is_none_or(|next| next > at), "it does not spin");
+    });
+}
+
+#[test]
+fn pages_of_the_audit_log_show_every_entry_once() {
+    with_access(|bench| {
+        bench.open_with(2, "app", "KEYS a");
+        for n in 0..7 {
+            bench.now = bench.now.plus(1);
+            refused(&bench.say(2, &format!("GET refused{n}")));
+            bench.say(ADMIN, &format!("QUEUE.PAUSE queue{n}"));
+        }
+        let (mut cursor, mut seen) = ("0".to_owned(), String::new());
+        loop {
+            let page = bench.say(ADMIN, &format!("AUDIT.LIST LIMIT 4 CURSOR {cursor}"));
+            seen.push_str(&page);
+            cursor = page.split('|').nth(2).unwrap_or_default().to_owned();
+            if cursor == "0" {
+                break;
+            }
+        }
+        for n in 0..7 {
+            assert_eq!(seen.matches(&format!("refused{n}")).count(), 3, "in the command and the error: {seen}");
+            assert_eq!(seen.matches(&format!("queue{n}")).count(), 1, "{seen}");
+        }
+        assert_eq!(bench.say(ADMIN, "ACL LOG RESET"), "+OK|");
+        assert_eq!(bench.say(ADMIN, "ACL LOG"), "*0|");
+    });
+}
+
+#[test]
+fn dry_runs_answer_as_the_gate_does() {
+    with_access(|bench| {
+        bench.make_key("app", "KEYS a*");
+        assert_eq!(bench.say(ADMIN, "ACL DRYRUN app GET a"), "+OK|");
+        assert!(bench.say(ADMIN, "ACL DRYRUN app GET b").contains("the key 'app' has no permissions to run the 'get'"));
+        assert_eq!(bench.say(ADMIN, "ACL DRYRUN nobody GET b"), "-ERR User 'nobody' not found|");
+        assert!(bench.say(ADMIN, "ACL LIST").contains("user app on #"));
+        assert_eq!(bench.say(ADMIN, "ACL USERS"), "*2|$3|app|$7|default|");
+        assert!(bench.say(ADMIN, "ACL GETUSER app").contains("~a*"));
+    });
+}
+
+#[test]
+fn who_is_vouched_for_has_that_key_while_it_counts() {
+    with_access(|bench| {
+        bench.make_key("app", "KEYS a EXPIRES 1000");
+        let vouched = |bench: &mut Bench<'_>, conn, name: &str| {
+            let name = crate::jobs::Id::sound(name.as_bytes()).unwrap();
+            bench.take(Input::Open(Session::of_key(conn, String::new(), name)));
+        };
+        vouched(bench, 2, "app");
+        vouched(bench, 3, "nobody");
+        granted(&bench.say(2, "GET a"));
+        refused(&bench.say(2, "GET b"));
+        assert!(bench.say(3, "GET a").starts_with("-NOAUTH"));
+        bench.now = bench.now.plus(1000);
+        refused(&bench.say(2, "GET a"));
+        vouched(bench, 4, "app");
+        assert!(bench.say(4, "GET a").starts_with("-NOAUTH"));
+    });
+}
