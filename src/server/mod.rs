@@ -143,7 +143,12 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let Control { shutdown, reloads, notify } = control;
     let opened = notify.patiently("opening the store", || Db::open(&options.storage));
-    let mut db = opened.with_context(|| format!("cannot open the store in {}", options.storage.dir.display()))?;
+    let mut db = opened.map_err(|error| {
+        let dir = options.storage.dir.display();
+        let is_full = error.is_no_space();
+        let help = if is_full { ". Make room there and start again: nothing acknowledged is lost" } else { "" };
+        anyhow::anyhow!("cannot open the store in {dir}: {error}{help}")
+    })?;
     let clock = match WallClock::start(db.last_time()) {
         Err(behind) if options.accept_clock => {
             tracing::warn!(%behind, "going on from the system's clock");

@@ -1,5 +1,6 @@
 //! What can go wrong with storage, and how bad it is.
 
+use crate::storage::log::is_full;
 use crate::storage::{Refusal, Table};
 
 /// The result of a storage operation.
@@ -12,12 +13,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused or failed a file operation.
-    #[error("{what}: {source}")]
+    #[error("{what}: {cause}")]
     Io {
         /// What was being done, and to which file.
         what: String,
-        /// The operating system's reason.
-        source: std::io::Error,
+        /// The operating system's reason; part of the message, and so not its `source` too.
+        cause: std::io::Error,
     },
     /// Bytes that were read do not mean anything this version writes.
     #[error("corrupt row in table '{table}': {what}")]
@@ -29,7 +30,7 @@ pub enum Error {
     },
     /// redb reported a failure.
     #[error("the store failed: {0}")]
-    Engine(#[from] redb::Error),
+    Engine(redb::Error),
     /// The store was found in a state that must not be opened, or not without being told to.
     #[error("cannot open the store: found {found}; expected {expected}. {help}")]
     Refused {
@@ -68,12 +69,12 @@ pub enum Error {
         reason: String,
     },
     /// There is no room on the disk. A batch was taken back whole, a checkpoint not begun; the store is sound.
-    #[error("no space for more in {file}: {source}")]
+    #[error("no space for more in {file}: {cause}")]
     Full {
         /// The file that cannot grow.
         file: String,
         /// The operating system's reason.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// There is less room left than one command would take. The command alone fails; nothing of it is kept.
     #[error("{refusal} (the command would add {needed} bytes at least)")]
@@ -103,7 +104,17 @@ impl Error {
 
     /// An [`Error::Io`] that says what was being done.
     pub(super) fn io(what: impl Into<String>, source: std::io::Error) -> Error {
-        Error::Io { what: what.into(), source }
+        Error::Io { what: what.into(), cause: source }
+    }
+
+    /// True when there is no room on the disk, or in a quota, for what was to be written.
+    #[must_use]
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            Error::Full { .. } | Error::NoRoom { .. } => true,
+            Error::Io { cause, .. } | Error::Engine(redb::Error::Io(cause)) => is_full(cause),
+            _ => false,
+        }
     }
 
     /// True when only the command or batch that met it fails, and the store is sound.
@@ -124,6 +135,7 @@ macro_rules! from_redb {
 }
 
 from_redb!(
+    redb::Error,
     redb::StorageError,
     redb::TableError,
     redb::TransactionError,

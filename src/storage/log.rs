@@ -125,7 +125,7 @@ impl Log {
         if let Err(source) = written {
             let file = NAMES[active].to_owned();
             return Err(if grows && is_full(&source) {
-                Error::Full { file, source }
+                Error::Full { file, cause: source }
             } else {
                 Error::io(format!("writing a record of {len} bytes to {file}"), source)
             });

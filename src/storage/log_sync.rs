@@ -220,7 +220,7 @@ impl LogSync {
                 state.len[segment] = state.len[segment].max(to);
                 Ok(())
             }
-            Err(source) if is_full(&source) => Err(Error::Full { file: NAMES[segment].to_owned(), source }),
+            Err(source) if is_full(&source) => Err(Error::Full { file: NAMES[segment].to_owned(), cause: source }),
             Err(source) => {
                 let error = Error::io(format!("lengthening {}", NAMES[segment]), source);
                 self.signals.stop(error.to_string());

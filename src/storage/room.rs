@@ -65,7 +65,7 @@ impl Db {
             .map_or(String::new(), |found| format!(" and {} are free on its file system", found.available));
         let goes_on = if everything { "reads go on" } else { "reads and commands that free space go on" };
         let reason = format!(
-            "the disk is full: {held}; {waiting} bytes wait to be written{free}. Make room there: what waits is tried again \
+            "the disk is full: {DATA} cannot grow: {held}; {waiting} bytes wait to be written{free}. Make room there: what waits is tried again \
              by itself; {goes_on}"
         );
         Refusal { bound: Bound::Disk, reason, everything }
@@ -76,7 +76,7 @@ impl Db {
     pub(super) fn check_held(&self) -> Result<()> {
         match self.pages.held() {
             None => Ok(()),
-            Some(reason) => Err(Error::Full { file: DATA.to_owned(), source: std::io::Error::other(reason) }),
+            Some(reason) => Err(Error::Full { file: DATA.to_owned(), cause: std::io::Error::other(reason) }),
         }
     }
 }

@@ -38,9 +38,9 @@ pub(super) struct Space {
     uncovered: u64,
     /// There was no room at the last look.
     short: bool,
-    /// Bytes that may be added while `short`, into pages of data.redb that are thought to be free.
+    /// Bytes that may be added into pages of data.redb that are thought to be free, where there is no room outside.
     inside: u64,
-    /// Bytes added since the last checkpoint began, and between that one and the one before.
+    /// Bytes added since the last checkpoint began, and before that one, since the store's size was last known.
     added: u64,
     added_before: u64,
     /// What the windows since room became short added, less twice by how much the store grew with them. One window alone
@@ -78,12 +78,14 @@ impl Limit {
         (self.left.saturating_sub(self.reserve) / PAGES).saturating_sub(uncovered)
     }
 
-    /// True when pages inside the file may be taken: the checkpoint that follows copies what it changes first.
-    fn allows_inside(&self) -> bool {
-        match self.bound {
-            Bound::Disk => self.left >= self.reserve / 4,
-            Bound::MaxFileSize => self.left > 0,
-        }
+    /// Bytes that may be added though none are left but the reserve, should redb not take pages inside the file for them
+    /// after all.
+    fn room_of_reserve(&self, uncovered: u64) -> u64 {
+        let kept = match self.bound {
+            Bound::Disk => self.reserve / 4,
+            Bound::MaxFileSize => 0,
+        };
+        (self.left.saturating_sub(kept) / PAGES).saturating_sub(uncovered)
     }
 
     /// Bytes that may be tried without knowing that pages inside are free: ever fewer, so that what turns out not to have
@@ -139,7 +141,7 @@ impl Space {
         let short = limit.room(uncovered) < enough;
         if short && !self.short {
             // Whether pages inside the file are free is not known: some are tried.
-            self.inside = limit.trial();
+            self.inside = self.inside.max(limit.trial());
             self.balance = 0;
         }
         self.short = short;
@@ -156,9 +158,12 @@ impl Space {
     pub(super) fn room(&self) -> u64 {
         match self.tightest() {
             None => u64::MAX,
-            Some(limit) if !self.short => limit.room(self.uncovered),
-            Some(limit) if limit.allows_inside() && self.inside >= LEAST => self.inside,
-            Some(_) => 0,
+            Some(limit) => {
+                let inside = self.inside.min(limit.room_of_reserve(self.uncovered));
+                let inside = if inside < LEAST { 0 } else { inside };
+                // One command may want more than the little that is left outside, though much was deleted.
+                if self.short { inside } else { inside.max(limit.room(self.uncovered)) }
+            }
         }
     }
 
@@ -175,14 +180,13 @@ impl Space {
     /// Notes rows that went into the open transaction.
     pub(super) fn applied(&mut self, change: Change) {
         self.added += change.added;
-        if self.short {
-            self.inside = (self.inside + change.freed / 2).saturating_sub(change.added);
-        }
+        // Also while there is room outside: what was deleted then is inside when there is none any more.
+        self.inside = (self.inside + change.freed / 2).saturating_sub(change.added);
     }
 
     /// Notes that a checkpoint is on its way to the disk.
     pub(super) fn checkpoint_begun(&mut self) {
-        self.added_before = std::mem::take(&mut self.added);
+        self.added_before += std::mem::take(&mut self.added);
         if let Settled::At { draining, .. } = &mut self.settled {
             *draining = true;
         }
@@ -196,15 +200,18 @@ impl Space {
             Settled::At { allocated, draining: true } if self.short => {
                 let grown = self.allocated.saturating_sub(allocated);
                 let most = self.tightest().map_or(0, |limit| limit.trial());
+                // Several checkpoints may have passed between two looks.
                 self.balance += self.added_before as i64 - 2 * grown as i64;
-                self.balance = self.balance.max(-(most as i64));
-                if self.balance > 0 {
-                    self.inside = self.inside.max(most.min(self.inside + self.balance as u64));
+                self.balance = self.balance.clamp(-(most as i64), most as i64);
+                if self.balance > 0 && self.inside < most {
+                    // Less than another trial would never let a command pass that is larger than the last one.
+                    self.inside = most;
                     self.balance = 0;
                 }
             }
             Settled::At { .. } | Settled::Unknown => {}
         }
+        self.added_before = 0;
         self.settled = Settled::At { allocated: self.allocated, draining: false };
     }
 

@@ -203,6 +203,21 @@ fn max_file_size_bounds_what_the_files_take_and_deleting_makes_room() {
 }
 
 #[test]
+fn what_was_deleted_before_room_became_short_makes_room_for_large_commands() {
+    let options = Options { max_file_size: Some(64 << 20), ..options() };
+    let large = |db: &mut Db, n: u32| change(db, true, &[(name(n), Some(vec![n as u8; 100_000].into()))]);
+    let disk = SimDisk::new(1);
+    let mut db = open(&disk, &options);
+    let end = (0..10_000).find(|n| large(&mut db, *n).is_err()).unwrap();
+    // The command was refused alone: there is room for a smaller one.
+    assert_eq!(db.refusal(), None);
+    (0..end).step_by(2).for_each(|n| delete(&mut db, n));
+    let again = (end..20_000).find(|n| large(&mut db, *n).is_err()).unwrap();
+    assert!(again - end > end / 8, "{} of {end} rows", again - end);
+    assert!(disk.allocated() <= 64 << 20, "{}", disk.allocated());
+}
+
+#[test]
 fn the_system_tells_what_is_free() {
     let dir = tempfile::tempdir().unwrap();
     let space = RealDisk::open(dir.path()).unwrap().space().unwrap().unwrap();

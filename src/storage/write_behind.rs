@@ -157,7 +157,7 @@ impl WriteBehind {
             }
             self.signals.check()?;
             if let Some(reason) = &state.held {
-                return Err(Error::Full { file: DATA.to_owned(), source: io::Error::other(reason.clone()) });
+                return Err(Error::Full { file: DATA.to_owned(), cause: io::Error::other(reason.clone()) });
             }
             state = self.wait(state);
         }
@@ -234,7 +234,7 @@ impl WriteBehind {
     /// Only a write that found no space may be repeated; everything else is final.
     fn fail(&self, op: &Op, error: &io::Error) {
         if is_full(error) && !matches!(op, Op::Barrier) {
-            self.state().held = Some(format!("{DATA} cannot grow: {error}"));
+            self.state().held = Some(error.to_string());
             self.is_held.store(true, Ordering::Release);
             self.signals.wake();
         } else {

@@ -81,7 +81,7 @@ fn write(out: impl Write, header: Header, rows: &Watched<'_>) -> anyhow::Result<
         })
         .and_then(|()| lines.end());
     match written {
-        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => Err(Closed.into()),
+        Err(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::BrokenPipe => Err(Closed.into()),
         written => Ok(written?),
     }
 }
@@ -111,5 +111,5 @@ impl<W: Write> Lines<W> {
 }
 
 fn failed(source: io::Error) -> Error {
-    Error::Io { what: "writing the export".to_owned(), source }
+    Error::Io { what: "writing the export".to_owned(), cause: source }
 }
