@@ -205,7 +205,8 @@ impl<'txn> Batch<'txn> {
         let written = self.bytes as u64;
         if self.adds && written > self.room {
             let needed = written - self.unit.bytes as u64;
-            return Err(Error::NoRoom { needed, refusal: space.refusal() });
+            let room = self.room.saturating_sub(self.unit.bytes as u64);
+            return Err(Error::NoRoom { needed, room, refusal: space.refusal() });
         }
         // Before the row counts: a record that is appended finds its place, even on a full disk.
         let record = most_bytes(self.rows, self.bytes);

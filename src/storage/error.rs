@@ -77,10 +77,15 @@ pub enum Error {
         cause: std::io::Error,
     },
     /// There is less room left than one command would take. The command alone fails; nothing of it is kept.
-    #[error("{refusal} (the command would add {needed} bytes at least)")]
+    #[error(
+        "{refusal} (the command would add {needed} bytes at least, and {room} may be added now: pages take up to twice what \
+         is put into them)"
+    )]
     NoRoom {
         /// Bytes that it had written when it was stopped.
         needed: u64,
+        /// Bytes that it might have added.
+        room: u64,
         /// Where how much is missing.
         refusal: Refusal,
     },
@@ -112,7 +117,11 @@ impl Error {
     pub fn is_no_space(&self) -> bool {
         match self {
             Error::Full { .. } | Error::NoRoom { .. } => true,
-            Error::Io { cause, .. } | Error::Engine(redb::Error::Io(cause)) => is_full(cause),
+            Error::Io { cause, .. } | Error::Engine(redb::Error::Io(cause)) => {
+                // What redb's backend failed with comes back in redb's error.
+                let inner = cause.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+                is_full(cause) || inner.is_some_and(Error::is_no_space)
+            }
             _ => false,
         }
     }

@@ -28,7 +28,7 @@ fn name(n: u32) -> Bytes {
 fn change(db: &mut Db, adds: bool, rows: &[(Bytes, Option<Bytes>)]) -> Result<(), Error> {
     db.look_at_space().unwrap();
     if db.refusal().is_some_and(|refusal| adds || refusal.everything) {
-        return Err(Error::NoRoom { needed: 0, refusal: db.refusal().unwrap() });
+        return Err(Error::NoRoom { needed: 0, room: 0, refusal: db.refusal().unwrap() });
     }
     let mut batch = db.batch().unwrap();
     batch.set_adds(adds);

@@ -101,6 +101,19 @@ fn a_limit_on_the_size_of_files_is_a_full_disk_and_a_stop_says_what_it_left() {
 }
 
 #[test]
+fn a_start_without_room_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::command(&dir.path().join("data"), &[]);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -f 20; exec \"$0\" \"$@\""]).arg(server.get_program()).args(server.get_args());
+    let ended = limited.output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert_eq!(said.matches("no space for more in data.redb").count(), 1, "{said}");
+    assert!(said.contains("Make room there and start again"), "{said}");
+}
+
+#[test]
 fn max_file_size_refuses_in_its_own_words_and_a_bound_without_room_is_refused() {
     let server = Server::agq(&["--max-file-size", "64MiB", "--checkpoint-size", "1MiB"]);
     let mut wire = server.connect();
