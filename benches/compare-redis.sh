@@ -28,17 +28,7 @@ stop_servers() {
     servers=()
 }
 trap 'stop_servers; rm -rf "$work"' EXIT
-base=$((20000 + RANDOM % 20000))
-ports=("$base" "$((base + 1))")
-
-await() { # await PORT: until the server answers
-    for _ in $(seq 200); do
-        [ "$(redis-cli -p "$1" ping 2>/dev/null)" = PONG ] && return
-        sleep 0.05
-    done
-    echo "the server on port $1 does not answer: see $work" >&2
-    exit 1
-}
+. benches/common.sh
 
 start_servers() {
     rm -rf "$work/agq" "$work/redis"
@@ -72,8 +62,6 @@ fill() { # fill PORT: a list, a sorted set and a hash of 100 elements, for those
         echo "HSET hash field:$number value:$number"
     done | redis-cli -p "$1" --pipe >/dev/null
 }
-
-median() { sort -g | awk '{ v[NR] = $1 } END { print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
 printf '| test | clients | pipeline | AGQ /s | Redis /s | AGQ / Redis |\n| --- | ---: | ---: | ---: | ---: | ---: |\n'
 for shape in '50 1 100000' '50 16 400000' '1 1 15000'; do

@@ -22,22 +22,12 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 work=$(cd "${dir:-.}" && mktemp -d "$PWD/slow-disk-XXXXXX")
-tracers=()
-trap 'kill "${tracers[@]}" 2>/dev/null || true; wait; rm -rf "$work"' EXIT
-base=$((20000 + RANDOM % 20000))
-ports=("$base" "$((base + 1))")
+. benches/common.sh
+# strace takes no signal while it traces: it ends with its server.
+trap 'for port in "${ports[@]}"; do redis-cli -p "$port" shutdown nosave >/dev/null 2>&1 || true; done; wait; rm -rf "$work"' EXIT
 
 slowly() { # slowly COMMAND…: with a delay in every sync
     exec strace --seccomp-bpf -f -qq -o /dev/null -e trace=fsync,fdatasync -e inject=fsync,fdatasync:delay_exit="$delay" "$@"
-}
-
-await() { # await PORT: until the server answers
-    for _ in $(seq 200); do
-        [ "$(redis-cli -p "$1" ping 2>/dev/null)" = PONG ] && return
-        sleep 0.05
-    done
-    echo "the server on port $1 does not answer: see $work" >&2
-    exit 1
 }
 
 bench() { # bench PORT CLIENTS TEST: rate, median, 99th percentile and longest wait in ms
@@ -46,14 +36,10 @@ bench() { # bench PORT CLIENTS TEST: rate, median, 99th percentile and longest w
 
 field() { grep -o "\"$1\":[0-9.]*" | head -n 1 | cut -d: -f2; }
 
-median() { sort -g | awk '{ v[NR] = $1 } END { print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
-
 mkdir -p "$work/redis"
 slowly ./target/release/agq serve --data-dir "$work/agq" --bind "127.0.0.1:${ports[0]}" --no-auth 2>"$work/agq.log" &
-tracers+=($!)
 slowly redis-server --port "${ports[1]}" --bind 127.0.0.1 --dir "$work/redis" --save '' --appendonly yes \
     --appendfsync always >"$work/redis.log" &
-tracers+=($!)
 await "${ports[0]}"
 await "${ports[1]}"
 
