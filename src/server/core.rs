@@ -12,6 +12,7 @@ use crate::command::Config;
 use crate::engine::{Engine, HeavyRead, Input, Output};
 use crate::server::backups::{BackupOptions, Backups};
 use crate::server::disk::DiskWatch;
+use crate::server::gather::Gather;
 use crate::server::inbox::Inbox;
 use crate::server::notify::{Notify, Watchdog};
 use crate::server::process::Process;
@@ -60,6 +61,7 @@ pub(super) struct Core {
     process: Process,
     disk: DiskWatch,
     backups: Backups,
+    gather: Gather,
     watchdog: Watchdog,
     notify: Notify,
 }
@@ -88,6 +90,7 @@ impl Core {
             process: Process::default(),
             disk,
             backups,
+            gather: Gather::default(),
             watchdog: Watchdog::new(notify),
             notify: notify.clone(),
         })
@@ -106,6 +109,7 @@ impl Core {
             }
             // One turn of the scheduler: every connection that is ready hands in its unit first.
             tokio::task::yield_now().await;
+            self.gather.wait(inbox).await;
             let pace = self.db.pace();
             self.hand_in_held(inbox);
             let result = self.run_batch(inbox).await;
@@ -235,13 +239,17 @@ impl Core {
             self.engine.server().facts.process = process;
         }
         let rows = self.execute(inbox, now)?;
+        let mut sync = Duration::ZERO;
         if !rows.is_empty() {
             self.last_busy = Instant::now();
             self.db.append(&rows, now)?;
+            let began = Instant::now();
             self.db.flush()?;
+            sync = began.elapsed();
         }
         let save = std::mem::take(&mut self.engine.server().save_requested);
         if !save {
+            self.gather.synced(sync);
             self.release(inbox);
         }
         if !rows.is_empty() {
@@ -289,7 +297,10 @@ impl Core {
     fn release(&mut self, inbox: &Inbox) {
         for output in self.engine.take_outputs() {
             match output {
-                Output::Finished(finished) => inbox.deliver(finished),
+                Output::Finished(finished) => {
+                    self.gather.answered(finished.conn);
+                    inbox.deliver(finished);
+                }
                 Output::Pushed(conn, out) => inbox.push_out(conn, &out),
                 Output::Killed(conn) => inbox.kill(conn),
             }

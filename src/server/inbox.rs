@@ -299,6 +299,11 @@ impl Inbox {
         self.0.inputs.borrow_mut().pop_front()
     }
 
+    /// How much has come in.
+    pub(super) fn len(&self) -> usize {
+        self.0.inputs.borrow().len()
+    }
+
     /// True when nothing has come in.
     pub(super) fn is_empty(&self) -> bool {
         self.0.inputs.borrow().is_empty()

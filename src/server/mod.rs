@@ -9,6 +9,7 @@ mod core;
 mod descriptors;
 mod disk;
 mod ended;
+mod gather;
 mod inbox;
 pub mod key;
 mod limits;
