@@ -10,7 +10,7 @@ use crate::server::inbox::Inbox;
 /// A sync that takes less is not worth waiting for anybody.
 const SLOW: Duration = Duration::from_millis(1);
 /// The wait, as a part of the last sync.
-const PART: u32 = 8;
+const PART: u32 = 4;
 /// However slow a sync was, nobody waits longer.
 const LONGEST: Duration = Duration::from_millis(5);
 
@@ -70,7 +70,7 @@ mod tests {
             gather.longest().as_micros()
         };
         assert_eq!([0, 200, 999].map(longest), [0, 0, 0]);
-        assert_eq!([1000, 8000, 40_000, 1_000_000].map(longest), [125, 1000, 5000, 5000]);
+        assert_eq!([1000, 8000, 40_000, 1_000_000].map(longest), [250, 2000, 5000, 5000]);
     }
 
     #[test]
