@@ -89,6 +89,9 @@ pub(super) struct ServeArgs {
     /// Bytes that a backup copies, or reads back, in a second
     #[arg(long, env = "AGQ_BACKUP_RATE", value_name = "BYTES", default_value = "64MiB", value_parser = parse_backup_rate)]
     backup_rate: u64,
+    /// Bytes of rows that a compaction copies in a second
+    #[arg(long, env = "AGQ_COMPACT_RATE", value_name = "BYTES", default_value = "64MiB", value_parser = parse_compact_rate)]
+    compact_rate: u64,
     /// Longest time that a backup may take to copy: the store's file grows meanwhile
     #[arg(long, env = "AGQ_BACKUP_MAX_TIME", value_name = "TIME", default_value = "1h", value_parser = parse_time)]
     backup_max_time: u64,
@@ -175,6 +178,13 @@ fn parse_backup_rate(text: &str) -> Result<u64, String> {
     match parse_size(text)? {
         rate @ LEAST_BACKUP_RATE.. => Ok(rate),
         _ => Err("expected 64KiB or more: the store's file grows for as long as a backup copies".to_owned()),
+    }
+}
+
+fn parse_compact_rate(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        rate @ LEAST_BACKUP_RATE.. => Ok(rate),
+        _ => Err("expected 64KiB or more: the disk has to have room for two files meanwhile".to_owned()),
     }
 }
 
@@ -317,6 +327,7 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         ("backup-max-time", (backups.max_snapshot_ms / 1000).to_string()),
         ("backup-every", backups.every_ms.map_or(String::new(), |ms| (ms / 1000).to_string())),
         ("backup-keep", backups.keep.to_string()),
+        ("compact-rate", args.compact_rate.to_string()),
         ("archive-dir", archive_dir.as_ref().map_or(String::new(), |dir| dir.display().to_string())),
         ("archive-max-lag", args.archive_max_lag.to_string()),
         ("archive-required", if args.archive_required { "yes" } else { "no" }.to_owned()),
@@ -333,8 +344,10 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
             archive,
             max_file_size: args.max_file_size,
             on_repair: Some(server::log_repair),
+            compact_slice: storage::COMPACT_SLICE,
         },
         backups,
+        compact_rate: args.compact_rate,
         bind: args.bind.iter().filter(|address| !address.is_empty()).cloned().collect(),
         socket: args.socket.clone(),
         tls: None,

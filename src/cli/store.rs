@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use bytes::Bytes;
 
-use crate::server::lock::Lock;
+use crate::server::lock::{Holder, Lock};
 use crate::storage::batch::KeyBound;
 use crate::storage::{self, Rows, Table, Visit};
 
@@ -20,10 +20,24 @@ const PROGRESS: Duration = Duration::from_millis(500);
 /// # Errors
 /// When there is no store in it, or somebody has it.
 pub(super) fn lock(dir: &Path) -> anyhow::Result<Lock> {
+    check_is_store(dir)?;
+    Lock::take(dir)
+}
+
+/// As [`lock`], with who has it as a value.
+///
+/// # Errors
+/// When there is no store in it.
+pub(super) fn try_lock(dir: &Path) -> anyhow::Result<Result<Lock, Holder>> {
+    check_is_store(dir)?;
+    Lock::try_take(dir)
+}
+
+fn check_is_store(dir: &Path) -> anyhow::Result<()> {
     if !dir.join("data.redb").is_file() {
         bail!("there is no store in {}: choose its folder with --data-dir", dir.display());
     }
-    Lock::take(dir)
+    Ok(())
 }
 
 /// `4.0 MiB`, or `17 bytes`.

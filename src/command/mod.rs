@@ -15,6 +15,7 @@ mod bitmaps;
 mod catalog;
 mod channels;
 mod clients;
+pub mod compactions;
 mod config;
 mod connection;
 mod context;

@@ -383,6 +383,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::clients::COMMANDS,
         super::server::COMMANDS,
         super::backups::COMMANDS,
+        super::compactions::COMMANDS,
         super::config::COMMANDS,
         super::transactions::COMMANDS,
         super::pubsub::COMMANDS,

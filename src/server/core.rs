@@ -10,7 +10,9 @@ use agq_resp::Reply;
 use crate::clock::Millis;
 use crate::command::Config;
 use crate::engine::{Engine, HeavyRead, Input, Output};
-use crate::server::backups::{BackupOptions, Backups};
+use crate::server::Options;
+use crate::server::backups::Backups;
+use crate::server::compactions::Compactions;
 use crate::server::disk::DiskWatch;
 use crate::server::gather::Gather;
 use crate::server::inbox::Inbox;
@@ -61,6 +63,7 @@ pub(super) struct Core {
     process: Process,
     disk: DiskWatch,
     backups: Backups,
+    compactions: Compactions,
     gather: Gather,
     watchdog: Watchdog,
     notify: Notify,
@@ -73,12 +76,12 @@ impl Core {
         config: Config,
         mut clock: WallClock,
         disk: DiskWatch,
-        backups: BackupOptions,
+        options: &Options,
         notify: &Notify,
     ) -> anyhow::Result<Core> {
         let now = clock.read();
         let mut engine = start_engine(&mut db, config, now)?;
-        let backups = Backups::new(backups, db.stats().store_id, now, &mut engine.server().backups);
+        let backups = Backups::new(options.backups.clone(), db.stats().store_id, now, &mut engine.server().backups);
         Ok(Core {
             engine,
             db,
@@ -90,6 +93,7 @@ impl Core {
             process: Process::default(),
             disk,
             backups,
+            compactions: Compactions::new(options.compact_rate),
             gather: Gather::default(),
             watchdog: Watchdog::new(notify),
             notify: notify.clone(),
@@ -282,7 +286,7 @@ impl Core {
         Ok(())
     }
 
-    /// Begins and ends backups; none begins in a server that stops, and none holds it up.
+    /// Begins and ends backups and compactions; no backup begins in a server that stops, and none holds it up.
     fn turn_backups(&mut self, inbox: &Inbox, now: Millis) -> anyhow::Result<()> {
         let server = self.engine.server();
         if inbox.is_stopping() {
@@ -291,6 +295,8 @@ impl Core {
             server.backups.cancelled |= server.backups.in_progress();
         }
         self.backups.turn(&mut server.backups, &mut server.facts.last_save, &mut self.db, now, inbox)?;
+        // One that a stop cuts short is ended when the store is closed.
+        self.compactions.turn(&mut server.compactions, &mut self.db, now)?;
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! ([`connection`]) hand units to the core loop ([`core`]) through an [`inbox::Inbox`] and wait for their replies.
 
 mod backups;
+mod compactions;
 mod connection;
 mod core;
 mod descriptors;
@@ -85,6 +86,8 @@ pub struct Options {
     pub parameters: Vec<(String, String)>,
     /// Where and when backups are written.
     pub backups: BackupOptions,
+    /// Bytes of rows that a compaction copies in a second.
+    pub compact_rate: u64,
     /// Where webhooks may be sent.
     pub webhooks: WebhookRules,
     /// With less room left than so many bytes, a warning is logged; 0: never.
@@ -167,7 +170,7 @@ async fn serve(
         system: System { nanos: process::nanos, secret: |bytes| getrandom::fill(bytes).is_ok() },
     };
     let disk = disk::DiskWatch::new(options.disk_warning);
-    let core = core::Core::new(db, config, clock, disk, options.backups.clone(), &notify)?;
+    let core = core::Core::new(db, config, clock, disk, options, &notify)?;
     let clients = &options.clients;
     let inbox = Inbox::new(inbox::Limits {
         replies: clients.replies,

@@ -10,6 +10,7 @@
 
 mod checkpoints;
 mod closing;
+mod compacting;
 mod opening;
 mod verify;
 
@@ -31,6 +32,7 @@ use crate::storage::space::Space;
 use crate::storage::write_behind::{WriteBehind, WriteBehindThread};
 use crate::storage::{Batch, DurabilityMode, Error, Result, Stats, Table, WriteSet};
 
+pub use compacting::CompactionEnd;
 pub(super) use opening::real_disk;
 
 /// An open store.
@@ -42,7 +44,7 @@ pub struct Db {
     database: Option<Database>,
     cache: RefCell<RowCache>,
     pub(super) pages: Arc<WriteBehind>,
-    _pages_thread: Option<WriteBehindThread>,
+    pages_thread: Option<WriteBehindThread>,
     pub(super) log: Log,
     sync: Arc<LogSync>,
     _log_thread: Option<LogThread>,
@@ -63,6 +65,7 @@ pub struct Db {
     pub(super) space: Space,
     replayed: u64,
     repaired: bool,
+    compacting: compacting::Compacting,
 }
 
 impl Db {
@@ -140,6 +143,7 @@ impl Db {
         self.space.applied(change);
         self.applied_seq += 1;
         self.checkpoints.window_rows += rows.rows() as u64;
+        self.compacting.follow(rows, self.applied_seq, self.last_time, self.log.bytes());
         Ok(())
     }
 
@@ -216,7 +220,7 @@ impl Db {
     }
 
     /// Does one piece of what threads would do, in a store opened with [`Db::open_stepped`]: writes one page, passes
-    /// one sync, or lengthens a segment by one step. False when there is nothing to do.
+    /// one sync, lengthens a segment by one step, or goes on with a compaction. False when there is nothing to do.
     ///
     /// # Errors
     /// When it fails; that is final.
@@ -229,7 +233,10 @@ impl Db {
             return Ok(true);
         }
         // What the archive cannot do now it tries again; the log keeps what it lacks.
-        Ok(self.archiver.as_ref().is_some_and(|archiver| archiver.step().unwrap_or(false)))
+        if self.archiver.as_ref().is_some_and(|archiver| archiver.step().unwrap_or(false)) {
+            return Ok(true);
+        }
+        Ok(self.compacting.step())
     }
 
     /// Begins a sync of the log, as the helper thread does while the core goes on, in a store opened with
@@ -257,6 +264,12 @@ impl Db {
 /// How a table is named to redb.
 pub(super) fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
     TableDefinition::new(table.name())
+}
+
+/// How many rows a table has.
+pub(super) fn table_rows(txn: &WriteTransaction, table: Table) -> Result<u64> {
+    use redb::ReadableTableMetadata as _;
+    Ok(txn.open_table(definition(table))?.len()?)
 }
 
 /// Bytes of keys and values that rows brought and took.

@@ -96,7 +96,7 @@ impl Limit {
 }
 
 /// What is kept free of so many bytes.
-fn reserve(total: u64) -> u64 {
+pub(super) fn reserve(total: u64) -> u64 {
     (total / PART_RESERVED).min(MOST_RESERVED)
 }
 
@@ -177,6 +177,11 @@ impl Space {
         self.short
     }
 
+    /// True when it is the disk that has no room, and not `--max-file-size` alone.
+    pub(super) fn is_disk_short(&self) -> bool {
+        self.short && self.tightest().is_some_and(|limit| matches!(limit.bound, Bound::Disk))
+    }
+
     /// Notes rows that went into the open transaction.
     pub(super) fn applied(&mut self, change: Change) {
         self.added += change.added;
@@ -213,6 +218,13 @@ impl Space {
         }
         self.added_before = 0;
         self.settled = Settled::At { allocated: self.allocated, draining: false };
+    }
+
+    /// Notes that another file has taken the place of data.redb: what was known of the old one's free pages is void.
+    pub(super) fn replaced(&mut self) {
+        self.looked_at = None;
+        (self.inside, self.added_before, self.balance) = (0, 0, 0);
+        self.settled = Settled::Unknown;
     }
 
     /// Why nothing may be added.

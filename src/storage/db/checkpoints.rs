@@ -26,6 +26,8 @@ impl Db {
         // Without room for more a checkpoint tells what is free again.
         idle_ms >= IDLE_MS
             || self.space.is_short()
+            // A view that comes with a checkpoint costs nothing of its own.
+            || self.compacting.wants_view()
             || self.checkpoints.window_rows >= self.checkpoints.rows_allowed()
             || self.log.wants_checkpoint(begun)
             // While the log grows for the archive it is its bytes that count.
@@ -47,7 +49,9 @@ impl Db {
         let uncovered = self.checkpoints.uncovered(self.log.bytes(), self.pages.passed());
         if waits_for_archive || uncovered > 2 * self.checkpoint_size {
             Pace::Wait
-        } else if self.checkpoints.window_rows > 2 * self.checkpoints.rows_allowed() && self.is_draining() {
+        } else if self.compacting.is_behind()
+            || self.checkpoints.window_rows > 2 * self.checkpoints.rows_allowed() && self.is_draining()
+        {
             Pace::Slow
         } else {
             Pace::Go
@@ -71,7 +75,7 @@ impl Db {
         if self.durability == DurabilityMode::None {
             self.sync.request();
         }
-        Ok(())
+        self.show_to_copy()
     }
 
     /// Frees the log that checkpoints on the disk cover.
@@ -85,7 +89,8 @@ impl Db {
         }
         // The log does not become longer at the cost of what is kept free.
         let has_room = self.space.room() / 4 > self.checkpoint_size;
-        self.log.release(drained.seq, if has_room { self.checkpoint_size } else { 0 });
+        self.log
+            .release(drained.seq.min(self.compacting.kept_after()), if has_room { self.checkpoint_size } else { 0 });
     }
 
     /// The one function that commits: between batches, with every row of the transaction already in the log.

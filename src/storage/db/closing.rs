@@ -22,6 +22,7 @@ impl Db {
     }
 
     fn try_close(&mut self) -> Result<()> {
+        self.end_compaction()?;
         self.check_held()?;
         let archived = self.archive_all()?;
         // Where the archive lacks something the log is kept for it: the next opening copies it.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::compacting::Compacting;
 use crate::storage::archive::Writer;
 use crate::storage::archiver::{Archiver, ArchiverThread};
 use crate::storage::checkpoint::{Checkpoints, Reached};
@@ -93,7 +94,7 @@ impl Db {
             txn: None,
             database: Some(database),
             pages,
-            _pages_thread: thread,
+            pages_thread: thread,
             log: Log::new(identity, segments.clone(), meta.seq, Arc::clone(&sync), archiver.clone()),
             sync,
             _log_thread: log_thread,
@@ -111,6 +112,7 @@ impl Db {
             space: Space::new(disk, options, applier),
             replayed,
             repaired,
+            compacting: Compacting::new(disk, options, applier),
         };
         db.txn = Some(db.database()?.begin_write()?);
         db.look_at_space()?;
