@@ -10,14 +10,16 @@
 
 mod copier;
 mod feed;
+mod standby;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-pub(super) use copier::{Copier, Plan, Ready, Standby};
+pub(super) use copier::{Copier, Plan};
 pub(super) use feed::Feed;
+pub(super) use standby::{Ready, Standby};
 
 use crate::storage::checkpoint::SnapshotWatch;
 use crate::storage::write_behind::{WriteBehind, WriteBehindThread};

@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 
 use redb::{Database, WriteTransaction};
 
-use super::CompactionPhase;
 use super::feed::{Entry, Feed, View};
+use super::{CompactionPhase, Ready, Standby};
 use crate::clock::Millis;
 use crate::storage::compact::TEMPORARY;
-use crate::storage::db::{apply_rows, definition, table_rows};
+use crate::storage::db::{definition, table_rows};
 use crate::storage::files::{Disk, DiskFile};
 use crate::storage::meta::StoreMeta;
 use crate::storage::recover::{self, DATA, commit_durably};
 use crate::storage::signals::{Signals, StopOnDrop};
-use crate::storage::write_behind::{Applier, WriteBehind, WriteBehindThread};
+use crate::storage::write_behind::Applier;
 use crate::storage::{Error, Options, Result, Rows, Snapshot, Table, plain_file, space};
 
 /// Rows that the core may have to put into the copy itself, when it takes it over: well under a millisecond.
@@ -38,33 +38,6 @@ pub(in crate::storage) struct Plan {
     pub(in crate::storage) signals: Arc<Signals>,
 }
 
-/// A copy that has the file's name, and everything up to a record; the core goes on with it.
-pub(in crate::storage) struct Ready {
-    pub(in crate::storage) standby: Standby,
-    /// What it says of itself on the disk.
-    pub(in crate::storage) meta: StoreMeta,
-    /// Bytes of the log that end with the record of `meta`.
-    pub(in crate::storage) log_bytes: u64,
-    /// Rows in the open transaction.
-    pub(in crate::storage) window_rows: u64,
-    /// Rows that were copied.
-    pub(in crate::storage) rows: u64,
-    /// The last record it has.
-    seq: u64,
-}
-
-impl Ready {
-    /// Puts in what was written last: the number of its last record.
-    pub(in crate::storage) fn take_rest(&mut self, feed: &Feed) -> Result<u64> {
-        while let Some(entry) = feed.pop(u64::MAX) {
-            apply_rows(self.standby.txn()?, &entry.rows)?;
-            self.window_rows += entry.rows.rows() as u64;
-            self.seq = entry.seq;
-        }
-        Ok(self.seq)
-    }
-}
-
 /// What has been copied: all rows of the tables before one, and that one's up to a key.
 #[derive(Debug, Clone, Default)]
 struct Position {
@@ -80,34 +53,6 @@ impl Position {
 
     fn is_end(&self) -> bool {
         self.table == Table::COUNT
-    }
-}
-
-/// The copy, once it is complete: opened as a store is, and written behind its transactions.
-pub(in crate::storage) struct Standby {
-    // Dropped in this order: first the signals are stopped, so that redb's destructors reach nothing.
-    pub(in crate::storage) guard: StopOnDrop,
-    /// `None` only while it is committed.
-    pub(in crate::storage) txn: Option<WriteTransaction>,
-    pub(in crate::storage) database: Database,
-    pub(in crate::storage) pages: Arc<WriteBehind>,
-    pub(in crate::storage) thread: Option<WriteBehindThread>,
-    rounds: u32,
-}
-
-impl Standby {
-    pub(in crate::storage) fn txn(&self) -> Result<&WriteTransaction> {
-        self.txn.as_ref().ok_or_else(|| Error::Stopped { reason: "a commit of the copy has failed".to_owned() })
-    }
-
-    /// Commits durably, and waits until that is on the disk.
-    fn commit(&mut self, meta: &StoreMeta) -> Result<()> {
-        if let Some(txn) = self.txn.take() {
-            commit_durably(txn, meta)?;
-        }
-        self.pages.wait_for(self.pages.barriers())?;
-        self.txn = Some(self.database.begin_write()?);
-        Ok(())
     }
 }
 

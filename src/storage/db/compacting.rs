@@ -71,9 +71,11 @@ impl Db {
         if compacting.compaction.is_some() {
             return Ok(false);
         }
+        // What is written during a slice, and the rest after it, waits in memory.
+        let compact_slice = compacting.options.compact_slice.min(rate / 8).max(1);
         let plan = Plan {
             disk: Arc::clone(&compacting.disk),
-            options: compacting.options.clone(),
+            options: Options { compact_slice, ..compacting.options.clone() },
             applier: compacting.applier,
             meta: StoreMeta { seq: self.applied_seq, time: self.last_time, ..self.meta },
             rate,
