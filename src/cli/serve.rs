@@ -45,7 +45,7 @@ pub(super) struct ServeArgs {
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
-    jobs: JobArgs,
+    pub(super) jobs: JobArgs,
     #[command(flatten)]
     backups: BackupArgs,
     #[command(flatten)]
@@ -140,7 +140,7 @@ pub(super) fn run(args: &ServeArgs, config: &Config) -> anyhow::Result<()> {
     let shown = dir.clone();
     let (steering, control) = Steering::begin(args, config, dir, key, notify.clone())?;
     let shutdown = steering.run();
-    server::run(&options, server::Control { shutdown, reloads: control, notify }, move |addresses| {
+    server::run(&options, server::Control { shutdown, orders: control, notify }, move |addresses| {
         if let Err(error) = lock.announce(addresses) {
             tracing::warn!(%error, "cannot write the addresses into the lock file");
         }

@@ -1,11 +1,12 @@
 //! The server's flags about jobs and webhooks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::size::parse_size;
-use crate::command::WebhookRules;
+use crate::command::{MAX_DRAIN_SECONDS, WebhookRules};
 use crate::jobs::Settings;
 
 /// Flags of `agq serve`.
@@ -26,6 +27,9 @@ pub(super) struct JobArgs {
     /// Seconds that a connection which claimed a job through a list may be silent before its lease runs out
     #[arg(long, env = "AGQ_LIST_CLAIM_SILENCE", value_name = "SECONDS", default_value_t = 600)]
     list_claim_silence: u64,
+    /// Seconds that SIGTERM and SIGINT leave to the jobs that run, while no other is granted; 0: stop at once
+    #[arg(long, env = "AGQ_DRAIN_TIME", value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=MAX_DRAIN_SECONDS))]
+    drain_time: u64,
     /// Hosts that webhooks may be sent to: names, *.example.org for all below one, * for any, or none
     #[arg(long, env = "AGQ_WEBHOOK_HOSTS", value_name = "HOST", default_value = "*", value_delimiter = ',', value_parser = parse_host)]
     webhook_hosts: Vec<String>,
@@ -44,19 +48,25 @@ impl JobArgs {
         }
     }
 
+    /// How long a signal to stop waits for the jobs that run.
+    pub(super) fn drain_time(&self) -> Option<Duration> {
+        (self.drain_time > 0).then(|| Duration::from_secs(self.drain_time))
+    }
+
     /// Where webhooks may be sent.
     pub(super) fn webhooks(&self) -> WebhookRules {
         WebhookRules { hosts: webhook_hosts(&self.webhook_hosts), no_https: agq_tls::refusal() }
     }
 
     /// What CONFIG GET shows.
-    pub(super) fn parameters(&self) -> [(&'static str, String); 6] {
+    pub(super) fn parameters(&self) -> [(&'static str, String); 7] {
         [
             ("lease", self.lease.to_string()),
             ("heartbeat", self.heartbeat.to_string()),
             ("ageing", self.ageing.to_string()),
             ("max-output", self.max_output.to_string()),
             ("list-claim-silence", self.list_claim_silence.to_string()),
+            ("drain-time", self.drain_time.to_string()),
             ("webhook-hosts", self.webhook_hosts.join(",")),
         ]
     }

@@ -79,6 +79,15 @@ fn server(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
     pair(out, "server_time_usec", ctx.now.0.saturating_mul(1000));
     pair(out, "uptime_in_seconds", uptime);
     pair(out, "uptime_in_days", uptime / 86_400);
+    let drain = ctx.server.shutdown.drain();
+    pair(out, "draining", u8::from(drain.is_some()));
+    if let Some(drain) = drain {
+        pair(out, "draining_jobs", ctx.server.facts.drain_waits_for);
+        if let Some(deadline) = drain.deadline {
+            // As in Redis while it waits for replicas.
+            pair(out, "shutdown_in_milliseconds", deadline.since(ctx.now));
+        }
+    }
     Ok(())
 }
 

@@ -46,6 +46,7 @@ mod server;
 mod session;
 mod set_algebra;
 mod sets;
+mod shutdown;
 mod slowlog;
 mod sort;
 pub mod statistics;
@@ -69,6 +70,7 @@ pub use context::{Changeable, Config, Context, Endings, Facts, ProcessFacts, Ser
 pub use error::{CommandError, Halt, Outcome};
 pub use needs::Needs;
 pub use session::Session;
+pub use shutdown::{Drain, MAX_DRAIN_SECONDS, Shutdown};
 pub use statistics::Statistics;
 pub use table::{Command, Flags, Group, KeySpec, Run, lookup};
 pub use transactions::Transaction;

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use agq_resp::Reply;
 
 use crate::clock::Millis;
-use crate::command::Config;
+use crate::command::{Config, Shutdown};
 use crate::engine::{Engine, HeavyRead, Input, Output};
 use crate::server::backups::{BackupOptions, Backups};
 use crate::server::disk::DiskWatch;
+use crate::server::drain::DrainWatch;
 use crate::server::gather::Gather;
 use crate::server::inbox::Inbox;
 use crate::server::notify::{Notify, Watchdog};
@@ -64,6 +65,7 @@ pub(super) struct Core {
     gather: Gather,
     watchdog: Watchdog,
     notify: Notify,
+    drain: DrainWatch,
 }
 
 impl Core {
@@ -93,6 +95,7 @@ impl Core {
             gather: Gather::default(),
             watchdog: Watchdog::new(notify),
             notify: notify.clone(),
+            drain: DrainWatch::new(notify),
         })
     }
 
@@ -225,6 +228,9 @@ impl Core {
         if let Some(settings) = inbox.new_settings() {
             self.engine.reconfigure(settings);
         }
+        if let Some(time) = inbox.asked_drain() {
+            self.engine.drain(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), now);
+        }
         if !inbox.is_empty() {
             self.last_busy = Instant::now();
         }
@@ -276,7 +282,8 @@ impl Core {
             self.start_heavy(inbox)?;
         }
         self.turn_backups(inbox, now)?;
-        if self.engine.server().shutdown_requested {
+        self.drain.note(self.engine.server(), now);
+        if self.engine.server().shutdown == Shutdown::Now {
             inbox.stop();
         }
         Ok(())

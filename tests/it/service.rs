@@ -11,17 +11,17 @@ use crate::support::server::Server;
 use crate::support::wire::Wire;
 
 /// Stands for the service manager.
-struct Manager(UnixDatagram);
+pub(crate) struct Manager(UnixDatagram);
 
 impl Manager {
-    fn new(path: &Path) -> Manager {
+    pub(crate) fn new(path: &Path) -> Manager {
         let socket = UnixDatagram::bind(path).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         Manager(socket)
     }
 
     /// The next thing that is told and begins so.
-    fn wait_for(&self, beginning: &str) -> String {
+    pub(crate) fn wait_for(&self, beginning: &str) -> String {
         let mut bytes = [0; 4096];
         loop {
             let count = self.0.recv(&mut bytes).unwrap_or_else(|error| panic!("never told {beginning}: {error}"));
