@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::clock::Millis;
 use crate::command::backups::Backups;
 use crate::command::cursors::Cursors;
+use crate::command::warnings::Warning;
 use crate::command::{
     Channels, Halt, Message, ReadContext, Session, Shutdown, Statistics, Tuning, Watches, WebhookRules,
 };
@@ -144,6 +145,8 @@ pub struct Facts {
     pub process: Option<ProcessFacts>,
     /// While the server drains: jobs that run.
     pub drain_waits_for: u64,
+    /// What an operator is warned of.
+    pub warnings: Vec<Warning>,
     /// There is less room left than `--disk-warning`.
     pub disk_is_low: bool,
 }

@@ -55,6 +55,7 @@ pub(crate) mod subcommand;
 pub mod table;
 mod transactions;
 pub(crate) mod views;
+pub mod warnings;
 mod watches;
 pub mod webhooks;
 mod work;

@@ -26,6 +26,7 @@ mod reload;
 mod rules;
 mod throttle;
 mod tls;
+mod warnings;
 mod webhooks;
 mod wire;
 
@@ -175,8 +176,9 @@ async fn serve(
         webhooks: options.webhooks.clone(),
         system: System { nanos: process::nanos, secret: |bytes| getrandom::fill(bytes).is_ok() },
     };
-    let disk = disk::DiskWatch::new(options.disk_warning);
-    let core = core::Core::new(db, config, clock, disk, options.backups.clone(), &notify)?;
+    let archive_max_lag = options.storage.archive.as_ref().map_or(0, |archive| archive.max_lag);
+    let watches = (disk::DiskWatch::new(options.disk_warning), warnings::Watch::new(archive_max_lag));
+    let core = core::Core::new(db, config, clock, watches, options.backups.clone(), &notify)?;
     let clients = &options.clients;
     let inbox = Inbox::new(inbox::Limits {
         replies: clients.replies,
@@ -210,7 +212,7 @@ async fn serve(
     ready(&addresses);
     notify.ready(&format!("serving on {}", addresses.join(" ")));
     let core = tokio::select! {
-        core = panics::task_or_exit("the core loop", core.run(&inbox)) => core,
+        core = panics::task_or_exit("the core loop", core.run(&inbox, &rules)) => core,
         never = panics::task_or_exit("the reading of settings", reload::serve(orders, &inbox, &rules, tls.as_ref())) => match never {},
     };
     let drained = async {

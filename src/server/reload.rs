@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::command::Changeable;
 use crate::server::inbox::Inbox;
 use crate::server::rules::Rules;
-use crate::server::tls::Tls;
+use crate::server::tls::{Loaded, Tls};
 use crate::server::{Options, Order, Reload};
 
 /// Does what is asked, one thing after the other. Never ends.
@@ -37,8 +37,8 @@ async fn reload(options: Options, inbox: &Inbox, rules: &Rules, tls: Option<&Tls
     match (tls, options.tls) {
         (Some(tls), Some(new)) => {
             // A file on a slow disk must not hold up the core thread.
-            let config = tokio::task::spawn_blocking(move || agq_tls::server_config(&new.files));
-            tls.renew(config.await.context("reading the files of TLS")??);
+            let loaded = tokio::task::spawn_blocking(move || Loaded::load(&new.files));
+            tls.renew(loaded.await.context("reading the files of TLS")??, rules);
         }
         (None, None) => {}
         (Some(_), None) | (None, Some(_)) => bail!("TLS begins and ends with a restart"),
