@@ -19,6 +19,8 @@ pub mod lock;
 mod mailbox;
 mod memory;
 mod notify;
+#[cfg(test)]
+mod panic_tests;
 mod panics;
 mod process;
 mod rate;
