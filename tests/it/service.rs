@@ -172,3 +172,27 @@ fn an_operator_is_warned_once_and_told_when_it_is_over() {
     running.signal(Signal::TERM);
     assert!(running.end().0.success());
 }
+
+#[test]
+fn the_unit_is_one_that_systemd_knows() {
+    let dir = tempfile::tempdir().unwrap();
+    let unit = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/dist/agq.service")).unwrap();
+    let started = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    let (program, words) = started.split_once(' ').unwrap();
+    // Its words are those of this program: it gets as far as the file that is named and is not there.
+    let words: Vec<&str> = words.split(' ').collect();
+    let ended = agq(dir.path(), &words).env_remove("AGQ_DATA_DIR").output().unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(2) && told.contains("/etc/agq/agq.toml"), "{ended:?}");
+    let path = dir.path().join("agq.service");
+    std::fs::write(&path, unit.replace(program, env!("CARGO_BIN_EXE_agq"))).unwrap();
+    match std::process::Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path).output() {
+        Ok(output) => {
+            let told = String::from_utf8_lossy(&output.stderr);
+            let ours: Vec<&str> = told.lines().filter(|line| line.contains("agq.service")).collect();
+            assert!(output.status.success() && ours.is_empty(), "{told}");
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => eprintln!("there is no systemd-analyze"),
+        Err(error) => panic!("{error}"),
+    }
+}
