@@ -67,7 +67,7 @@ impl Notify {
 
     /// A drain waits for so many jobs; `ends_in` when it ends in so long at the latest, and is not taken back.
     pub(super) fn draining(&self, running: u64, ends_in: Option<Duration>) {
-        let status = format!("STATUS=draining: {running} jobs run, no other is granted");
+        let status = format!("STATUS=draining: {running} still running, no other job is granted");
         match ends_in {
             Some(left) => {
                 let micros = (left + EXTENSION).as_micros();

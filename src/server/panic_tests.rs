@@ -9,12 +9,15 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
+use std::time::Instant;
 
 use super::core::EXIT_STORE_FAILED;
 use super::panics::EXIT_PANICKED;
 use super::*;
 use crate::storage::injected;
 
+/// A panic that has no effect for so long has none.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The folder of the store, for the process that serves.
 const DIR: &str = "AGQ_TEST_PANIC_DIR";
 
@@ -82,7 +85,11 @@ impl Client {
 /// The process that serves: it ends by the panic, or with 0 where that has no effect.
 fn live(dir: &Path, part: &str, durability: storage::DurabilityMode, provoke: &str) -> ! {
     let mut client = Client::serve(options(dir, durability));
-    for n in 0..500 {
+    let began = Instant::now();
+    for n in 0_u64.. {
+        if began.elapsed() > PATIENCE {
+            break;
+        }
         if n == 50 {
             injected::arm(part);
         }

@@ -55,7 +55,7 @@ fn a_signal_lets_the_jobs_that_run_end_and_the_service_manager_wait() {
     let line = running.wait_for("SIGTERM");
     assert!(line.contains("draining for 600 s at most"), "{line}");
     let told = manager.wait_for("STOPPING=1");
-    assert!(told.contains("STATUS=draining: 1 jobs run"), "{told}");
+    assert!(told.contains("STATUS=draining: 1 still running"), "{told}");
     let more = told.lines().find_map(|line| line.strip_prefix("EXTEND_TIMEOUT_USEC=")).unwrap();
     assert!((600_000_000..=630_000_000).contains(&more.parse::<u64>().unwrap()), "{told}");
     // It waits for nothing but the job, and is heard of.

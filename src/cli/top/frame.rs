@@ -92,7 +92,7 @@ fn head(sample: &Sample, view: &View, around: &Surroundings<'_>, width: usize) -
     };
     let mut lines = vec![title, jobs, short(&rates, width)];
     let told = |text: String| paint(&short(&text, width), Colour::Yellow, around.colours);
-    lines.extend(sample.drains_for.map(|jobs| told(format!("draining: no job is granted, {jobs} run"))));
+    lines.extend(sample.drains_for.map(|jobs| told(format!("draining: no job is granted, {jobs} still running"))));
     let warnings = sample.warnings.iter().take(WARNINGS);
     lines.extend(warnings.map(|warning| told(format!("warning  {}: {}", warning.name, warning.text))));
     if let Some(more @ 1..) = sample.warnings.len().checked_sub(WARNINGS) {
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(
             found[3..8],
             [
-                "draining: no job is granted, 2 run",
+                "draining: no job is granted, 2 still running",
                 "warning  a: see to it",
                 "warning  b: see to it",
                 "warning  c: see to it",
