@@ -4,12 +4,12 @@ use std::path::Path;
 
 use crate::{Error, files};
 
-/// When the first of a file's certificates to end does, in Unix seconds; `None` where one does not say it in a form that
-/// RFC 5280 knows.
+/// When the first of a file's certificates to end does, as RFC 3339 writes it (UTC, whole seconds); `None` where one does not say
+/// it in a form that RFC 5280 knows. Whether there is such a day is not looked at.
 ///
 /// # Errors
 /// When the file is missing or holds no certificate.
-pub fn certificates_end(path: &Path) -> Result<Option<u64>, Error> {
+pub fn certificates_end(path: &Path) -> Result<Option<String>, Error> {
     let chain = files::certificates("the certificate", path)?;
     Ok(chain.iter().map(|certificate| end_of(certificate)).min().flatten())
 }
@@ -22,7 +22,7 @@ const GENERALIZED_TIME: u8 = 0x18;
 
 /// The `notAfter` of a certificate: of its first part the fifth field, behind an optional version the fourth, and of that the
 /// second.
-fn end_of(certificate: &[u8]) -> Option<u64> {
+fn end_of(certificate: &[u8]) -> Option<String> {
     let (_, certificate, _) = element(certificate)?;
     let (_, mut fields, _) = element(certificate)?;
     let (first, _, rest) = element(fields)?;
@@ -36,7 +36,7 @@ fn end_of(certificate: &[u8]) -> Option<u64> {
     let (SEQUENCE, validity, _) = element(fields)? else { return None };
     let (_, _, not_after) = element(validity)?;
     let (tag, text, _) = element(not_after)?;
-    seconds(tag, std::str::from_utf8(text).ok()?)
+    time(tag, std::str::from_utf8(text).ok()?)
 }
 
 /// The first element: its tag, what is in it, and what follows.
@@ -53,22 +53,18 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((tag, content, after))
 }
 
-/// `YYMMDDHHMMSSZ`, of 1950 to 2049, or `YYYYMMDDHHMMSSZ`.
-fn seconds(tag: u8, text: &str) -> Option<u64> {
+/// `YYMMDDHHMMSSZ`, of 1950 to 2049, or `YYYYMMDDHHMMSSZ`, as RFC 3339 has it.
+fn time(tag: u8, text: &str) -> Option<String> {
     let digits = text.strip_suffix('Z').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
-    let (year, rest) = match (tag, digits.len()) {
-        (UTC_TIME, 12) => {
-            let year: i16 = digits[..2].parse().ok()?;
-            (if year < 50 { 2000 + year } else { 1900 + year }, &digits[2..])
-        }
-        (GENERALIZED_TIME, 14) => (digits[..4].parse().ok()?, &digits[4..]),
+    let century = match (tag, digits.len()) {
+        (UTC_TIME, 12) if digits < "50" => "20",
+        (UTC_TIME, 12) => "19",
+        (GENERALIZED_TIME, 14) => "",
         _ => return None,
     };
-    let part = |at: usize| rest[at..at + 2].parse::<i8>().ok();
-    let time = jiff::civil::DateTime::new(year, part(0)?, part(2)?, part(4)?, part(6)?, part(8)?, 0).ok()?;
-    let time = jiff::tz::TimeZone::UTC.to_timestamp(time).ok()?;
-    // One that ended before 1970 has ended.
-    Some(u64::try_from(time.as_second()).unwrap_or(0))
+    let digits = format!("{century}{digits}");
+    let part = |from: usize| &digits[from..from + 2];
+    Some(format!("{}-{}-{}T{}:{}:{}Z", &digits[..4], part(4), part(6), part(8), part(10), part(12)))
 }
 
 #[cfg(test)]
@@ -77,14 +73,14 @@ mod tests {
 
     #[test]
     fn times_have_two_forms() {
-        assert_eq!(seconds(UTC_TIME, "700101000001Z"), Some(1));
-        assert_eq!(seconds(UTC_TIME, "491231235959Z"), Some(2_524_607_999));
-        assert_eq!(seconds(UTC_TIME, "500101000000Z"), Some(0), "1950");
-        assert_eq!(seconds(GENERALIZED_TIME, "20500101000000Z"), Some(2_524_608_000));
-        for wrong in ["", "Z", "7001010000Z", "700101000001", "701301000000Z", "7O0101000000Z", "-00101000000Z"] {
-            assert_eq!(seconds(UTC_TIME, wrong), None, "{wrong}");
+        let is = |tag, text: &str, expected: &str| assert_eq!(time(tag, text).as_deref(), Some(expected));
+        is(UTC_TIME, "491231235958Z", "2049-12-31T23:59:58Z");
+        is(UTC_TIME, "500102030405Z", "1950-01-02T03:04:05Z");
+        is(GENERALIZED_TIME, "20500102030405Z", "2050-01-02T03:04:05Z");
+        for wrong in ["", "Z", "7001010000Z", "700101000001", "7O0101000000Z", "-00101000000Z", "20500101000000Z"] {
+            assert_eq!(time(UTC_TIME, wrong), None, "{wrong}");
         }
-        assert_eq!(seconds(UTC_TIME, "20500101000000Z"), None);
+        assert_eq!(time(GENERALIZED_TIME, "700101000001Z"), None);
     }
 
     #[test]
@@ -93,7 +89,7 @@ mod tests {
         let path = Path::new(dir).join("first.pem");
         let whole = files::certificates("the certificate", &path).unwrap()[0].to_vec();
         let ends = end_of(&whole);
-        assert!(ends.is_some_and(|ends| ends > 1_700_000_000), "{ends:?}");
+        assert_eq!(ends.as_deref(), Some("2126-11-04T05:20:59Z"));
         assert_eq!(certificates_end(&path).unwrap(), ends);
         assert!((0..whole.len()).all(|length| end_of(&whole[..length]).is_none()), "each length is checked");
         for tag in [0, 0x30, 0xff] {

@@ -80,8 +80,14 @@ impl Loaded {
     pub(super) fn load(files: &ServerFiles) -> Result<Loaded, agq_tls::Error> {
         let config = agq_tls::server_config(files)?;
         let ends = agq_tls::certificates_end(&files.certificate)?;
-        Ok(Loaded { config, ends: ends.map(|seconds| Millis(seconds.saturating_mul(1000))) })
+        Ok(Loaded { config, ends: ends.and_then(|at| moment(&at)) })
     }
+}
+
+/// A time that is written as RFC 3339 has it; one before 1970 is 1970.
+fn moment(text: &str) -> Option<Millis> {
+    let at = text.parse::<jiff::Timestamp>().ok()?;
+    Some(Millis(u64::try_from(at.as_millisecond()).unwrap_or(0)))
 }
 
 impl Tls {
