@@ -6,8 +6,9 @@ use std::ffi::OsString;
 use super::serve::ServeArgs;
 
 /// Settings that may change while the server runs; every other waits for a restart.
-const CHANGEABLE: [&str; 13] = [
+const CHANGEABLE: [&str; 14] = [
     "ageing",
+    "drain-time",
     "heartbeat",
     "lease",
     "list-claim-silence",
@@ -83,6 +84,7 @@ mod tests {
     fn each_changeable_setting_is_taken_over() {
         let values = [
             "ageing=1",
+            "drain-time=1",
             "heartbeat=1",
             "lease=9",
             "list-claim-silence=1",

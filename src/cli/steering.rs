@@ -1,4 +1,5 @@
-//! The signals that a server takes: SIGTERM and SIGINT stop it, SIGHUP has it read its settings again.
+//! The signals that a server takes: SIGTERM and SIGINT stop it, after a drain if one is asked for; SIGHUP has it read its
+//! settings again.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 use super::config::{self, Config};
 use super::reload::{Reread, Values, compare};
 use super::serve::ServeArgs;
-use crate::server::{Notify, Reload};
+use crate::server::{Notify, Order, Reload};
 
 /// What runs, and how to change it.
 pub(super) struct Steering {
@@ -22,7 +23,9 @@ pub(super) struct Steering {
     dir: PathBuf,
     key: Option<Arc<str>>,
     notify: Notify,
-    reloads: UnboundedSender<Reload>,
+    orders: UnboundedSender<Order>,
+    /// A signal has begun a drain: the next one ends it.
+    drains: bool,
 }
 
 impl Steering {
@@ -36,14 +39,14 @@ impl Steering {
         dir: PathBuf,
         key: Option<Arc<str>>,
         notify: Notify,
-    ) -> anyhow::Result<(Steering, UnboundedReceiver<Reload>)> {
+    ) -> anyhow::Result<(Steering, UnboundedReceiver<Order>)> {
         let words: Vec<OsString> = std::env::args_os().collect();
         let (_, values) = config.serve_settings(&words)?;
-        let (reloads, receiver) = unbounded_channel();
-        Ok((Steering { words, args: args.clone(), values, dir, key, notify, reloads }, receiver))
+        let (orders, receiver) = unbounded_channel();
+        Ok((Steering { words, args: args.clone(), values, dir, key, notify, orders, drains: false }, receiver))
     }
 
-    /// Resolves at SIGTERM or SIGINT; until then each SIGHUP is a reload. Signals are caught from the first poll on.
+    /// Resolves at SIGTERM or SIGINT, at the second of them where the first begins a drain; until then each SIGHUP is a reload. Signals are caught from the first poll on.
     pub(super) async fn run(mut self) {
         let caught = |kind| signal(kind).inspect_err(|error| tracing::error!(%error, "cannot catch signals")).ok();
         let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
@@ -52,8 +55,8 @@ impl Steering {
         };
         loop {
             tokio::select! {
-                _ = term.recv() => return tracing::info!("SIGTERM: stopping"),
-                _ = int.recv() => return tracing::info!("SIGINT: stopping"),
+                _ = term.recv() => if self.stops_at("SIGTERM") { return },
+                _ = int.recv() => if self.stops_at("SIGINT") { return },
                 _ = hang_up.recv() => {
                     self.notify.reloading();
                     match self.reload().await {
@@ -68,6 +71,23 @@ impl Steering {
         }
     }
 
+    /// True when a signal stops the server at once; else it begins a drain.
+    fn stops_at(&mut self, signal: &str) -> bool {
+        if let Some(time) = self.args.jobs.drain_time()
+            && !self.drains
+            && self.orders.send(Order::Drain(time)).is_ok()
+        {
+            self.drains = true;
+            let seconds = time.as_secs();
+            tracing::info!(
+                "{signal}: draining for {seconds} s at most; no job is granted any more, and one more signal stops at once"
+            );
+            return false;
+        }
+        tracing::info!("{signal}: stopping");
+        true
+    }
+
     /// Reads the settings again and puts into force what may change.
     async fn reload(&mut self) -> anyhow::Result<()> {
         let words = self.words.clone();
@@ -77,7 +97,7 @@ impl Steering {
         let Reread { args, values, changed, waiting } = compare(&self.args, &self.values, &cli.serve, &values);
         let (outcome, told) = oneshot::channel();
         let options = args.server_options(self.dir.clone(), self.key.clone())?;
-        self.reloads.send(Reload { options, outcome }).ok().context("the server stops")?;
+        self.orders.send(Order::Reload(Box::new(Reload { options, outcome }))).ok().context("the server stops")?;
         told.await.context("the server stops")??;
         super::log::set(args.log.filter.as_deref(), "info")?;
         (self.args, self.values) = (args, values);

@@ -9,7 +9,10 @@ use bytes::Bytes;
 use crate::clock::Millis;
 use crate::command::backups::Backups;
 use crate::command::cursors::Cursors;
-use crate::command::{Channels, Halt, Message, ReadContext, Session, Statistics, Tuning, Watches, WebhookRules};
+use crate::command::warnings::Warning;
+use crate::command::{
+    Channels, Halt, Message, ReadContext, Session, Shutdown, Statistics, Tuning, Watches, WebhookRules,
+};
 use crate::data::keyspaces::DATABASES;
 use crate::data::{Edit, Keyspace, Touch, Touched, View};
 use crate::jobs::{Id, Jobs, Reported, Settings};
@@ -91,8 +94,8 @@ pub struct Server {
     pub reported: Reported,
     /// There may be webhooks: somebody has to make their deliveries.
     pub has_webhooks: bool,
-    /// Set by SHUTDOWN.
-    pub shutdown_requested: bool,
+    /// Whether and how the server comes to its end.
+    pub shutdown: Shutdown,
     /// Who is subscribed to what.
     pub channels: Channels,
     /// Messages that the running command sent, oldest first.
@@ -140,6 +143,10 @@ pub struct Facts {
     pub storage: Option<Stats>,
     /// What the operating system knows of the process, where it tells.
     pub process: Option<ProcessFacts>,
+    /// While the server drains: jobs that run.
+    pub drain_waits_for: u64,
+    /// What an operator is warned of.
+    pub warnings: Vec<Warning>,
     /// There is less room left than `--disk-warning`.
     pub disk_is_low: bool,
 }
@@ -277,7 +284,8 @@ impl<'txn> Context<'_, 'txn> {
 
     /// The jobs, to be changed.
     pub fn jobs(&mut self) -> Jobs<'_, 'txn> {
-        let (settings, database_0) = (self.server.config.jobs, self.server.keyspaces[0]);
+        let (mut settings, database_0) = (self.server.config.jobs, self.server.keyspaces[0]);
+        settings.grants_nothing = self.server.shutdown.grants_nothing();
         let access_key = self.session.access.as_ref().map(|key| &key.name);
         Jobs {
             batch: self.batch,

@@ -56,6 +56,8 @@ pub enum Touch {
     Events,
     /// A webhook was changed.
     Webhooks,
+    /// The end of the server was taken back.
+    Shutdown,
 }
 
 /// What the commands of a batch changed, collected for those who wait. It collects nothing while nobody does.

@@ -80,6 +80,10 @@ impl Engine {
         match step {
             Step::Reply(reply) => self.audit_action(batch, conn, command, request, Some(reply), now)?,
             Step::Ask(_) | Step::Several(_) => self.audit_action(batch, conn, command, request, None, now)?,
+            // It answers only when it does not stop the server.
+            Step::Parked(_) if command.name == "SHUTDOWN" => {
+                self.audit_action(batch, conn, command, request, None, now)?;
+            }
             Step::Execute(_) | Step::Parked(_) | Step::Heavy(_) => {}
         }
         for name in std::mem::take(&mut self.server.revoked) {

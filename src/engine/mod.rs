@@ -15,6 +15,7 @@ mod clients;
 #[cfg(test)]
 mod contract_tests;
 mod dispatch;
+mod drain;
 mod execute;
 mod gate;
 mod heavy;
@@ -37,8 +38,8 @@ use bytes::BytesMut;
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
 use crate::command::{
-    Changeable, Channels, Command, CommandError, Config, Flags, Message, Replies, Server, Session, Statistics,
-    Transaction, Tuning, Wait, Watches, lookup,
+    Changeable, Channels, Command, CommandError, Config, Flags, Message, Replies, Server, Session, Shutdown,
+    Statistics, Transaction, Tuning, Wait, Watches, lookup,
 };
 use crate::data::{Keyspace, Touched, keyspaces};
 use crate::jobs::{JobsView, Reported};
@@ -177,7 +178,7 @@ impl Engine {
             save_requested: false,
             reported: Reported::default(),
             has_webhooks: JobsView { rows: batch, now }.has_webhooks()?,
-            shutdown_requested: false,
+            shutdown: Shutdown::No,
             channels: Channels::default(),
             messages: Vec::new(),
             watches: Watches::default(),
@@ -267,6 +268,7 @@ impl Engine {
         let worked = may_work && self.try_background(batch, now)?;
         self.wake(batch, now)?;
         self.run_ready(batch, now)?;
+        self.end_drain_if_due(batch, now)?;
         if may_work {
             self.plan_background(batch, worked, now)?;
         } else {
@@ -282,7 +284,8 @@ impl Engine {
         let indexes = !self.server.indexing.is_empty() && self.server.refusal.is_none();
         let indexing = indexes.then_some(Millis(0));
         let access = [self.key_expires, self.next_audit()].into_iter().flatten().min();
-        [self.waiters.next_deadline(), self.background.next(), indexing, access].into_iter().flatten().min()
+        let drain = self.drain_deadline();
+        [self.waiters.next_deadline(), self.background.next(), indexing, access, drain].into_iter().flatten().min()
     }
 
     /// The clock was set forwards: nobody was late by that much, so leases have a full one of grace, as after a start.

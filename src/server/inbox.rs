@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::sync::Notify;
@@ -35,6 +35,7 @@ struct State {
     stopping: Cell<bool>,
     failure: RefCell<Option<String>>,
     settings: RefCell<Option<Changeable>>,
+    drain: Cell<Option<Duration>>,
     left: Notify,
 }
 
@@ -340,6 +341,17 @@ impl Inbox {
     /// What [`Inbox::reconfigure`] handed in.
     pub(super) fn new_settings(&self) -> Option<Changeable> {
         self.0.settings.borrow_mut().take()
+    }
+
+    /// Asks the core loop for a drain of so long at most.
+    pub(super) fn drain(&self, time: Duration) {
+        self.0.drain.set(Some(time));
+        self.0.arrived.notify_one();
+    }
+
+    /// What [`Inbox::drain`] asked for.
+    pub(super) fn asked_drain(&self) -> Option<Duration> {
+        self.0.drain.take()
     }
 
     /// Asks the core loop, listeners and connections to come to an end.

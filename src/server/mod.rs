@@ -8,6 +8,7 @@ mod connection;
 mod core;
 mod descriptors;
 mod disk;
+mod drain;
 mod ended;
 mod gather;
 mod inbox;
@@ -18,6 +19,8 @@ pub mod lock;
 mod mailbox;
 mod memory;
 mod notify;
+#[cfg(test)]
+mod panic_tests;
 mod panics;
 mod process;
 mod rate;
@@ -25,6 +28,7 @@ mod reload;
 mod rules;
 mod throttle;
 mod tls;
+mod warnings;
 mod webhooks;
 mod wire;
 
@@ -100,20 +104,28 @@ pub struct Reload {
     pub outcome: oneshot::Sender<anyhow::Result<()>>,
 }
 
+/// What a running server is asked from outside.
+pub enum Order {
+    /// To go on with other settings.
+    Reload(Box<Reload>),
+    /// To drain, for so long at most: no job is granted any more, and the server stops when none runs.
+    Drain(Duration),
+}
+
 /// How a running server is steered from outside.
 pub struct Control<S> {
     /// The server stops when it resolves.
     pub shutdown: S,
-    /// New settings.
-    pub reloads: UnboundedReceiver<Reload>,
+    /// What else it is asked.
+    pub orders: UnboundedReceiver<Order>,
     /// The service manager.
     pub notify: Notify,
 }
 
 impl<S> Control<S> {
-    /// Neither new settings nor a service manager.
+    /// No other orders, and no service manager.
     pub fn only(shutdown: S) -> Control<S> {
-        Control { shutdown, reloads: unbounded_channel().1, notify: Notify::default() }
+        Control { shutdown, orders: unbounded_channel().1, notify: Notify::default() }
     }
 }
 
@@ -142,7 +154,7 @@ async fn serve(
     control: Control<impl Future<Output = ()> + 'static>,
     ready: impl FnOnce(&[String]),
 ) -> anyhow::Result<()> {
-    let Control { shutdown, reloads, notify } = control;
+    let Control { shutdown, orders, notify } = control;
     let opened = notify.patiently("opening the store", || Db::open(&options.storage));
     let mut db = opened.map_err(|error| {
         let dir = options.storage.dir.display();
@@ -166,8 +178,9 @@ async fn serve(
         webhooks: options.webhooks.clone(),
         system: System { nanos: process::nanos, secret: |bytes| getrandom::fill(bytes).is_ok() },
     };
-    let disk = disk::DiskWatch::new(options.disk_warning);
-    let core = core::Core::new(db, config, clock, disk, options.backups.clone(), &notify)?;
+    let archive_max_lag = options.storage.archive.as_ref().map_or(0, |archive| archive.max_lag);
+    let watches = (disk::DiskWatch::new(options.disk_warning), warnings::Watch::new(archive_max_lag));
+    let core = core::Core::new(db, config, clock, watches, options.backups.clone(), &notify)?;
     let clients = &options.clients;
     let inbox = Inbox::new(inbox::Limits {
         replies: clients.replies,
@@ -201,8 +214,8 @@ async fn serve(
     ready(&addresses);
     notify.ready(&format!("serving on {}", addresses.join(" ")));
     let core = tokio::select! {
-        core = panics::task_or_exit("the core loop", core.run(&inbox)) => core,
-        never = panics::task_or_exit("the reading of settings", reload::serve(reloads, &inbox, &rules, tls.as_ref())) => match never {},
+        core = panics::task_or_exit("the core loop", core.run(&inbox, &rules)) => core,
+        never = panics::task_or_exit("the reading of settings", reload::serve(orders, &inbox, &rules, tls.as_ref())) => match never {},
     };
     let drained = async {
         inbox.drained().await;

@@ -1,4 +1,4 @@
-//! New settings for a server that runs: all that may change, or nothing.
+//! What a running server is asked from outside: to drain, or to take new settings, all that may change or nothing.
 
 use std::convert::Infallible;
 
@@ -8,19 +8,25 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::command::Changeable;
 use crate::server::inbox::Inbox;
 use crate::server::rules::Rules;
-use crate::server::tls::Tls;
-use crate::server::{Options, Reload};
+use crate::server::tls::{Loaded, Tls};
+use crate::server::{Options, Order, Reload};
 
-/// Puts each reload into force. Never ends.
+/// Does what is asked, one thing after the other. Never ends.
 pub(super) async fn serve(
-    mut reloads: UnboundedReceiver<Reload>,
+    mut orders: UnboundedReceiver<Order>,
     inbox: &Inbox,
     rules: &Rules,
     tls: Option<&Tls>,
 ) -> Infallible {
-    while let Some(Reload { options, outcome }) = reloads.recv().await {
-        // Whoever does not wait for the outcome has no use for it.
-        let _ = outcome.send(reload(options, inbox, rules, tls).await);
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Drain(time) => inbox.drain(time),
+            Order::Reload(asked) => {
+                let Reload { options, outcome } = *asked;
+                // Whoever does not wait for the outcome has no use for it.
+                let _ = outcome.send(reload(options, inbox, rules, tls).await);
+            }
+        }
     }
     // Nobody is left who could send one.
     std::future::pending().await
@@ -31,8 +37,8 @@ async fn reload(options: Options, inbox: &Inbox, rules: &Rules, tls: Option<&Tls
     match (tls, options.tls) {
         (Some(tls), Some(new)) => {
             // A file on a slow disk must not hold up the core thread.
-            let config = tokio::task::spawn_blocking(move || agq_tls::server_config(&new.files));
-            tls.renew(config.await.context("reading the files of TLS")??);
+            let loaded = tokio::task::spawn_blocking(move || Loaded::load(&new.files));
+            tls.renew(loaded.await.context("reading the files of TLS")??, rules);
         }
         (None, None) => {}
         (Some(_), None) | (None, Some(_)) => bail!("TLS begins and ends with a restart"),

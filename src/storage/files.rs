@@ -244,6 +244,8 @@ impl DiskFile for RealFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        #[cfg(test)]
+        crate::storage::injected::point_of_thread();
         self.0.sync_data()
     }
 }

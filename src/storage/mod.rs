@@ -21,6 +21,8 @@ mod error;
 pub mod files;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+#[cfg(test)]
+pub(crate) mod injected;
 mod log;
 mod log_record;
 mod log_segment;

@@ -8,6 +8,7 @@ mod cli;
 mod config;
 mod contract;
 mod differential;
+mod drain;
 mod dumps;
 mod full;
 mod hashes_model;

@@ -9,6 +9,7 @@
 mod client;
 mod files;
 mod server;
+mod validity;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use rustls::crypto::CryptoProvider;
 
 pub use client::{ClientFiles, client_config, system_roots};
 pub use server::{ClientAuth, ServerFiles, server_config};
+pub use validity::certificates_end;
 
 /// Why there is no TLS. Each text says the whole reason, and what helps.
 #[derive(Debug, thiserror::Error)]

@@ -24,6 +24,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::clock::Millis;
 use crate::server::inbox::Inbox;
 use crate::server::rules::Rules;
 use crate::server::{listen, panics};
@@ -64,13 +65,40 @@ struct Arrival {
     served: oneshot::Sender<()>,
 }
 
+/// What the files say.
+pub(super) struct Loaded {
+    config: ServerConfig,
+    /// When the certificate ends.
+    ends: Option<Millis>,
+}
+
+impl Loaded {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// When one is missing or makes no sense.
+    pub(super) fn load(files: &ServerFiles) -> Result<Loaded, agq_tls::Error> {
+        let config = agq_tls::server_config(files)?;
+        let ends = agq_tls::certificates_end(&files.certificate)?;
+        Ok(Loaded { config, ends: ends.and_then(|at| moment(&at)) })
+    }
+}
+
+/// A time that is written as RFC 3339 has it; one before 1970 is 1970.
+fn moment(text: &str) -> Option<Millis> {
+    let at = text.parse::<jiff::Timestamp>().ok()?;
+    Some(Millis(u64::try_from(at.as_millisecond()).unwrap_or(0)))
+}
+
 impl Tls {
     /// Reads the files, listens, and starts the thread.
     ///
     /// # Errors
     /// When a file makes no sense, an address cannot be had, or there can be no thread.
     pub(super) async fn start(options: &TlsOptions, inbox: &Inbox, rules: &Rc<Rules>) -> anyhow::Result<Tls> {
-        let (configs, config) = watch::channel(Arc::new(agq_tls::server_config(&options.files)?));
+        let Loaded { config, ends } = Loaded::load(&options.files)?;
+        rules.certificate_ends.set(ends);
+        let (configs, config) = watch::channel(Arc::new(config));
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
         for address in &options.bind {
             let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
@@ -103,7 +131,8 @@ impl Tls {
     }
 
     /// Greets clients with other files from now on; connections that are there stay as they are.
-    pub(super) fn renew(&self, config: ServerConfig) {
+    pub(super) fn renew(&self, Loaded { config, ends }: Loaded, rules: &Rules) {
+        rules.certificate_ends.set(ends);
         self.configs.send_replace(Arc::new(config));
     }
 
