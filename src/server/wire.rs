@@ -69,3 +69,23 @@ pub(super) async fn write_now(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_request_fills_one_buffer_that_does_not_move() {
+        let mut input = BytesMut::from(&vec![b'a'; LONG_BYTES - 1][..]);
+        assert!(!make_long(&mut input), "it may be over with the next byte");
+        input.extend_from_slice(b"z");
+        assert!(make_long(&mut input) && input.len() == LONG_BYTES && input.ends_with(b"az"));
+        let place = input.as_ptr();
+        while input.len() + READ_BYTES <= LONG_ROOM {
+            input.reserve(READ_BYTES);
+            input.extend_from_slice(&[b'b'; READ_BYTES]);
+            assert!(!make_long(&mut input));
+        }
+        assert_eq!((input.as_ptr(), input[0]), (place, b'a'));
+    }
+}

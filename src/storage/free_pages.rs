@@ -32,6 +32,9 @@ const PARTS: u64 = 1 << 20;
 /// Pieces that are listed, the largest of all.
 const MAX_PIECES: usize = 1 << 16;
 
+/// What is done with a key and its value; `None` where they are not as they should be.
+type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Option<()> + 'a;
+
 /// What was free when redb committed durably last.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct FreePages {
@@ -165,13 +168,8 @@ impl Layout<'_> {
         Ok(bytes)
     }
 
-    /// Calls `each` for every key and value of a tree; it returns `None` where they are not as they should be.
-    fn walk(
-        &self,
-        root: u64,
-        key_bytes: Option<usize>,
-        each: &mut dyn FnMut(&[u8], &[u8]) -> Option<()>,
-    ) -> io::Result<()> {
+    /// Calls `each` for every key and value of a tree.
+    fn walk(&self, root: u64, key_bytes: Option<usize>, each: &mut Each<'_>) -> io::Result<()> {
         let mut open = vec![(root, 1)];
         let mut most = self.len / self.page;
         while let Some((number, height)) = open.pop() {
@@ -218,7 +216,7 @@ impl Layout<'_> {
 }
 
 /// Calls `each` for the keys and values of a leaf. Values have any length, and keys without `key_bytes` too.
-fn leaf(page: &[u8], key_bytes: Option<usize>, each: &mut dyn FnMut(&[u8], &[u8]) -> Option<()>) -> Option<()> {
+fn leaf(page: &[u8], key_bytes: Option<usize>, each: &mut Each<'_>) -> Option<()> {
     let pairs = usize::from(u16_at(page, 2)?);
     let key_ends = if key_bytes.is_none() { 4 * pairs } else { 0 };
     let keys = 4 + key_ends + 4 * pairs;

@@ -439,7 +439,11 @@ impl DiskFile for SimFile {
             world.writes += 1;
             let write = world.writes;
             let [offset, len] = [offset, len].map(usize::try_from);
-            world.inodes[self.inode].give_back(write, offset.map_err(io::Error::other)?, len.map_err(io::Error::other)?);
+            world.inodes[self.inode].give_back(
+                write,
+                offset.map_err(io::Error::other)?,
+                len.map_err(io::Error::other)?,
+            );
         }
         match (off, failed) {
             (true, _) => Err(world.power_is_off()),

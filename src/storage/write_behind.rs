@@ -62,8 +62,9 @@ pub(super) struct WriteBehind {
 struct State {
     queue: VecDeque<(u64, Op)>,
     overlay: Overlay,
-    /// Where pages were written since the header was last: they belong to no durable commit yet.
-    uncommitted: Vec<Range<u64>>,
+    /// Where pages were written since the header was written last, and between that and the time before: redb writes it twice
+    /// in a commit, and what was written before the first of them may belong to no durable commit yet.
+    uncommitted: [Vec<Range<u64>>; 2],
     /// Free pages are to be given back, and the thread should see to it.
     gives_back: bool,
     /// Bytes of free pages that still take space, as found last, until somebody asks.
@@ -147,12 +148,10 @@ impl WriteBehind {
 
     /// Gives up to `most` bytes of pages that are free in the last durable commit back to the file system, in the queue's
     /// order, so that what is written into them later is there. `keep` bytes of them stay for what comes next.
-    ///
-    /// Not while redb commits.
     pub(super) fn give_back(&self, most: u64, keep: u64) {
         let mut state = self.state();
         if !std::mem::replace(&mut state.gives_back, true) {
-            let uncommitted = state.uncommitted.clone();
+            let uncommitted = state.uncommitted.concat();
             self.push(&mut state, Op::GiveBack(Arc::new(GiveBack { most, keep, uncommitted })));
         }
     }
@@ -417,9 +416,10 @@ impl redb::StorageBackend for Backend {
         self.0.signals.check_io()?;
         state.queued_bytes += data.len();
         if offset == 0 {
-            state.uncommitted.clear();
+            let [before, since] = &mut state.uncommitted;
+            *before = std::mem::take(since);
         } else {
-            state.uncommitted.push(offset..offset + data.len() as u64);
+            state.uncommitted[1].push(offset..offset + data.len() as u64);
         }
         let number = self.0.push(&mut state, Op::Write { offset, data: Arc::clone(&data) });
         state.overlay.put(offset, &data, number);

@@ -193,36 +193,6 @@ fn of_those_who_hold_too_much_together_the_largest_is_ended() {
     assert!(figure(&mut other, "clients_memory") < 100);
 }
 
-/// What the process takes at most so far, in bytes, beside what files are mapped.
-#[cfg(target_os = "linux")]
-fn most_memory(server: &Server) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn unfinished_requests_take_no_more_memory_than_is_counted() {
-    const BOUND: u64 = 96 << 20;
-    let server = Server::agq(&["--max-client-memory", "96MiB"]);
-    let mut other = server.connect();
-    other.call("PING").unwrap();
-    let before = most_memory(&server);
-    let mut clients: Vec<_> = (0..60).map(|_| server.connect()).collect();
-    for client in &mut clients {
-        client.raw(b"*2\r\n$4\r\nECHO\r\n$536870912\r\n").unwrap();
-    }
-    let part = vec![b'x'; 512 << 10];
-    for _ in 0..8 {
-        // Who was ended can send no more.
-        clients.retain_mut(|client| client.raw(&part).is_ok());
-    }
-    assert!(figure(&mut other, "evicted_clients") > 10);
-    let took = most_memory(&server) - before;
-    assert!(took < BOUND + BOUND / 3, "{took} bytes for {BOUND} that are counted");
-}
-
 #[test]
 fn half_a_request_is_counted_however_small() {
     let server = Server::agq(&[]);
