@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use super::serve::ServeArgs;
 
 /// Settings that may change while the server runs; every other waits for a restart.
-const CHANGEABLE: [&str; 13] = [
+pub(super) const CHANGEABLE: [&str; 14] = [
     "ageing",
     "heartbeat",
     "lease",
@@ -18,6 +18,7 @@ const CHANGEABLE: [&str; 13] = [
     "tls-cert",
     "tls-client-auth",
     "tls-client-ca",
+    "tls-client-keys",
     "tls-key",
     "webhook-hosts",
 ];
@@ -93,10 +94,11 @@ mod tests {
             "tls-cert=a",
             "tls-client-auth=optional",
             "tls-client-ca=a",
+            "tls-client-keys",
             "tls-key=a",
             "webhook-hosts=none",
         ];
-        let names = values.map(|flag| flag.split_once('=').unwrap().0);
+        let names = values.map(|flag| flag.split('=').next().unwrap());
         assert_eq!(names, CHANGEABLE);
         let (running, running_values) = read(&[]);
         for flag in values {

@@ -10,6 +10,7 @@ use super::client_limits::ClientLimitArgs;
 use super::config::Config;
 use super::duration::parse_ms;
 use super::log::LogArgs;
+use super::parameters;
 use super::serve_tls::TlsArgs;
 use super::size::parse_size;
 use super::steering::Steering;
@@ -17,6 +18,9 @@ use crate::command::WebhookRules;
 use crate::jobs::Settings;
 use crate::server::{self, Notify, key, lock::Lock};
 use crate::storage::{self, DurabilityMode};
+
+/// What is logged unless somebody chose it.
+pub(super) const LOG: &str = "info";
 
 /// A Unix socket's path has room for so many bytes, on macOS; Linux has four more.
 const LONGEST_SOCKET_PATH: usize = 104;
@@ -141,14 +145,24 @@ impl ServeArgs {
     /// When settings do not go together.
     pub(super) fn server_options(&self, dir: PathBuf, key: Option<Arc<str>>) -> anyhow::Result<server::Options> {
         if self.no_auth {
+            if self.tls.reads_keys() {
+                bail!(
+                    "--no-auth lets everybody do everything, whatever key --tls-client-keys finds in a certificate: give \
+                     one of the two"
+                );
+            }
             check_local(&self.bind)?;
             if !self.tls.asks_for_certificates() {
                 check_local(&self.tls_bind)?;
             }
         }
         check_max_file_size(self)?;
-        let tls = self.tls.options(&self.tls_bind)?;
-        Ok(server::Options { tls, ..server_options(self, dir, key) })
+        let mut options = server_options(self, dir, key);
+        options.tls = self.tls.options(&self.tls_bind)?;
+        options.changeable = parameters::names();
+        let log = self.log.filter.as_deref().unwrap_or(LOG);
+        options.parameters.push(("log".to_owned(), log.to_owned()));
+        Ok(options)
     }
 }
 
@@ -236,7 +250,7 @@ fn webhook_hosts(names: &[String]) -> Arc<[String]> {
 
 /// Starts the server and runs it until it is told to stop.
 pub(super) fn run(args: &ServeArgs, config: &Config) -> anyhow::Result<()> {
-    super::log::start(&args.log, "info");
+    super::log::start(&args.log, LOG);
     let dir = data_dir(args.data_dir.as_ref())?;
     server::raise_limit();
     // What is wrong with the settings is said before anything is made.
@@ -252,9 +266,9 @@ pub(super) fn run(args: &ServeArgs, config: &Config) -> anyhow::Result<()> {
     let options = args.server_options(dir.clone(), key.clone())?;
     server::warn_of_little_room(args.client_limits.max_clients, options.clients.max_clients);
     let shown = dir.clone();
-    let (steering, control) = Steering::begin(args, config, dir, key, notify.clone())?;
+    let (steering, reloads, changes) = Steering::begin(args, config, dir, key, notify.clone())?;
     let shutdown = steering.run();
-    server::run(&options, server::Control { shutdown, reloads: control, notify }, move |addresses| {
+    server::run(&options, server::Control { shutdown, reloads, changes, notify }, move |addresses| {
         if let Err(error) = lock.announce(addresses) {
             tracing::warn!(%error, "cannot write the addresses into the lock file");
         }
@@ -357,6 +371,7 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
             .chain(client_parameters)
             .map(|(name, value)| (name.to_owned(), value))
             .collect(),
+        changeable: Vec::new(),
     }
 }
 

@@ -56,6 +56,8 @@ pub enum Touch {
     Events,
     /// A webhook was changed.
     Webhooks,
+    /// What became of a change of the server's settings is known, of that with this number.
+    Settings(u64),
 }
 
 /// What the commands of a batch changed, collected for those who wait. It collects nothing while nobody does.

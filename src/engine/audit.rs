@@ -19,6 +19,8 @@ const WINDOW_MS: u64 = 60_000;
 /// Characters of a command that are kept, and of one argument.
 const COMMAND_CHARS: usize = 512;
 const ARGUMENT_BYTES: usize = 128;
+/// In place of a command, for what a connection is refused before its first.
+const CONNECTING: &str = "(connecting)";
 
 /// How many refusals were written of late.
 #[derive(Debug, Default)]
@@ -88,13 +90,14 @@ fn told(request: &Request) -> String {
 }
 
 impl Engine {
-    fn entry(&self, conn: ConnId, request: &Request, outcome: String, now: Millis) -> Entry {
+    fn entry(&self, conn: ConnId, request: Option<&Request>, outcome: String, now: Millis) -> Entry {
         let (key, address) = match self.sessions.get(&conn) {
             Some(session) if session.authenticated => (session.user().to_owned(), session.address.clone()),
             Some(session) => (String::new(), session.address.clone()),
             None => (String::new(), String::new()),
         };
-        Entry { at: now, key, connection: conn, address, command: told(request), outcome }
+        let command = request.map_or_else(|| CONNECTING.to_owned(), told);
+        Entry { at: now, key, connection: conn, address, command, outcome }
     }
 
     /// Notes what an administrator did, or tried to: the outcome stands in it.
@@ -117,7 +120,7 @@ impl Engine {
             Some(Reply::Error(text)) => String::from_utf8_lossy(text).into_owned(),
             _ => "ok".to_owned(),
         };
-        let entry = self.entry(conn, request, outcome, now);
+        let entry = self.entry(conn, Some(request), outcome, now);
         self.write_entry(batch, Ring::Actions, &entry)
     }
 
@@ -133,18 +136,18 @@ impl Engine {
         match reply {
             Some(Reply::Error(text)) if text.starts_with(b"WRONGPASS") => {
                 let error = CommandError::new(String::from_utf8_lossy(text).into_owned());
-                self.audit_refusal(batch, conn, request, &error, now)
+                self.audit_refusal(batch, conn, Some(request), &error, now)
             }
             _ => Ok(()),
         }
     }
 
-    /// Notes what was refused.
+    /// Notes what was refused: a command, or, where there is none, to come in.
     pub(super) fn audit_refusal(
         &mut self,
         batch: &mut Batch<'_>,
         conn: ConnId,
-        request: &Request,
+        request: Option<&Request>,
         error: &CommandError,
         now: Millis,
     ) -> storage::Result<()> {

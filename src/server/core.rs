@@ -16,6 +16,7 @@ use crate::server::gather::Gather;
 use crate::server::inbox::Inbox;
 use crate::server::notify::{Notify, Watchdog};
 use crate::server::process::Process;
+use crate::server::reload::Changes;
 use crate::server::{start_engine, webhooks};
 use crate::storage::{Db, Pace, WriteSet};
 use crate::wall_clock::WallClock;
@@ -61,6 +62,7 @@ pub(super) struct Core {
     process: Process,
     disk: DiskWatch,
     backups: Backups,
+    changes: Changes,
     gather: Gather,
     watchdog: Watchdog,
     notify: Notify,
@@ -74,10 +76,12 @@ impl Core {
         mut clock: WallClock,
         disk: DiskWatch,
         backups: BackupOptions,
+        changes: Changes,
         notify: &Notify,
     ) -> anyhow::Result<Core> {
         let now = clock.read();
         let mut engine = start_engine(&mut db, config, now)?;
+        engine.server().settings.changeable = changes.changeable();
         let backups = Backups::new(backups, db.stats().store_id, now, &mut engine.server().backups);
         Ok(Core {
             engine,
@@ -90,6 +94,7 @@ impl Core {
             process: Process::default(),
             disk,
             backups,
+            changes,
             gather: Gather::default(),
             watchdog: Watchdog::new(notify),
             notify: notify.clone(),
@@ -99,6 +104,8 @@ impl Core {
     /// Runs until asked to stop; returns itself to be closed once the last replies are out.
     pub(super) async fn run(mut self, inbox: &Inbox) -> Core {
         self.db.on_wake(inbox.waker());
+        let mailboxes = inbox.clone();
+        self.engine.server().held = Some(Box::new(move |conn| mailboxes.held(conn)));
         // The first turn finds out what is due, and whether there are webhooks, before any client comes.
         inbox.waker()();
         loop {
@@ -276,6 +283,7 @@ impl Core {
             self.start_heavy(inbox)?;
         }
         self.turn_backups(inbox, now)?;
+        self.changes.hand_out(std::mem::take(&mut self.engine.server().settings.asked), inbox);
         if self.engine.server().shutdown_requested {
             inbox.stop();
         }

@@ -8,6 +8,7 @@
 
 mod client;
 mod files;
+mod names;
 mod server;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 
 pub use client::{ClientFiles, client_config, system_roots};
+pub use names::uri_names;
 pub use server::{ClientAuth, ServerFiles, server_config};
 
 /// Why there is no TLS. Each text says the whole reason, and what helps.
