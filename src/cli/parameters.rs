@@ -66,14 +66,12 @@ pub(super) fn with(args: &ServeArgs, values: &Values, pairs: &[(String, String)]
         chosen.push((name, *flag, value));
     }
     let words: Vec<OsString> = config::words(&wanted);
-    let read = Config::default().serve_settings(&words).map_err(|error| blame(pairs, &error));
-    let (cli, read_values) = read?;
+    let (cli, read_values) = Config::default().serve_settings(&words).map_err(|error| blame(pairs, &error))?;
     for (name, flag, value) in chosen {
         let is_there = read_values.get(flag).is_some_and(|values| values.iter().any(|value| value != "false"));
-        if is_there && matches!(value, Wanted::Unset | Wanted::Switch(false)) && flag != "log" {
-            let variable = format!("AGQ_{}", flag.to_uppercase().replace('-', "_"));
-            let why =
-                format!("the environment variable {variable} of the server chooses it: it cannot be taken back here");
+        if is_there && matches!(value, Wanted::Unset | Wanted::Switch(false)) {
+            let variable = config::variable(flag).unwrap_or_default();
+            let why = format!("the server's environment chooses it, by {variable}: it cannot be taken back here");
             return Err(NotSet { parameter: name.clone(), why });
         }
     }
@@ -87,9 +85,8 @@ fn wanted_of(flag: &str, text: &str) -> Result<Wanted, String> {
         "tls-client-auth" if is("yes") => Ok(Wanted::Value("required".to_owned())),
         "tls-client-auth" if is("optional") => Ok(Wanted::Value("optional".to_owned())),
         "tls-client-auth" => {
-            Err("argument must be 'yes' or 'optional'; where clients are to be asked for no certificate, \
-                                  set tls-ca-cert-file to ''"
-                .to_owned())
+            let what = "argument must be 'yes' or 'optional'";
+            Err(format!("{what}; where clients are to be asked for no certificate, set tls-ca-cert-file to ''"))
         }
         "tls-client-keys" if is("yes") || is("no") => Ok(Wanted::Switch(is("yes"))),
         "tls-client-keys" => Err("argument must be 'yes' or 'no'".to_owned()),
@@ -107,11 +104,16 @@ fn wanted_of(flag: &str, text: &str) -> Result<Wanted, String> {
     }
 }
 
+/// True for a parameter of TLS: its files are read again when it is set.
+pub(super) fn is_of_tls(name: &str) -> bool {
+    name.starts_with("tls-")
+}
+
 /// Finds the parameter that an error of all of them together is about, as far as that can be told: such errors are of TLS,
 /// whose settings depend on each other.
 pub(super) fn blame(pairs: &[(String, String)], error: &anyhow::Error) -> NotSet {
     let names = || pairs.iter().map(|(name, _)| name);
-    let parameter = names().find(|name| name.starts_with("tls-")).or(names().next());
+    let parameter = names().find(|name| is_of_tls(name)).or(names().next());
     NotSet { parameter: parameter.cloned().unwrap_or_default(), why: format!("{error:#}") }
 }
 

@@ -85,7 +85,7 @@ impl Steering {
         let read = tokio::task::spawn_blocking(move || config::read_again(&words));
         let (cli, values) = read.await.context("reading the settings")??;
         let Reread { args, values, changed, waiting } = compare(&self.args, &self.values, &cli.serve, &values);
-        self.put_into_force(args, values).await?;
+        self.put_into_force(args, values, true).await?;
         for setting in waiting {
             tracing::warn!(setting, "SIGHUP: this setting was changed and needs a restart");
         }
@@ -96,18 +96,20 @@ impl Steering {
     /// Puts into force what CONFIG SET asks for: all of it, or nothing.
     async fn change(&mut self, pairs: &[(String, String)]) -> Result<(), NotSet> {
         let Reread { args, values, changed, .. } = parameters::with(&self.args, &self.values, pairs)?;
-        self.put_into_force(args, values).await.map_err(|error| parameters::blame(pairs, &error))?;
+        let reads_files = pairs.iter().any(|(name, _)| parameters::is_of_tls(name));
+        self.put_into_force(args, values, reads_files).await.map_err(|error| parameters::blame(pairs, &error))?;
         tracing::info!(changed = changed.join(" "), "CONFIG SET: the settings were changed");
         Ok(())
     }
 
-    /// Goes on with other settings: all of them, or, with an error, none.
-    async fn put_into_force(&mut self, args: ServeArgs, values: Values) -> anyhow::Result<()> {
+    /// Goes on with other settings: all of them, or, with an error, none. The files of TLS are read again where that is
+    /// asked for: who sets a lease is not concerned by a certificate that is being renewed.
+    async fn put_into_force(&mut self, args: ServeArgs, values: Values, reads_files: bool) -> anyhow::Result<()> {
         let log = args.log.filter.as_deref();
         super::log::check(log, LOG)?;
         let (outcome, told) = oneshot::channel();
         let options = args.server_options(self.dir.clone(), self.key.clone())?;
-        self.reloads.send(Reload { options, outcome }).ok().context("the server stops")?;
+        self.reloads.send(Reload { options, reads_files, outcome }).ok().context("the server stops")?;
         told.await.context("the server stops")??;
         super::log::set(log, LOG)?;
         (self.args, self.values) = (args, values);

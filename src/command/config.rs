@@ -10,8 +10,9 @@ use agq_resp::{Reply, Request};
 use bytes::Bytes;
 
 use crate::command::{
-    Command, CommandError, Context, Flags, Group, NotSet, Outcome, Run, Statistics, args, settings, subcommand,
+    Command, CommandError, Context, Flags, Group, NotSet, Outcome, Run, Server, Statistics, args, settings, subcommand,
 };
+use crate::data::Touched;
 use crate::data::glob;
 use crate::data::notices::Classes;
 
@@ -156,22 +157,37 @@ fn set(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
             classes = Classes::parse(&value);
         }
     }
-    // What follows cannot fail.
-    if !settings.is_empty() {
-        settings::change(ctx, settings)?.map_err(|refused| refused.error())?;
-    }
-    if let Some(classes) = classes {
-        ctx.touched.classes = classes;
-    }
-    for (name, value) in changes {
-        // Each limit has its old name too.
-        let both = [name.replace("listpack", "ziplist"), name.replace("ziplist", "listpack")];
-        for (known, ..) in TUNABLE.iter().filter(|(known, ..)| both.iter().any(|name| name == known)) {
-            ctx.server.tuning.set(known, value.clone());
-        }
-        measure(&mut ctx.server.statistics, name, &value);
+    let tuned = Tuned { changes, classes };
+    if settings.is_empty() {
+        tuned.apply(ctx.server, ctx.touched);
+    } else {
+        settings::change(ctx, settings, tuned)?.map_err(|refused| refused.error())?;
     }
     Ok(Reply::ok())
+}
+
+/// Parameters that are set here, with sound values.
+#[derive(Debug, Default)]
+pub struct Tuned {
+    changes: Vec<(&'static str, String)>,
+    classes: Option<Classes>,
+}
+
+impl Tuned {
+    /// Sets them.
+    pub fn apply(self, server: &mut Server, touched: &mut Touched) {
+        if let Some(classes) = self.classes {
+            touched.classes = classes;
+        }
+        for (name, value) in self.changes {
+            // Each limit has its old name too.
+            let both = [name.replace("listpack", "ziplist"), name.replace("ziplist", "listpack")];
+            for (known, ..) in TUNABLE.iter().filter(|(known, ..)| both.iter().any(|name| name == known)) {
+                server.tuning.set(known, value.clone());
+            }
+            measure(&mut server.statistics, name, &value);
+        }
+    }
 }
 
 /// Lets what is measured follow the parameters.

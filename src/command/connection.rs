@@ -26,6 +26,10 @@ pub(super) const COMMANDS: &[Command] = &[
         "[username] password",
         "Gives a key: the session key, whose user is 'default', or an access key, whose secret says which it is; a name that \
          is given too must be its own, or 'default'.",
+    )
+    .differs(
+        "Over another key, it ends the subscriptions that the new one may not have, each with its message, and lets what is \
+         watched count as changed.",
     ),
     Command::new("HELLO", -1, Group::Connection, FAST.and(Flags::NO_AUTH), Run::Write(hello)).doc(
         "6.0.0",

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 
 use agq_resp::Reply;
 
+use crate::access::audit::Entry;
+use crate::command::config::Tuned;
 use crate::command::{CommandError, Context, Halt, Wait};
 use crate::data::Touch;
 
@@ -18,6 +20,8 @@ pub struct Settings {
     pub changeable: Vec<&'static str>,
     /// Changes that somebody has to make, oldest first.
     pub asked: Vec<Change>,
+    /// Those that are under way, by number: whoever asked may be gone when they end.
+    pub begun: HashMap<u64, Begun>,
     outcomes: HashMap<u64, Result<(), NotSet>>,
     last: u64,
 }
@@ -29,6 +33,15 @@ pub struct Change {
     pub number: u64,
     /// Names of parameters, in lower case, each once, and their values.
     pub pairs: Vec<(String, String)>,
+}
+
+/// What follows from a change that is under way.
+#[derive(Debug, Default)]
+pub struct Begun {
+    /// The parameters that the same command sets here, once the change is made.
+    pub tuned: Tuned,
+    /// What the audit log is to have of it.
+    pub entry: Option<Entry>,
 }
 
 /// Why nothing was changed.
@@ -46,17 +59,28 @@ impl Settings {
         self.outcomes.insert(number, outcome);
     }
 
+    /// True while an outcome is told.
+    #[must_use]
+    pub fn is_telling(&self) -> bool {
+        !self.outcomes.is_empty()
+    }
+
     /// Nobody needs an outcome any more.
     pub fn forget(&mut self, number: u64) {
         self.outcomes.remove(&number);
     }
 }
 
-/// Has settings changed. The first time the command is to wait; when it is tried again, this is what became of it.
+/// Has settings changed, and what is `tuned` with them. The first time the command is to wait; when it is tried again, this
+/// is what became of it.
 ///
 /// # Errors
 /// Within a transaction, where nothing waits; and why nothing was changed.
-pub(super) fn change(ctx: &mut Context<'_, '_>, pairs: Vec<(String, String)>) -> Result<Result<(), NotSet>, Halt> {
+pub(super) fn change(
+    ctx: &mut Context<'_, '_>,
+    pairs: Vec<(String, String)>,
+    tuned: Tuned,
+) -> Result<Result<(), NotSet>, Halt> {
     let settings = &mut ctx.server.settings;
     if let Some(Touch::Settings(number)) = ctx.woken_by
         && let Some(outcome) = settings.outcomes.get(number)
@@ -70,6 +94,7 @@ pub(super) fn change(ctx: &mut Context<'_, '_>, pairs: Vec<(String, String)>) ->
     }
     settings.last += 1;
     let number = settings.last;
+    settings.begun.insert(number, Begun { tuned, entry: None });
     settings.asked.push(Change { number, pairs });
     Err(Halt::Block(Wait {
         on: vec![Touch::Settings(number)],
@@ -82,7 +107,8 @@ pub(super) fn change(ctx: &mut Context<'_, '_>, pairs: Vec<(String, String)>) ->
 
 impl NotSet {
     /// The error, in Redis's words.
-    pub(super) fn error(&self) -> CommandError {
+    #[must_use]
+    pub fn error(&self) -> CommandError {
         let NotSet { parameter, why } = self;
         CommandError::new(format!("ERR CONFIG SET failed (possibly related to argument '{parameter}') - {why}"))
     }

@@ -9,7 +9,8 @@ use agq_resp::{Reply, Request};
 
 use crate::access::audit::{self, Entry, Ring};
 use crate::clock::Millis;
-use crate::command::{Command, CommandError, Needs, args, lookup, monitor};
+use crate::command::{Begun, Command, CommandError, Needs, NotSet, Wait, args, lookup, monitor};
+use crate::data::Touch;
 use crate::engine::{ConnId, Engine};
 use crate::storage::{self, Batch};
 
@@ -122,6 +123,40 @@ impl Engine {
         };
         let entry = self.entry(conn, Some(request), outcome, now);
         self.write_entry(batch, Ring::Actions, &entry)
+    }
+
+    /// Keeps the entry of a command that waits for a change of settings until that has ended: it may be made when nobody
+    /// waits for it any more.
+    pub(super) fn audit_when_changed(&mut self, conn: ConnId, request: &Request, wait: &Wait, now: Millis) {
+        for touch in &wait.on {
+            if let Touch::Settings(number) = touch {
+                let entry = self.entry(conn, Some(request), String::new(), now);
+                self.server.settings.begun.entry(*number).or_default().entry = Some(entry);
+            }
+        }
+    }
+
+    /// A change of settings was made, or not: what follows from that, for whoever asked, and for the audit log.
+    pub(super) fn settings_changed(
+        &mut self,
+        batch: &mut Batch<'_>,
+        number: u64,
+        outcome: Result<(), NotSet>,
+        now: Millis,
+    ) -> storage::Result<()> {
+        let Begun { tuned, entry } = self.server.settings.begun.remove(&number).unwrap_or_default();
+        if outcome.is_ok() {
+            tuned.apply(&mut self.server, &mut self.touched);
+        }
+        if let Some(entry) = entry.filter(|_| self.server.refusal.is_none()) {
+            let outcome = outcome.as_ref().map_or_else(|refused| refused.error().0.into_owned(), |()| "ok".to_owned());
+            self.write_entry(batch, Ring::Actions, &Entry { at: now, outcome, ..entry })?;
+        }
+        self.server.settings.tell(number, outcome);
+        self.touched.things.push(Touch::Settings(number));
+        self.wake(batch, now)?;
+        self.server.settings.forget(number);
+        Ok(())
     }
 
     /// A key that was wrong is a refusal; other errors of these commands are not.

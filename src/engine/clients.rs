@@ -95,9 +95,12 @@ impl Engine {
             return Ok(());
         }
         match step {
+            // What became of a change of settings stands there by now.
+            Step::Reply(_) if self.server.settings.is_telling() => {}
             Step::Reply(reply) => self.audit_action(batch, conn, command, request, Some(reply), now)?,
             Step::Ask(_) | Step::Several(_) => self.audit_action(batch, conn, command, request, None, now)?,
-            Step::Execute(_) | Step::Parked(_) | Step::Heavy(_) => {}
+            Step::Parked(wait) => self.audit_when_changed(conn, request, wait, now),
+            Step::Execute(_) | Step::Heavy(_) => {}
         }
         for name in std::mem::take(&mut self.server.revoked) {
             self.end_sessions(Some(conn), |key| key.name == name);

@@ -40,7 +40,7 @@ use crate::command::{
     Changeable, Channels, Command, CommandError, Config, Flags, Message, NotSet, Replies, Server, Session, Settings,
     Statistics, Transaction, Tuning, Wait, Watches, lookup,
 };
-use crate::data::{Keyspace, Touch, Touched, keyspaces};
+use crate::data::{Keyspace, Touched, keyspaces};
 use crate::jobs::{JobsView, Reported};
 use crate::storage::{self, Batch};
 use dispatch::Step;
@@ -235,10 +235,7 @@ impl Engine {
                 }
             }
             Input::Changed(number, outcome) => {
-                self.server.settings.tell(number, outcome);
-                self.touched.things.push(Touch::Settings(number));
-                self.wake(batch, now)?;
-                self.server.settings.forget(number);
+                self.settings_changed(batch, number, outcome, now)?;
             }
             Input::Close(conn) => {
                 self.waiters.take(conn);

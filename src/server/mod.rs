@@ -99,6 +99,8 @@ pub struct Options {
 pub struct Reload {
     /// The options, all of them.
     pub options: Options,
+    /// The files of TLS are read again, too.
+    pub reads_files: bool,
     /// Told when they hold, or why nothing was changed.
     pub outcome: oneshot::Sender<anyhow::Result<()>>,
 }

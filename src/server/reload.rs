@@ -53,17 +53,24 @@ pub(super) async fn serve(
     rules: &Rules,
     tls: Option<&Tls>,
 ) -> Infallible {
-    while let Some(Reload { options, outcome }) = reloads.recv().await {
+    while let Some(Reload { options, reads_files, outcome }) = reloads.recv().await {
         // Whoever does not wait for the outcome has no use for it.
-        let _ = outcome.send(reload(options, inbox, rules, tls).await);
+        let _ = outcome.send(reload(options, reads_files, inbox, rules, tls).await);
     }
     // Nobody is left who could send one.
     std::future::pending().await
 }
 
-async fn reload(options: Options, inbox: &Inbox, rules: &Rules, tls: Option<&Tls>) -> anyhow::Result<()> {
+async fn reload(
+    options: Options,
+    reads_files: bool,
+    inbox: &Inbox,
+    rules: &Rules,
+    tls: Option<&Tls>,
+) -> anyhow::Result<()> {
     // What may fail comes first.
     match (tls, options.tls) {
+        (Some(_), Some(_)) if !reads_files => {}
         (Some(tls), Some(new)) => {
             // A file on a slow disk must not hold up the core thread.
             let greeting = tokio::task::spawn_blocking(move || Greeting::new(&new));

@@ -64,6 +64,13 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> anyhow::Result
     Ok((cli, config))
 }
 
+/// The variable that stands for a server's flag, by the flag's long name.
+pub(super) fn variable(flag: &str) -> Option<String> {
+    let root = Cli::command();
+    let arg = root.get_arguments().find(|arg| arg.get_long() == Some(flag))?;
+    arg.get_env().map(|name| name.to_string_lossy().into_owned())
+}
+
 /// The server's command line that says these settings.
 pub(super) fn words(values: &Values) -> Vec<OsString> {
     settings::words(&Cli::command(), values)

@@ -1,6 +1,8 @@
 //! What the audit log says of refusals, and how much.
 
 use super::{ADMIN, granted, refused, with_access};
+use crate::command::NotSet;
+use crate::engine::Input;
 use crate::engine::tests::Bench;
 use crate::storage::{Rows as _, Table};
 
@@ -92,5 +94,28 @@ fn pages_of_the_audit_log_show_every_entry_once() {
         }
         assert_eq!(bench.say(ADMIN, "ACL LOG RESET"), "+OK|");
         assert_eq!(bench.say(ADMIN, "ACL LOG"), "*0|");
+    });
+}
+
+#[test]
+fn a_change_of_settings_stands_there_even_when_nobody_waits_for_it_any_more() {
+    with_access(|bench| {
+        bench.engine.server().settings.changeable = vec!["lease"];
+        bench.open(2);
+        assert_eq!(bench.say(2, "CONFIG SET lease 9 hz 20"), "parked");
+        assert_eq!(bench.say(ADMIN, "CONFIG SET lease 8 hz 30"), "parked");
+        let asked = std::mem::take(&mut bench.engine.server().settings.asked);
+        assert_eq!(asked.iter().map(|change| change.number).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(asked[0].pairs, [("lease".to_owned(), "9".to_owned())]);
+        bench.take(Input::Close(2));
+        bench.take(Input::Changed(1, Ok(())));
+        let refused = NotSet { parameter: "lease".to_owned(), why: "no".to_owned() };
+        bench.take(Input::Changed(2, Err(refused)));
+        let told = "-ERR CONFIG SET failed (possibly related to argument 'lease') - no|";
+        assert_eq!(bench.finished(), [(ADMIN, told.to_owned())]);
+        let log = bench.say(ADMIN, "AUDIT.LIST");
+        assert_eq!(log.matches("CONFIG").count(), 3, "one entry each, and the error has the word too: {log}");
+        assert!(log.contains(r#""connection":2,"#) && log.contains(r#""outcome":"ok""#), "{log}");
+        assert_eq!(bench.say(ADMIN, "CONFIG GET hz"), "*2|$2|hz|$2|20|", "all of what was asked for, or nothing");
     });
 }

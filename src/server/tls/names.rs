@@ -8,6 +8,7 @@ use rustls::pki_types::CertificateDer;
 
 use crate::command::Vouched;
 use crate::jobs::Id;
+use crate::jobs::error::shown;
 
 const PREFIX: &str = "agq:key:";
 
@@ -20,13 +21,13 @@ fn of_names(names: &[String]) -> Option<Vouched> {
     let mut keys = names.iter().filter_map(|name| name.strip_prefix(PREFIX));
     let name = keys.next()?;
     if let Some(other) = keys.next() {
-        let (one, other) = (name.escape_default(), other.escape_default());
+        let (one, other) = (shown(name.as_bytes()), shown(other.as_bytes()));
         let why = format!("the certificate names the access keys '{one}' and '{other}', and may name one");
         return Some(Vouched::Unclear(why.into()));
     }
     Some(Id::sound(name.as_bytes()).map_or_else(
         || {
-            let name = name.escape_default();
+            let name = shown(name.as_bytes());
             let why = format!(
                 "the certificate names the access key '{name}', which cannot be a key's name: that is 1 to 128 letters, \
                  digits, '_' or '-'"
