@@ -39,11 +39,11 @@ pub(super) const COMMANDS: &[Command] = &[Command::new(
 #[derive(Debug)]
 pub enum Ask {
     /// Describe those that fit, one a line.
-    List(Filter),
+    List(Box<Filter>),
     /// End those that fit; `old` answers as the old form of KILL does.
     Kill {
         /// Which.
-        filter: Filter,
+        filter: Box<Filter>,
         /// Answer OK or an error instead of how many.
         old: bool,
     },
@@ -77,7 +77,7 @@ const SUBCOMMANDS: &[Row] = &[
         Ok(Reply::ok())
     }),
     ("SETINFO", 4..=4, set_info),
-    ("INFO", 2..=2, |ctx, _| Err(Halt::Ask(Ask::List(Filter::only(ctx.session.id))))),
+    ("INFO", 2..=2, |ctx, _| Err(Halt::Ask(Ask::List(Box::new(Filter::only(ctx.session.id)))))),
     ("LIST", 2..=usize::MAX, list),
     ("KILL", 3..=usize::MAX, kill),
     ("UNBLOCK", 3..=4, unblock),
@@ -142,7 +142,7 @@ fn list(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
             narrow(ctx, &mut filter, word, &mut options)?;
         }
     }
-    Err(Halt::Ask(Ask::List(filter)))
+    Err(Halt::Ask(Ask::List(Box::new(filter))))
 }
 
 /// The numbers behind ID, up to the next word that says something else.
@@ -162,7 +162,7 @@ fn ids(options: &mut args::Options<'_>) -> Result<BTreeSet<u64>, Halt> {
 fn kill(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     if request.len() == 3 {
         let filter = Filter { address: Some(Bytes::copy_from_slice(request.arg(2))), ..Filter::default() };
-        return Err(Halt::Ask(Ask::Kill { filter, old: true }));
+        return Err(Halt::Ask(Ask::Kill { filter: Box::new(filter), old: true }));
     }
     let mut filter = Filter { except: Some(ctx.session.id), ..Filter::default() };
     let mut options = args::Options::new(request, 2);
@@ -175,7 +175,7 @@ fn kill(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
             narrow(ctx, &mut filter, word, &mut options)?;
         }
     }
-    Err(Halt::Ask(Ask::Kill { filter, old: false }))
+    Err(Halt::Ask(Ask::Kill { filter: Box::new(filter), old: false }))
 }
 
 /// The words that LIST and KILL have in common.
