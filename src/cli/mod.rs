@@ -26,6 +26,7 @@ mod key;
 mod log;
 mod output;
 mod pages;
+mod parameters;
 mod ping;
 mod plan;
 mod queue;

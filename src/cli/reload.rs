@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use super::serve::ServeArgs;
 
 /// Settings that may change while the server runs; every other waits for a restart.
-const CHANGEABLE: [&str; 14] = [
+pub(super) const CHANGEABLE: [&str; 15] = [
     "ageing",
     "drain-time",
     "heartbeat",
@@ -19,6 +19,7 @@ const CHANGEABLE: [&str; 14] = [
     "tls-cert",
     "tls-client-auth",
     "tls-client-ca",
+    "tls-client-keys",
     "tls-key",
     "webhook-hosts",
 ];
@@ -95,10 +96,11 @@ mod tests {
             "tls-cert=a",
             "tls-client-auth=optional",
             "tls-client-ca=a",
+            "tls-client-keys",
             "tls-key=a",
             "webhook-hosts=none",
         ];
-        let names = values.map(|flag| flag.split_once('=').unwrap().0);
+        let names = values.map(|flag| flag.split('=').next().unwrap());
         assert_eq!(names, CHANGEABLE);
         let (running, running_values) = read(&[]);
         for flag in values {

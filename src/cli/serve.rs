@@ -9,12 +9,16 @@ use clap::Args;
 use super::client_limits::ClientLimitArgs;
 use super::config::Config;
 use super::log::LogArgs;
+use super::parameters;
 use super::serve_backups::BackupArgs;
 use super::serve_jobs::JobArgs;
 use super::serve_store::StoreArgs;
 use super::serve_tls::TlsArgs;
 use super::steering::Steering;
 use crate::server::{self, Notify, key, lock::Lock};
+
+/// What is logged unless somebody chose it.
+pub(super) const LOG: &str = "info";
 
 /// A Unix socket's path has room for so many bytes, on macOS; Linux has four more.
 const LONGEST_SOCKET_PATH: usize = 104;
@@ -74,6 +78,12 @@ impl ServeArgs {
     /// When settings do not go together.
     pub(super) fn server_options(&self, dir: PathBuf, key: Option<Arc<str>>) -> anyhow::Result<server::Options> {
         if self.no_auth {
+            if self.tls.reads_keys() {
+                bail!(
+                    "--no-auth lets everybody do everything, whatever key --tls-client-keys finds in a certificate: give \
+                     one of the two"
+                );
+            }
             check_local(&self.bind)?;
             if !self.tls.asks_for_certificates() {
                 check_local(&self.tls_bind)?;
@@ -100,6 +110,7 @@ impl ServeArgs {
             webhooks: self.jobs.webhooks(),
             sweep_interval_ms: self.store.sweep_interval.saturating_mul(1000),
             jobs: self.jobs.settings(),
+            changeable: parameters::names(),
         }
     }
 
@@ -115,14 +126,15 @@ impl ServeArgs {
         let fixed = fixed.map(|(name, value)| (name, value.to_owned()));
         let all = fixed.into_iter().chain([("dir", dir.display().to_string())]).chain(self.store.parameters());
         let all = all.chain(self.jobs.parameters()).chain(self.backups.parameters(dir));
-        let all = all.chain(self.tls.parameters(&self.tls_bind)).chain(of_clients);
+        let log = self.log.filter.as_deref().unwrap_or(LOG).to_owned();
+        let all = all.chain(self.tls.parameters(&self.tls_bind)).chain(of_clients).chain([("log", log)]);
         all.map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 
 /// Starts the server and runs it until it is told to stop.
 pub(super) fn run(args: &ServeArgs, config: &Config) -> anyhow::Result<()> {
-    super::log::start(&args.log, "info");
+    super::log::start(&args.log, LOG);
     let dir = data_dir(args.data_dir.as_ref())?;
     server::raise_limit();
     // What is wrong with the settings is said before anything is made.
@@ -138,9 +150,9 @@ pub(super) fn run(args: &ServeArgs, config: &Config) -> anyhow::Result<()> {
     let options = args.server_options(dir.clone(), key.clone())?;
     server::warn_of_little_room(args.client_limits.max_clients, options.clients.max_clients);
     let shown = dir.clone();
-    let (steering, control) = Steering::begin(args, config, dir, key, notify.clone())?;
+    let (steering, orders, changes) = Steering::begin(args, config, dir, key, notify.clone())?;
     let shutdown = steering.run();
-    server::run(&options, server::Control { shutdown, orders: control, notify }, move |addresses| {
+    server::run(&options, server::Control { shutdown, orders, changes, notify }, move |addresses| {
         if let Err(error) = lock.announce(addresses) {
             tracing::warn!(%error, "cannot write the addresses into the lock file");
         }

@@ -17,6 +17,7 @@ use crate::server::gather::Gather;
 use crate::server::inbox::Inbox;
 use crate::server::notify::{Notify, Watchdog};
 use crate::server::process::Process;
+use crate::server::reload::Changes;
 use crate::server::rules::Rules;
 use crate::server::warnings::{Figures, Watch};
 use crate::server::{start_engine, webhooks};
@@ -65,6 +66,7 @@ pub(super) struct Core {
     disk: DiskWatch,
     warnings: Watch,
     backups: Backups,
+    changes: Changes,
     gather: Gather,
     watchdog: Watchdog,
     notify: Notify,
@@ -79,10 +81,12 @@ impl Core {
         mut clock: WallClock,
         (disk, warnings): (DiskWatch, Watch),
         backups: BackupOptions,
+        changes: Changes,
         notify: &Notify,
     ) -> anyhow::Result<Core> {
         let now = clock.read();
         let mut engine = start_engine(&mut db, config, now)?;
+        engine.server().settings.changeable = changes.changeable();
         let backups = Backups::new(backups, db.stats().store_id, now, &mut engine.server().backups);
         Ok(Core {
             engine,
@@ -96,6 +100,7 @@ impl Core {
             disk,
             warnings,
             backups,
+            changes,
             gather: Gather::default(),
             watchdog: Watchdog::new(notify),
             notify: notify.clone(),
@@ -106,6 +111,8 @@ impl Core {
     /// Runs until asked to stop; returns itself to be closed once the last replies are out.
     pub(super) async fn run(mut self, inbox: &Inbox, rules: &Rules) -> Core {
         self.db.on_wake(inbox.waker());
+        let mailboxes = inbox.clone();
+        self.engine.server().held = Some(Box::new(move |conn| mailboxes.held(conn)));
         // The first turn finds out what is due, and whether there are webhooks, before any client comes.
         inbox.waker()();
         loop {
@@ -278,6 +285,7 @@ impl Core {
             self.start_heavy(inbox)?;
         }
         self.turn_backups(inbox, now)?;
+        self.changes.hand_out(std::mem::take(&mut self.engine.server().settings.asked), inbox);
         self.drain.note(self.engine.server(), now);
         if self.engine.server().shutdown == Shutdown::Now {
             inbox.stop();

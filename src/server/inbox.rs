@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::sync::Notify;
 
-use crate::command::{Changeable, Session};
+use crate::command::{Changeable, Held, Session};
 use crate::engine::{ConnId, Finished, Input, Unit};
 use crate::server::ended::{Ended, Endings};
 use crate::server::limits::OutputLimit;
@@ -68,20 +68,16 @@ impl Inbox {
         inbox
     }
 
-    /// Tells of a new connection.
-    pub(super) fn open(&self, address: String, authenticated: bool) -> ConnId {
-        self.open_session(|conn| Session::new(conn, address, authenticated))
-    }
-
     /// Tells of a new connection of the server to itself.
     pub(super) fn open_own(&self, name: &'static str) -> ConnId {
-        self.open_session(|conn| {
+        self.open(|conn| {
             let session = Session::new(conn, "internal:0".to_owned(), true);
             Session { is_own: true, name: name.into(), ..session }
         })
     }
 
-    fn open_session(&self, session: impl FnOnce(ConnId) -> Session) -> ConnId {
+    /// Tells of a new connection, whose number is chosen here.
+    pub(super) fn open(&self, session: impl FnOnce(ConnId) -> Session) -> ConnId {
         let conn = self.0.last_conn.get() + 1;
         self.0.last_conn.set(conn);
         let session = session(conn);
@@ -158,6 +154,11 @@ impl Inbox {
     /// Notes that the server ended a connection.
     pub(super) fn note_end(&self, conn: ConnId, why: Ended) {
         self.0.endings.borrow_mut().note(conn, why);
+    }
+
+    /// What is held for a connection, beside what the engine keeps.
+    pub(super) fn held(&self, conn: ConnId) -> Held {
+        self.0.mailboxes.borrow().get(&conn).map_or_else(Held::default, Mailbox::held_apart)
     }
 
     /// How often connections were ended or refused, and how many bytes all hold.

@@ -40,10 +40,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::runtime::LocalOptions;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-use crate::command::{Config, System, WebhookRules};
+use crate::command::{Config, NotSet, System, WebhookRules};
 use crate::engine::Engine;
 use crate::jobs::Settings;
 use crate::storage::{self, Db};
@@ -52,6 +52,7 @@ pub use backups::BackupOptions;
 pub use disk::log_repair;
 use inbox::Inbox;
 use listen::Listener;
+use reload::Changes;
 use rules::Rules;
 
 pub use limits::{ClientLimits, OutputLimit};
@@ -87,6 +88,8 @@ pub struct Options {
     pub accept_clock: bool,
     /// Names and values that CONFIG GET shows.
     pub parameters: Vec<(String, String)>,
+    /// Those of them that CONFIG SET may change, through [`Control::changes`].
+    pub changeable: Vec<&'static str>,
     /// Where and when backups are written.
     pub backups: BackupOptions,
     /// Where webhooks may be sent.
@@ -100,6 +103,8 @@ pub struct Options {
 pub struct Reload {
     /// The options, all of them.
     pub options: Options,
+    /// The files of TLS are read again, too.
+    pub reads_files: bool,
     /// Told when they hold, or why nothing was changed.
     pub outcome: oneshot::Sender<anyhow::Result<()>>,
 }
@@ -112,12 +117,22 @@ pub enum Order {
     Drain(Duration),
 }
 
+/// A change of settings that CONFIG SET asks for, and who waits to hear of it.
+pub struct AskedChange {
+    /// Names of parameters among [`Options::changeable`], each once, and the values that they are to have.
+    pub pairs: Vec<(String, String)>,
+    /// Told when all of them hold, or why nothing was changed.
+    pub outcome: oneshot::Sender<Result<(), NotSet>>,
+}
+
 /// How a running server is steered from outside.
 pub struct Control<S> {
     /// The server stops when it resolves.
     pub shutdown: S,
     /// What else it is asked.
     pub orders: UnboundedReceiver<Order>,
+    /// Takes the changes of settings that CONFIG SET asks for, and brings each as a [`Reload`].
+    pub changes: UnboundedSender<AskedChange>,
     /// The service manager.
     pub notify: Notify,
 }
@@ -125,7 +140,8 @@ pub struct Control<S> {
 impl<S> Control<S> {
     /// No other orders, and no service manager.
     pub fn only(shutdown: S) -> Control<S> {
-        Control { shutdown, orders: unbounded_channel().1, notify: Notify::default() }
+        let (changes, orders) = (unbounded_channel().0, unbounded_channel().1);
+        Control { shutdown, orders, changes, notify: Notify::default() }
     }
 }
 
@@ -154,7 +170,7 @@ async fn serve(
     control: Control<impl Future<Output = ()> + 'static>,
     ready: impl FnOnce(&[String]),
 ) -> anyhow::Result<()> {
-    let Control { shutdown, orders, notify } = control;
+    let Control { shutdown, orders, changes, notify } = control;
     let opened = notify.patiently("opening the store", || Db::open(&options.storage));
     let mut db = opened.map_err(|error| {
         let dir = options.storage.dir.display();
@@ -180,7 +196,8 @@ async fn serve(
     };
     let archive_max_lag = options.storage.archive.as_ref().map_or(0, |archive| archive.max_lag);
     let watches = (disk::DiskWatch::new(options.disk_warning), warnings::Watch::new(archive_max_lag));
-    let core = core::Core::new(db, config, clock, watches, options.backups.clone(), &notify)?;
+    let changes = Changes::new(options.changeable.clone(), changes);
+    let core = core::Core::new(db, config, clock, watches, options.backups.clone(), changes, &notify)?;
     let clients = &options.clients;
     let inbox = Inbox::new(inbox::Limits {
         replies: clients.replies,

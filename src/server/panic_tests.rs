@@ -33,6 +33,7 @@ fn options(dir: &Path, durability: storage::DurabilityMode) -> Options {
         jobs: Settings::default(),
         accept_clock: false,
         parameters: Vec::new(),
+        changeable: Vec::new(),
         backups: BackupOptions {
             dir: dir.join("backups"),
             rate: 1 << 30,

@@ -47,6 +47,8 @@ pub(super) struct Peer {
     pub(super) conn: ConnId,
     /// Where it comes from.
     pub(super) source: Source,
+    /// Its certificate may let it in without a key: the engine knows.
+    pub(super) is_vouched_for: bool,
     /// What holds for it.
     pub(super) rules: Rc<Rules>,
 }

@@ -5,6 +5,7 @@
 mod backup;
 mod chaos;
 mod cli;
+mod client_list;
 mod config;
 mod contract;
 mod differential;

@@ -87,6 +87,19 @@ fn settings_are_read_again_all_or_none() {
     let line = running.wait_for("nothing was changed");
     assert!(line.contains("agq.toml:3") && line.contains("heartbeat"), "{line}");
     assert!(get("lease").contains("60"));
+    // CONFIG SET changes what a flag chose, too, until the settings are read again.
+    drop(other);
+    assert_eq!(wire.call("CONFIG SET maxclients 2").unwrap().to_string(), "+OK");
+    assert_eq!(wire.call("CONFIG SET ageing 11 lease 61 log info").unwrap().to_string(), "+OK");
+    let line = running.wait_for("the settings were changed");
+    assert!(line.contains("max-clients"), "{line}");
+    let line = running.wait_for("the settings were changed");
+    assert!(line.contains("ageing") && line.contains("lease"), "{line}");
+    std::fs::write(&file, "[serve]\nlease = 60\n").unwrap();
+    running.signal(Signal::HUP);
+    running.wait_for("were read again");
+    let mut get = |name: &str| wire.call(&format!("CONFIG GET {name}")).unwrap().to_string();
+    assert!(get("lease").contains("60") && get("ageing").contains('7') && get("maxclients").contains("10000"));
     running.signal(Signal::TERM);
     assert!(running.end().0.success());
 }

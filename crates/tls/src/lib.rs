@@ -8,6 +8,7 @@
 
 mod client;
 mod files;
+mod names;
 mod server;
 mod validity;
 
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 
 pub use client::{ClientFiles, client_config, system_roots};
+pub use names::uri_names;
 pub use server::{ClientAuth, ServerFiles, server_config};
 pub use validity::certificates_end;
 
