@@ -15,6 +15,7 @@ mod clients;
 #[cfg(test)]
 mod contract_tests;
 mod dispatch;
+mod drain;
 mod execute;
 mod gate;
 mod heavy;
@@ -37,8 +38,8 @@ use bytes::BytesMut;
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
 use crate::command::{
-    Changeable, Channels, Command, CommandError, Config, Flags, Message, Replies, Server, Session, Statistics,
-    Transaction, Tuning, Wait, Watches, lookup,
+    Changeable, Channels, Command, CommandError, Config, Flags, Message, NotSet, Replies, Server, Session, Settings,
+    Shutdown, Statistics, Transaction, Tuning, Wait, Watches, lookup,
 };
 use crate::data::{Keyspace, Touched, keyspaces};
 use crate::jobs::{JobsView, Reported};
@@ -69,6 +70,8 @@ pub enum Input {
     Interrupt(ConnId),
     /// A heavy read ended on its helper thread.
     Resume(Box<HeavyRead>, Reply),
+    /// What became of a change of settings that [`Settings`] asked for.
+    Changed(u64, Result<(), NotSet>),
     /// The connection is gone.
     Close(ConnId),
 }
@@ -80,7 +83,7 @@ impl Input {
         let unit = match self {
             Input::Unit(unit) => unit,
             Input::Resume(read, _) => &read.unit,
-            Input::Open(_) | Input::Interrupt(_) | Input::Close(_) => return false,
+            Input::Open(_) | Input::Interrupt(_) | Input::Changed(..) | Input::Close(_) => return false,
         };
         unit.requests.iter().any(|request| {
             lookup(request.arg(0)).is_some_and(|command| command.flags.has(Flags::WRITE) || command.name == "EXEC")
@@ -171,6 +174,8 @@ impl Engine {
             config,
             keyspaces: keyspaces::load(batch)?,
             tuning: Tuning::default(),
+            settings: Settings::default(),
+            held: None,
             facts,
             refusal: None,
             backups: crate::command::backups::Backups::default(),
@@ -178,7 +183,7 @@ impl Engine {
             save_requested: false,
             reported: Reported::default(),
             has_webhooks: JobsView { rows: batch, now }.has_webhooks()?,
-            shutdown_requested: false,
+            shutdown: Shutdown::No,
             channels: Channels::default(),
             messages: Vec::new(),
             watches: Watches::default(),
@@ -213,17 +218,7 @@ impl Engine {
     /// When the store fails: nothing may be acknowledged any more.
     pub fn take(&mut self, batch: &mut Batch<'_>, input: Input, now: Millis) -> storage::Result<()> {
         match input {
-            Input::Open(mut session) => {
-                session.opened = now;
-                session.jobs.heard = now;
-                if session.is_own {
-                    self.own = Some(session.id);
-                } else {
-                    self.server.facts.connections_received += 1;
-                }
-                self.look_up_vouched(batch, &mut session, now)?;
-                self.sessions.insert(session.id, *session);
-            }
+            Input::Open(session) => self.open(batch, *session, now)?,
             Input::Unit(unit) => {
                 if let Some(session) = self.sessions.get_mut(&unit.conn) {
                     session.jobs.heard = now;
@@ -240,6 +235,9 @@ impl Engine {
                 if let Some(parked) = self.waiters.take_yielding(conn) {
                     self.unpark(parked);
                 }
+            }
+            Input::Changed(number, outcome) => {
+                self.settings_changed(batch, number, outcome, now)?;
             }
             Input::Close(conn) => {
                 self.waiters.take(conn);
@@ -268,6 +266,7 @@ impl Engine {
         let worked = may_work && self.try_background(batch, now)?;
         self.wake(batch, now)?;
         self.run_ready(batch, now)?;
+        self.end_drain_if_due(batch, now)?;
         if may_work {
             self.plan_background(batch, worked, now)?;
         } else {
@@ -283,7 +282,8 @@ impl Engine {
         let indexes = !self.server.indexing.is_empty() && self.server.refusal.is_none();
         let indexing = indexes.then_some(Millis(0));
         let access = [self.key_expires, self.next_audit()].into_iter().flatten().min();
-        [self.waiters.next_deadline(), self.background.next(), indexing, access].into_iter().flatten().min()
+        let drain = self.drain_deadline();
+        [self.waiters.next_deadline(), self.background.next(), indexing, access, drain].into_iter().flatten().min()
     }
 
     /// The clock was set forwards: nobody was late by that much, so leases have a full one of grace, as after a start.
@@ -453,7 +453,7 @@ impl Engine {
             self.fail_transaction(unit.conn);
             return self.refuse(batch, unit.conn, command, request, &error, now).map(Step::Reply);
         }
-        session.last_command = command.name;
+        session.note_command(command, request);
         if queues && let Some(reply) = self.queue(unit.conn, command, request) {
             return Ok(Step::Reply(reply));
         }
@@ -473,7 +473,7 @@ impl Engine {
         now: Millis,
     ) -> storage::Result<Reply> {
         self.server.statistics.rejected(Some(command), error.0.as_bytes());
-        self.audit_refusal(batch, conn, request, error, now)?;
+        self.audit_refusal(batch, conn, Some(request), error, now)?;
         Ok(error.reply())
     }
 }

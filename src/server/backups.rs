@@ -104,7 +104,8 @@ struct Outcome {
 
 impl Backups {
     pub(super) fn new(options: BackupOptions, store_id: u128, now: Millis, facts: &mut Facts) -> Backups {
-        facts.next = options.every_ms.map(|every| newest(&options.dir, store_id).map_or(now, |last| last.plus(every)));
+        facts.newest = newest(&options.dir, store_id);
+        facts.next = options.every_ms.map(|every| facts.newest.map_or(now, |last| last.plus(every)));
         Backups { options, work: None, ended: Rc::default(), began: now, file_bytes: 0 }
     }
 
@@ -120,10 +121,14 @@ impl Backups {
         if let Some(outcome) = self.ended.borrow_mut().take() {
             self.work = None;
             note(facts, last_save, outcome, db.stats().file_bytes.saturating_sub(self.file_bytes), now);
-            facts.next = self.options.every_ms.map(|every| {
-                let failed = facts.last.as_ref().is_some_and(|last| last.outcome.is_err());
-                if failed { now.plus(every.min(RETRY_MS)) } else { self.began.plus(every).max(now) }
-            });
+            let failed = facts.last.as_ref().is_some_and(|last| last.outcome.is_err());
+            if !failed {
+                facts.newest = Some(self.began);
+            }
+            facts.next = self
+                .options
+                .every_ms
+                .map(|every| if failed { now.plus(every.min(RETRY_MS)) } else { self.began.plus(every).max(now) });
         }
         if !facts.in_progress() && facts.next.is_some_and(|next| next <= now) {
             facts.ask();
@@ -146,6 +151,11 @@ impl Backups {
             self.begin(db, now, inbox)?;
         }
         Ok(())
+    }
+
+    /// Milliseconds between those that begin by themselves.
+    pub(super) fn every_ms(&self) -> Option<u64> {
+        self.options.every_ms
     }
 
     /// When the core loop should look again at the latest.

@@ -20,8 +20,12 @@ pub mod db;
 mod discard;
 mod error;
 pub mod files;
+mod free_pages;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+mod give_back;
+#[cfg(test)]
+pub(crate) mod injected;
 mod log;
 mod log_record;
 mod log_segment;

@@ -20,8 +20,11 @@ impl Db {
     #[must_use]
     pub fn checkpoint_due(&self, idle_ms: u64) -> bool {
         let begun = self.checkpoints.begun_seq();
-        if self.applied_seq == begun || self.is_draining() || self.pages.is_held() {
+        if self.is_draining() || self.pages.is_held() {
             return false;
+        }
+        if self.applied_seq == begun {
+            return self.space.wants_checkpoint();
         }
         // Without room for more a checkpoint tells what is free again.
         idle_ms >= IDLE_MS
