@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
+use super::backup_times::BackupTimeArgs;
 use super::client_limits::ClientLimitArgs;
 use super::config::Config;
 use super::duration::parse_ms;
@@ -92,9 +93,8 @@ pub(super) struct ServeArgs {
     /// Longest time that a backup may take to copy: the store's file grows meanwhile
     #[arg(long, env = "AGQ_BACKUP_MAX_TIME", value_name = "TIME", default_value = "1h", value_parser = parse_time)]
     backup_max_time: u64,
-    /// A backup begins by itself so long after the last: 6h, 1d [default: none does]
-    #[arg(long, env = "AGQ_BACKUP_EVERY", value_name = "TIME", value_parser = parse_time)]
-    backup_every: Option<u64>,
+    #[command(flatten)]
+    backup_times: BackupTimeArgs,
     /// Backups that are kept, the newest; older ones of this store are removed
     #[arg(long, env = "AGQ_BACKUP_KEEP", value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     backup_keep: u64,
@@ -179,7 +179,7 @@ fn parse_backup_rate(text: &str) -> Result<u64, String> {
 }
 
 /// Reads a length of time of a minute or more; as milliseconds.
-fn parse_time(text: &str) -> Result<u64, String> {
+pub(super) fn parse_time(text: &str) -> Result<u64, String> {
     match parse_ms(text)? {
         ms @ 60_000.. => Ok(ms),
         _ => Err("expected a minute or more, such as 90s, 30m, 6h or 1d".to_owned()),
@@ -283,7 +283,7 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         dir: args.backup_dir.as_deref().map_or_else(|| dir.join("backups"), from_anywhere),
         rate: args.backup_rate,
         max_snapshot_ms: args.backup_max_time,
-        every_ms: args.backup_every,
+        when: args.backup_times.when(),
         keep: usize::try_from(args.backup_keep).unwrap_or(usize::MAX),
     };
     let archive = archive_dir.clone().map(|dir| storage::ArchiveOptions {
@@ -315,14 +315,14 @@ fn server_options(args: &ServeArgs, dir: PathBuf, key: Option<Arc<str>>) -> serv
         ("backup-dir", backups.dir.display().to_string()),
         ("backup-rate", backups.rate.to_string()),
         ("backup-max-time", (backups.max_snapshot_ms / 1000).to_string()),
-        ("backup-every", backups.every_ms.map_or(String::new(), |ms| (ms / 1000).to_string())),
         ("backup-keep", backups.keep.to_string()),
         ("archive-dir", archive_dir.as_ref().map_or(String::new(), |dir| dir.display().to_string())),
         ("archive-max-lag", args.archive_max_lag.to_string()),
         ("archive-required", if args.archive_required { "yes" } else { "no" }.to_owned()),
         ("webhook-hosts", args.webhook_hosts.join(",")),
     ];
-    let parameters = parameters.into_iter().chain(args.tls.parameters(&args.tls_bind));
+    let parameters = parameters.into_iter().chain(args.backup_times.parameters());
+    let parameters = parameters.chain(args.tls.parameters(&args.tls_bind));
     server::Options {
         storage: storage::Options {
             dir,

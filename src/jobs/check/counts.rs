@@ -115,8 +115,7 @@ fn count_job(counters: &mut Counters, job: &Job) -> Result<()> {
         })?;
     }
     if let Some((action, _)) = &job.action {
-        counters
-            .with(Counter::Action(action.clone()), |counted| counted.counts.shift(None, Some(job.status)))?;
+        counters.with(Counter::Action(action.clone()), |counted| counted.counts.shift(None, Some(job.status)))?;
     }
     match &job.key {
         Some(key) if matches!(job.status, Status::Pending | Status::Running) => {
@@ -134,7 +133,8 @@ fn check_queues(view: &JobsView<'_>, counters: &mut Counters, found: &mut Findin
         if !counters.covers(&counter) {
             return Ok(());
         }
-        let (queue, Counted { counts, lanes, .. }) = (Queue::decode(&row)?, counters.take(&counter).unwrap_or_default());
+        let (queue, Counted { counts, lanes, .. }) =
+            (Queue::decode(&row)?, counters.take(&counter).unwrap_or_default());
         if queue.counts != counts || queue.lanes != lanes {
             let name = name.escape_ascii();
             found.note(format_args!("queue {name} counts {queue:?}, there are {counts:?} in {lanes:?}"));
@@ -182,18 +182,12 @@ fn check_actions(view: &JobsView<'_>, counters: &mut Counters, found: &mut Findi
 }
 
 /// What keys have in queues, and their turns.
-fn check_tenants(
-    view: &JobsView<'_>,
-    counters: &mut Counters,
-    index: &mut Index,
-    found: &mut Findings,
-) -> Result<()> {
+fn check_tenants(view: &JobsView<'_>, counters: &mut Counters, index: &mut Index, found: &mut Findings) -> Result<()> {
     let tenants = (Bound::Included(&b"k"[..]), Bound::Excluded(&b"l"[..]));
     each_between(view.rows, Table::JobIndex, tenants, &mut |row_key, row| {
         let superfluous = || format!("job_index has {} for no key of a queue", row_key.escape_ascii());
-        let name = tables::take_name(&row_key[1..]).and_then(|(queue, key)| {
-            Some((Id::sound(&queue)?, std::str::from_utf8(key).ok()?.to_owned()))
-        });
+        let name = tables::take_name(&row_key[1..])
+            .and_then(|(queue, key)| Some((Id::sound(&queue)?, std::str::from_utf8(key).ok()?.to_owned())));
         let Some((queue, key)) = name else {
             if counters.is_first() {
                 index.count(Table::JobIndex, row_key);

@@ -106,12 +106,7 @@ impl Last {
     }
 }
 
-fn check_jobs(
-    view: &JobsView<'_>,
-    chains: &mut Turn<Name, Chain>,
-    span: &Span,
-    found: &mut Findings,
-) -> Result<()> {
+fn check_jobs(view: &JobsView<'_>, chains: &mut Turn<Name, Chain>, span: &Span, found: &mut Findings) -> Result<()> {
     let (first, end) = chains.bounds();
     let (first, end) = (first.cloned(), end.cloned());
     let from = match &first {
@@ -136,12 +131,7 @@ fn check_jobs(
     })
 }
 
-fn check_actions(
-    view: &JobsView<'_>,
-    chains: &mut Turn<Name, Chain>,
-    span: &Span,
-    found: &mut Findings,
-) -> Result<()> {
+fn check_actions(view: &JobsView<'_>, chains: &mut Turn<Name, Chain>, span: &Span, found: &mut Findings) -> Result<()> {
     each(view.rows, Table::Actions, &mut |id, row| {
         let name = (false, Id::stored(Table::Actions, id)?);
         if !chains.covers(&name) {

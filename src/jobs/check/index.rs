@@ -104,10 +104,15 @@ impl Index {
             None => Ok(()),
         })?;
         let schedules = (Bound::Included(&[JOB + 1][..]), Bound::Unbounded);
-        each_between(view.rows, Table::Schedules, schedules, &mut |id, row| match Schedule::decode(&row)?.timer_key() {
-            Some(timer) => self.expect_timer(view, &timer, id, found),
-            None => Ok(()),
-        })?;
+        each_between(
+            view.rows,
+            Table::Schedules,
+            schedules,
+            &mut |id, row| match Schedule::decode(&row)?.timer_key() {
+                Some(timer) => self.expect_timer(view, &timer, id, found),
+                None => Ok(()),
+            },
+        )?;
         each(view.rows, Table::Actions, &mut |id, row| match expansion_timer(&row)? {
             Some(timer) => self.expect_timer(view, &timer, id, found),
             None => Ok(()),

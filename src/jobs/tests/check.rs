@@ -11,8 +11,9 @@ use crate::jobs::check::check_in_turns;
 fn fill(bench: &mut Bench<'_>) {
     let plan = r#"{"tasks":[{"task_number":1,"command":"true","args":[]}]}"#;
     for name in ["first", "second", "third"] {
-        let action =
-            format!(r#"{{"action_id":"{name}","plan":{plan},"inputs":[{{}},{{}}],"max_parallel":1,"queue":"q{name}"}}"#);
+        let action = format!(
+            r#"{{"action_id":"{name}","plan":{plan},"inputs":[{{}},{{}}],"max_parallel":1,"queue":"q{name}"}}"#
+        );
         let submit = SubmitAction::parse(action.as_bytes()).unwrap();
         bench.command(|jobs| jobs.submit_action(&submit)).unwrap();
     }
@@ -120,7 +121,9 @@ fn counts_of_names_in_different_turns_are_all_found() {
         }
         // Two jobs more than two actions have, and an event that is another's.
         let found = found(bench).unwrap();
-        for part in ["of-k3", "action first has jobs and no row", "queue qthird has jobs and no row", "all queues count"] {
+        for part in
+            ["of-k3", "action first has jobs and no row", "queue qthird has jobs and no row", "all queues count"]
+        {
             assert!(found.iter().any(|line| line.contains(part)), "nothing says {part}: {found:#?}");
         }
     });
