@@ -85,7 +85,11 @@ mod tests {
             let (mut turn, mut counted, mut turns) = (Some(Turn::<u32, u32>::first(at_once)), Vec::new(), 0);
             while let Some(mut now) = turn {
                 for name in names {
-                    now.with(name, |count| Ok::<(), ()>(*count += 1)).unwrap();
+                    let counted: Result<(), ()> = now.with(name, |count| {
+                        *count += 1;
+                        Ok(())
+                    });
+                    counted.unwrap();
                 }
                 let rest = now.rest();
                 assert!(rest.len() <= at_once && rest.keys().all(|name| now.covers(name)));
