@@ -6,6 +6,7 @@ mod add;
 mod archive;
 mod array;
 mod backup;
+mod backup_times;
 mod bench;
 mod check;
 mod client_limits;
