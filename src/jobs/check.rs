@@ -364,7 +364,7 @@ fn epoch(event: &Event) -> u64 {
 }
 
 /// Whether an event may come next after the one before of the same job or action.
-fn follows(before: Option<&Event>, event: &Event) -> bool {
+pub(super) fn follows(before: Option<&Event>, event: &Event) -> bool {
     let chained = match (before, event.from) {
         (Some(before), Some(from)) => before.to == from && epoch(before) <= epoch(event),
         // The id of one that was removed may be used again.
