@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Output;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::support::program::output;
 use crate::support::server::Server;
 
@@ -127,17 +129,34 @@ fn import(dir: &Path, exported: &str) -> Output {
     output(&dir.join("new"), &["import", file.to_str().unwrap()])
 }
 
+fn sum(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn the_example_of_the_page_is_an_export() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = include_str!("../../docs/export.md");
+    let example = page.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    let footer = example.find("{\"footer\"").unwrap();
+    let whole = example.replace('…', &sum(&example[..footer]));
+    let imported = import(dir.path(), &whole);
+    assert!(text(&imported).contains("5 keys and 1 jobs are in "), "{}", text(&imported));
+    let target = dir.path().join("new");
+    assert!(output(&target, &["check", "--deep"]).status.success());
+    assert!(String::from_utf8(export(&target)).unwrap().contains(r#"{"job":{"job_id":"first","#));
+}
+
 #[test]
 fn an_export_of_format_1_is_imported() {
     let dir = tempfile::tempdir().unwrap();
-    // As AGQ 0.1 wrote it.
+    // As the first version wrote it.
     let lines = concat!(
-        "{\"header\":{\"agq_export\":1,\"version\":\"0.1.0\",\"time\":1800000000000}}\n",
+        "{\"header\":{\"agq_export\":1,\"version\":\"0.1.0\",\"time\":1700000000000}}\n",
         "{\"key\":{\"database\":0,\"name\":\"greeting\",\"type\":\"string\"}}\n",
         "{\"bytes\":{\"at\":0,\"bytes\":\"hello\"}}\n",
     );
-    let sum = "68565210271315c434e43e525b225858dda1ff564a005224e5d18fdf8f6031dc";
-    let footer = format!("{{\"footer\":{{\"lines\":3,\"keys\":1,\"sha256\":\"{sum}\"}}}}\n");
+    let footer = format!("{{\"footer\":{{\"lines\":3,\"keys\":1,\"sha256\":\"{}\"}}}}\n", sum(lines));
     let imported = import(dir.path(), &format!("{lines}{footer}"));
     assert!(imported.status.success(), "{}", text(&imported));
     let server = Server::agq_in(&dir.path().join("new"), &[]);
@@ -171,7 +190,7 @@ fn jobs_come_back_and_claims_of_before_are_stale() {
     let refused = output(dir.path(), &["export"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused).contains("agq export --from \"$(agq backup)\""), "{}", text(&refused));
-    let backup = output(dir.path(), &["backup", "--socket", dir.path().join("test.sock").to_str().unwrap()]);
+    let backup = output(dir.path(), &["backup"]);
     assert!(backup.status.success(), "{}", text(&backup));
     let backup = String::from_utf8(backup.stdout).unwrap();
     let live = output(dir.path(), &["export", "--from", backup.trim()]);

@@ -51,12 +51,15 @@ pub fn is_kind(word: &str) -> bool {
     ORDER.iter().any(|kinds| kinds.contains(&word))
 }
 
+/// What looks at a row: its key and its value.
+type VisitRow<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
+
 /// Visits rows until something fails.
 fn each(
     rows: &dyn Rows,
     table: Table,
     (from, to): (KeyBound<'_>, KeyBound<'_>),
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+    visit: &mut VisitRow<'_>,
 ) -> Result<()> {
     let mut visited = Ok(());
     rows.scan(table, from, to, false, &mut |key, value| {
@@ -67,12 +70,7 @@ fn each(
 }
 
 /// Visits the rows that begin with a prefix.
-fn each_under(
-    rows: &dyn Rows,
-    table: Table,
-    prefix: &[u8],
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-) -> Result<()> {
+fn each_under(rows: &dyn Rows, table: Table, prefix: &[u8], visit: &mut VisitRow<'_>) -> Result<()> {
     let end = crate::storage::tables::prefix_end(prefix);
     let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
     each(rows, table, (Bound::Included(prefix), end), visit)
