@@ -199,7 +199,7 @@ fn sample() -> Lines {
         plan_store::submit(&mut bench.batch, &plan::Plan::parse(plan).unwrap(), false, START).unwrap();
         let worker = Profile::parse(br#"{"worker_id":"w","tools":["gpu"],"slots":3}"#).unwrap();
         bench.command(|jobs| jobs.register(&worker)).unwrap();
-        let inputs = vec![r#"{"x":1}"#; 12].join(",");
+        let inputs = [r#"{"x":1}"#; 12].join(",");
         let action = format!(
             r#"{{"action_id":"act","plan_id":"p","inputs":[{inputs}],"on_failure":{{"plan_id":"p","input":{{"x":1}}}}}}"#
         );
