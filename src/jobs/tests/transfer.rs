@@ -315,3 +315,58 @@ fn what_does_not_fit_is_refused_and_named() {
     twice.insert(1, sample[1].clone());
     assert!(refusal(&twice).contains("plan p a second time"));
 }
+
+/// The lines with one field gone, or with what another field has.
+fn with_a_fault(lines: &Lines, random: &mut fastrand::Rng) -> Lines {
+    let mut lines = lines.clone();
+    let objects: Vec<serde_json::Map<String, serde_json::Value>> =
+        lines.iter().map(|(_, json)| serde_json::from_str(json).unwrap()).collect();
+    let any = |random: &mut fastrand::Rng| {
+        let object = &objects[random.usize(..objects.len())];
+        object.iter().nth(random.usize(..object.len())).map(|(_, value)| value.clone()).unwrap()
+    };
+    let place = random.usize(..lines.len());
+    let mut object = objects[place].clone();
+    let (name, value) = object.iter().nth(random.usize(..object.len())).map(|(n, v)| (n.clone(), v.clone())).unwrap();
+    match (random.u8(..6), value.as_u64()) {
+        (0, _) => drop(object.remove(&name)),
+        (1, Some(number)) => drop(object.insert(name, (number + 1).into())),
+        (2, Some(number)) => drop(object.insert(name, number.saturating_sub(1).into())),
+        (3, _) => drop(lines.remove(place)),
+        (4, _) => {
+            let other = objects[random.usize(..objects.len())].clone();
+            object.extend(other.into_iter().filter(|_| random.u8(..4) == 0));
+        }
+        _ => drop(object.insert(name, any(random))),
+    }
+    if lines.len() == objects.len() {
+        lines[place].1 = serde_json::Value::from(object).to_string();
+    }
+    lines
+}
+
+#[test]
+fn what_is_wrong_is_refused_or_makes_a_sound_store() {
+    let given = |name: &str, otherwise: u64| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
+    let mut random = fastrand::Rng::with_seed(given("AGQ_JOBS_SEED", 1));
+    let (sample, mut taken) = (sample(), 0);
+    with_store(|db| {
+        for case in 0..given("AGQ_JOBS_CASES", 300) {
+            let mut lines = sample.clone();
+            for _ in 0..random.u8(1..3) {
+                lines = with_a_fault(&lines, &mut random);
+            }
+            let mut bench = Bench::new(db);
+            if import(&mut bench, &lines).is_err() {
+                continue;
+            }
+            taken += 1;
+            let mut wrong = check(&bench.batch).unwrap_or_else(|error| vec![error.to_string()]);
+            // That each event follows the one before of its job is not looked at while they come.
+            wrong.retain(|found| !found.to_lowercase().contains("event"));
+            assert!(wrong.is_empty(), "case {case}: {wrong:#?}\n{lines:#?}");
+            export(&bench.batch, &mut |_, _| Ok(())).unwrap();
+        }
+    });
+    assert!(taken > 0, "some faults change nothing that matters");
+}
