@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::backup_times::BackupTimeArgs;
 use super::duration::parse_ms;
 use super::size::parse_size;
 use crate::{server, storage};
@@ -20,9 +21,8 @@ pub(super) struct BackupArgs {
     /// Longest time that a backup may take to copy: the store's file grows meanwhile
     #[arg(long, env = "AGQ_BACKUP_MAX_TIME", value_name = "TIME", default_value = "1h", value_parser = parse_time)]
     backup_max_time: u64,
-    /// A backup begins by itself so long after the last: 6h, 1d [default: none does]
-    #[arg(long, env = "AGQ_BACKUP_EVERY", value_name = "TIME", value_parser = parse_time)]
-    backup_every: Option<u64>,
+    #[command(flatten)]
+    times: BackupTimeArgs,
     /// Backups that are kept, the newest; older ones of this store are removed
     #[arg(long, env = "AGQ_BACKUP_KEEP", value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     backup_keep: u64,
@@ -45,7 +45,7 @@ impl BackupArgs {
             dir: self.backup_dir.as_deref().map_or_else(|| dir.join("backups"), from_anywhere),
             rate: self.backup_rate,
             max_snapshot_ms: self.backup_max_time,
-            every_ms: self.backup_every,
+            when: self.times.when(),
             keep: usize::try_from(self.backup_keep).unwrap_or(usize::MAX),
         }
     }
@@ -57,19 +57,18 @@ impl BackupArgs {
     }
 
     /// What CONFIG GET shows; `dir` is the data directory.
-    pub(super) fn parameters(&self, dir: &Path) -> [(&'static str, String); 8] {
+    pub(super) fn parameters(&self, dir: &Path) -> impl Iterator<Item = (&'static str, String)> + use<> {
         let backups = self.options(dir);
-        let seconds = |ms: u64| (ms / 1000).to_string();
-        [
+        let parameters = [
             ("backup-dir", backups.dir.display().to_string()),
             ("backup-rate", backups.rate.to_string()),
-            ("backup-max-time", seconds(backups.max_snapshot_ms)),
-            ("backup-every", backups.every_ms.map_or(String::new(), seconds)),
+            ("backup-max-time", (backups.max_snapshot_ms / 1000).to_string()),
             ("backup-keep", backups.keep.to_string()),
             ("archive-dir", backups.archive.map_or(String::new(), |dir| dir.display().to_string())),
             ("archive-max-lag", self.archive_max_lag.to_string()),
             ("archive-required", if self.archive_required { "yes" } else { "no" }.to_owned()),
-        ]
+        ];
+        parameters.into_iter().chain(self.times.parameters())
     }
 }
 
@@ -84,7 +83,7 @@ fn parse_backup_rate(text: &str) -> Result<u64, String> {
 }
 
 /// Reads a length of time of a minute or more; as milliseconds.
-fn parse_time(text: &str) -> Result<u64, String> {
+pub(super) fn parse_time(text: &str) -> Result<u64, String> {
     match parse_ms(text)? {
         ms @ 60_000.. => Ok(ms),
         _ => Err("expected a minute or more, such as 90s, 30m, 6h or 1d".to_owned()),

@@ -330,7 +330,7 @@ impl Core {
             disk_is_low: self.disk.is_low(),
             disk_warning: self.disk.warning(),
             backups: &server.backups,
-            backup_every: self.backups.every_ms(),
+            backup_overdue: self.backups.overdue(server.backups.newest.unwrap_or(server.facts.started)),
             clients: inbox.clients(),
             max_clients: rules.max_clients.get(),
             client_memory: server.facts.endings.memory,

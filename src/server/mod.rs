@@ -49,7 +49,7 @@ use crate::engine::Engine;
 use crate::jobs::Settings;
 use crate::storage::{self, Db};
 use crate::wall_clock::WallClock;
-pub use backups::BackupOptions;
+pub use backups::{BackupOptions, When};
 pub use disk::log_repair;
 use inbox::Inbox;
 use listen::Listener;

@@ -39,7 +39,7 @@ fn options(dir: &Path, durability: storage::DurabilityMode) -> Options {
             dir: dir.join("backups"),
             rate: 1 << 30,
             max_snapshot_ms: 60_000,
-            every_ms: None,
+            when: None,
             keep: 1,
             archive: None,
         },

@@ -6,8 +6,6 @@
 //! come in as arguments.
 
 mod archive;
-#[cfg(test)]
-mod archive_tests;
 mod archiver;
 mod backup;
 pub mod batch;
@@ -52,7 +50,7 @@ pub mod tables;
 mod tests;
 mod write_behind;
 
-pub use archive::{Range, archive_ranges, prune_archive};
+pub use archive::{Behind, Range, archive_ranges, prune_archive};
 pub use archiver::{ArchiveOptions, ArchiveStats};
 pub use backup::{Backup, Phase, Progress, Watch, copy_backup, is_unfinished, look_at, write_backup};
 pub use batch::{Batch, Mark, Rows, Visit, WriteSet};

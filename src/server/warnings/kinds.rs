@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::clock::Millis;
 use crate::command::backups::Ended;
 use crate::server::warnings::{Figures, Memory};
 
@@ -11,8 +12,6 @@ const SLOW_SYNC: Duration = Duration::from_millis(100);
 const CLOCK_AHEAD_MS: u64 = 2_000;
 /// A certificate that ends sooner is warned of.
 const CERTIFICATE_MS: u64 = 14 * 86_400_000;
-/// The newest backup may be older than so many of its intervals.
-const OVERDUE: u64 = 2;
 
 /// A kind of warning.
 pub(super) struct Kind {
@@ -89,7 +88,7 @@ pub(super) static ALL: [Kind; 13] = [
         },
         is_logged: true,
     },
-    Kind { name: "backup_overdue", is_there: |it, _, _| overdue(it).is_some(), tell: tell_overdue, is_logged: false },
+    Kind { name: "backup_overdue", is_there: |it, _, _| overdue(it), tell: tell_overdue, is_logged: false },
     Kind {
         name: "clock_behind",
         is_there: |it, _, was| it.clock_ahead_ms >= if was { CLOCK_AHEAD_MS / 2 } else { CLOCK_AHEAD_MS },
@@ -186,23 +185,19 @@ fn failed_backup<'a>(it: &Figures<'a>) -> Option<&'a str> {
     (*error != crate::storage::Error::Cancelled.to_string()).then_some(error)
 }
 
-/// How old the newest backup is, in milliseconds, if that is too old.
-fn overdue(it: &Figures<'_>) -> Option<u64> {
-    let age = it.now.since(it.backups.newest.unwrap_or(it.started));
-    it.backup_every.filter(|every| age > every.saturating_mul(OVERDUE)).map(|_| age)
+/// A second backup should have begun by itself since the newest.
+fn overdue(it: &Figures<'_>) -> bool {
+    it.backup_overdue.is_some_and(|at| it.now > at)
 }
 
 fn tell_overdue(it: &Figures<'_>, _: &Memory) -> String {
-    let hours = |ms: u64| format!("{:.1} hours", ms as f64 / 3_600_000.0);
-    let age = hours(overdue(it).unwrap_or_default());
-    let newest = if it.backups.newest.is_some() {
-        "the newest backup is"
-    } else {
-        "there is no backup, and the server is up for"
+    let hours = |at: Millis| format!("{:.1} hours", it.now.since(at) as f64 / 3_600_000.0);
+    let newest = match it.backups.newest {
+        Some(at) => format!("the newest backup is {} old", hours(at)),
+        None => format!("there is no backup, and the server is up for {}", hours(it.started)),
     };
     format!(
-        "{newest} {age} old, with --backup-every {}: see why the last ones failed or took so long",
-        hours(it.backup_every.unwrap_or_default())
+        "{newest}: by --backup-every or --backup-at two should have begun since; see why the last ones failed or took so long"
     )
 }
 

@@ -30,8 +30,8 @@ pub(super) struct Figures<'a> {
     pub(super) disk_is_low: bool,
     pub(super) disk_warning: u64,
     pub(super) backups: &'a Backups,
-    /// Milliseconds between backups that begin by themselves.
-    pub(super) backup_every: Option<u64>,
+    /// When a second backup should have begun by itself since the newest.
+    pub(super) backup_overdue: Option<Millis>,
     pub(super) clients: usize,
     pub(super) max_clients: usize,
     /// Bytes that all clients hold, and may hold; 0: as many as they like.

@@ -25,7 +25,7 @@ fn calm<'a>(stats: &'a Stats, backups: &'a Backups) -> Figures<'a> {
         disk_is_low: false,
         disk_warning: 1 << 30,
         backups,
-        backup_every: None,
+        backup_overdue: None,
         clients: 1,
         max_clients: 100,
         client_memory: 0,
@@ -155,17 +155,19 @@ fn an_archive_is_told_of_when_it_fails_lags_or_has_a_gap_that_no_backup_makes_up
 }
 
 #[test]
-fn a_backup_is_overdue_after_twice_its_time() {
+fn a_backup_is_overdue_when_a_second_should_have_begun() {
     let stats = stats();
     let mut watch = Watch::new(1000);
     let mut found = |newest: Option<u64>, started: u64| {
         let backups = Backups { newest: newest.map(|ago| Millis(NOW.0 - ago)), ..Backups::default() };
-        let figures = Figures { backup_every: Some(HOUR), started: Millis(NOW.0 - started), ..calm(&stats, &backups) };
+        let started = Millis(NOW.0 - started);
+        let backup_overdue = Some(backups.newest.unwrap_or(started).plus(2 * HOUR));
+        let figures = Figures { backup_overdue, started, ..calm(&stats, &backups) };
         look(&mut watch, &figures)
     };
     assert_eq!(found(Some(2 * HOUR), DAY), []);
     let late = found(Some(2 * HOUR + 1), DAY);
-    assert!(late[0].1.contains("the newest backup is 2.0 hours old, with --backup-every 1.0 hours"), "{late:?}");
+    assert!(late[0].1.contains("the newest backup is 2.0 hours old: by --backup-every or"), "{late:?}");
     assert_eq!(found(None, HOUR), []);
     assert!(found(None, 3 * HOUR)[0].1.contains("there is no backup"));
 }

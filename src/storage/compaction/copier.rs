@@ -14,6 +14,7 @@ use crate::clock::Millis;
 use crate::storage::compact::TEMPORARY;
 use crate::storage::db::{definition, table_rows};
 use crate::storage::files::{Disk, DiskFile};
+use crate::storage::log_sync::LogSync;
 use crate::storage::meta::StoreMeta;
 use crate::storage::recover::{self, DATA, commit_durably};
 use crate::storage::signals::{Signals, StopOnDrop};
@@ -36,6 +37,8 @@ pub(in crate::storage) struct Plan {
     pub(in crate::storage) rate: u64,
     /// The store's.
     pub(in crate::storage) signals: Arc<Signals>,
+    /// The log, where an archive follows it.
+    pub(in crate::storage) archived_log: Option<Arc<LogSync>>,
 }
 
 /// What has been copied: all rows of the tables before one, and that one's up to a key.
@@ -372,6 +375,12 @@ impl Work {
         Ok(Step::Next(Stage::Replacing(standby), 0))
     }
 
+    /// As before a checkpoint: a record that is in the file and, after a power cut, not in the log could not be archived.
+    fn sync_archived_log(&self) -> Result<()> {
+        let Some(log) = &self.plan.archived_log else { return Ok(()) };
+        log.sync().inspect_err(|error| self.plan.signals.stop(error.to_string()))
+    }
+
     /// Gives the copy, with everything that was applied up to now, the file's name.
     fn replace(&mut self, mut standby: Standby) -> Result<Step> {
         // From here on the log keeps what the copy lacks. What it was freed of before, the feed has already.
@@ -380,6 +389,7 @@ impl Work {
         let (meta, log_bytes) = (self.meta(), self.log_bytes);
         standby.commit(&meta)?;
         self.feed.keep_after(meta.seq);
+        self.sync_archived_log()?;
         self.feed.begin_replacing()?;
         let disk = Arc::clone(&self.plan.disk);
         if let Err(error) = disk.rename(TEMPORARY, DATA) {

@@ -80,6 +80,7 @@ impl Db {
             meta: StoreMeta { seq: self.applied_seq, time: self.last_time, ..self.meta },
             rate,
             signals: Arc::clone(&self.signals),
+            archived_log: self.archiver.as_ref().map(|_| Arc::clone(&self.sync)),
         };
         let before = self.allocated()?;
         let copier = Copier::new(plan, self.log.bytes());
