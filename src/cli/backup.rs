@@ -111,13 +111,13 @@ async fn wait(client: &mut Client, wanted: u64) -> anyhow::Result<BTreeMap<Strin
 }
 
 /// The lines of an INFO section.
-fn fields(info: &Reply) -> anyhow::Result<BTreeMap<String, String>> {
+pub(super) fn fields(info: &Reply) -> anyhow::Result<BTreeMap<String, String>> {
     let text = info.as_str().context("the server's answer to INFO is no text")?;
     let lines = text.lines().filter_map(|line| line.split_once(':'));
     Ok(lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
-fn number(fields: &BTreeMap<String, String>, name: &str) -> anyhow::Result<u64> {
+pub(super) fn number(fields: &BTreeMap<String, String>, name: &str) -> anyhow::Result<u64> {
     let text = fields.get(name).with_context(|| format!("the server's INFO has no '{name}'"))?;
     text.parse().with_context(|| format!("the server's INFO says '{name}:{text}'"))
 }

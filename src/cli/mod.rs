@@ -1,5 +1,5 @@
 //! The `agq` program's commands. Everything is reached over the wire: only `serve`, and `run` where there is none, start
-//! a server. `check`, `compact`, `export`, `import`, `recover`, `restore` and `archive` work on files.
+//! a server. `check`, `export`, `import`, `recover`, `restore` and `archive` work on files.
 
 mod action;
 mod add;
@@ -212,7 +212,7 @@ fn dispatch(cli: Cli, config: &config::Config) -> anyhow::Result<ExitCode> {
         Some(Command::Archive(args)) => archive::run(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Recover(args)) => recover::run(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Check(args)) => check::run(&args),
-        Some(Command::Compact(args)) => compact::run(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Compact(args)) => block_on(compact::run(&args)),
         Some(Command::Export(args)) => transfer::export(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Import(args)) => transfer::import(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Sandboxed(args)) => sandbox::run(&args),

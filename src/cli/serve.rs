@@ -99,6 +99,7 @@ impl ServeArgs {
         server::Options {
             parameters: self.parameters(&dir, client_parameters),
             backups: self.backups.options(&dir),
+            compact_rate: self.store.compact_rate,
             storage: self.store.options(dir, self.backups.archive()),
             bind: self.bind.iter().filter(|address| !address.is_empty()).cloned().collect(),
             socket: self.socket.clone(),

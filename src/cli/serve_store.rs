@@ -33,6 +33,9 @@ pub(super) struct StoreArgs {
     /// Most seconds between two sweeps of expired keys
     #[arg(long, env = "AGQ_SWEEP_INTERVAL", value_name = "SECONDS", default_value_t = 30)]
     pub(super) sweep_interval: u64,
+    /// Bytes of rows that a compaction copies in a second
+    #[arg(long, env = "AGQ_COMPACT_RATE", value_name = "BYTES", default_value = "64MiB", value_parser = parse_compact_rate)]
+    pub(super) compact_rate: u64,
     /// Start although the system's clock stands more than an hour behind the last time in the store
     #[arg(long, env = "AGQ_ACCEPT_CLOCK")]
     pub(super) accept_clock: bool,
@@ -73,11 +76,12 @@ impl StoreArgs {
             archive,
             max_file_size: self.max_file_size,
             on_repair: Some(server::log_repair),
+            compact_slice: storage::COMPACT_SLICE,
         }
     }
 
     /// What CONFIG GET shows, under Redis's names where it has them.
-    pub(super) fn parameters(&self) -> [(&'static str, String); 8] {
+    pub(super) fn parameters(&self) -> [(&'static str, String); 9] {
         let (appendfsync, durability) = match self.durability {
             DurabilityMode::Always => ("always", "always".to_owned()),
             DurabilityMode::Interval(ms) => ("everysec", format!("interval={ms}")),
@@ -91,6 +95,7 @@ impl StoreArgs {
             ("checkpoint-stall", self.checkpoint_stall.to_string()),
             ("max-file-size", self.max_file_size.unwrap_or(0).to_string()),
             ("disk-warning", self.disk_warning.to_string()),
+            ("compact-rate", self.compact_rate.to_string()),
             ("sweep-interval", self.sweep_interval.to_string()),
         ]
     }
@@ -98,6 +103,16 @@ impl StoreArgs {
 
 /// The log's bytes between two checkpoints.
 const CHECKPOINT_SIZES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 30;
+
+/// A compaction that is slower than this would have the disk keep two files for days.
+const LEAST_COMPACT_RATE: u64 = 64 << 10;
+
+fn parse_compact_rate(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        rate @ LEAST_COMPACT_RATE.. => Ok(rate),
+        _ => Err("expected 64KiB or more: the disk has to have room for two files meanwhile".to_owned()),
+    }
+}
 
 fn parse_durability(text: &str) -> Result<DurabilityMode, String> {
     match text.split_once('=') {

@@ -9,7 +9,7 @@ use anyhow::bail;
 use bytes::Bytes;
 
 use super::duration;
-use crate::server::lock::{self, Lock};
+use crate::server::lock::{self, Holder, Lock};
 use crate::storage::batch::KeyBound;
 use crate::storage::shadow::ShadowDisk;
 use crate::storage::{self, Rows, Table, Visit};
@@ -22,10 +22,24 @@ const PROGRESS: Duration = Duration::from_millis(500);
 /// # Errors
 /// When there is no store in it, or somebody has it.
 pub(super) fn lock(dir: &Path) -> anyhow::Result<Lock> {
+    check_is_store(dir)?;
+    Lock::take(dir)
+}
+
+/// As [`lock`], with who has it as a value.
+///
+/// # Errors
+/// When there is no store in it.
+pub(super) fn try_lock(dir: &Path) -> anyhow::Result<Result<Lock, Holder>> {
+    check_is_store(dir)?;
+    Lock::try_take(dir)
+}
+
+fn check_is_store(dir: &Path) -> anyhow::Result<()> {
     if !dir.join("data.redb").is_file() {
         bail!("there is no store in {}: choose its folder with --data-dir", dir.display());
     }
-    Lock::take(dir)
+    Ok(())
 }
 
 /// One file that is a whole store, to be read only.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::command::backups::Backups;
+use crate::command::compactions::Compactions;
 use crate::command::cursors::Cursors;
 use crate::command::warnings::Warning;
 use crate::command::{
@@ -95,6 +96,8 @@ pub struct Server {
     pub refusal: Option<Refusal>,
     /// Backups, and who asked for one.
     pub backups: Backups,
+    /// Compactions, and who asked for one.
+    pub compactions: Compactions,
     /// Set by SAVE: a checkpoint is made before the batch's replies leave.
     pub save_requested: bool,
     /// Jobs that were reported through lists.

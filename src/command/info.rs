@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use agq_resp::{Reply, Request};
 
 use crate::command::backups::Backups;
+use crate::command::compactions::Compactions;
 use crate::command::warnings::Warning;
 use crate::command::{Command, Context, Flags, Group, Halt, Outcome, Run, args};
 use crate::data::{View, keyspaces::DATABASES};
@@ -148,6 +149,7 @@ fn persistence(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
     pair(out, "aof_last_bgrewrite_status", status);
     pair(out, "aof_last_write_status", status);
     self::backups(backups, out);
+    compactions(&ctx.server.compactions, out);
     if let Some(stats) = &ctx.server.facts.storage {
         store(stats, out);
         disk(ctx, stats, out);
@@ -175,6 +177,28 @@ fn backups(backups: &Backups, out: &mut String) {
     pair(out, "backup_last_rows", last.rows);
     pair(out, "backup_last_snapshot_ms", last.snapshot_ms);
     pair(out, "backup_last_growth_bytes", last.growth_bytes);
+}
+
+/// The figures of compactions; Redis has none of them.
+fn compactions(compactions: &Compactions, out: &mut String) {
+    pair(out, "compaction_in_progress", u8::from(compactions.in_progress()));
+    pair(out, "compactions_begun", compactions.begun);
+    pair(out, "compactions_failed", compactions.failed);
+    if let Some(running) = &compactions.running {
+        pair(out, "compaction_phase", running.progress.phase.name());
+        pair(out, "compaction_progress_percent", running.percent());
+    }
+    let Some(last) = &compactions.last else { return };
+    pair(out, "compaction_last_number", last.number);
+    pair(out, "compaction_last_ms", last.took_ms);
+    match &last.outcome {
+        Ok(done) => {
+            pair(out, "compaction_last_rows", done.rows);
+            pair(out, "compaction_last_bytes_before", done.before);
+            pair(out, "compaction_last_bytes_after", done.after);
+        }
+        Err(error) => pair(out, "compaction_last_error", error.replace(['\r', '\n'], " ")),
+    }
 }
 
 /// The store's own figures; Redis has none of them.

@@ -16,6 +16,7 @@ mod catalog;
 mod channels;
 mod client_list;
 mod clients;
+pub mod compactions;
 mod config;
 mod connection;
 mod context;

@@ -128,6 +128,7 @@ fn server(name: &str) -> Option<Needs> {
             free: &["WHOAMI", "CAT", "GENPASS", "HELP"],
             looks: &["LIST", "USERS", "GETUSER", "DRYRUN", "LOAD", "SAVE", "SETUSER", "DELUSER"],
         },
+        "COMPACT" => Needs::Words { free: NONE, looks: &["STATUS"] },
         "CONFIG" => Needs::Words { free: NONE, looks: &["GET", "HELP"] },
         "SLOWLOG" => Needs::Words { free: NONE, looks: &["GET", "LEN", "HELP"] },
         "LATENCY" => Needs::Words { free: NONE, looks: &["DOCTOR", "HISTOGRAM", "HISTORY", "LATEST", "HELP", "GRAPH"] },

@@ -384,6 +384,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::server::COMMANDS,
         super::shutdown::COMMANDS,
         super::backups::COMMANDS,
+        super::compactions::COMMANDS,
         super::config::COMMANDS,
         super::transactions::COMMANDS,
         super::pubsub::COMMANDS,

@@ -179,6 +179,7 @@ impl Engine {
             facts,
             refusal: None,
             backups: crate::command::backups::Backups::default(),
+            compactions: crate::command::compactions::Compactions::default(),
             save_requested: false,
             reported: Reported::default(),
             has_webhooks: JobsView { rows: batch, now }.has_webhooks()?,

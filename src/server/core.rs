@@ -10,7 +10,9 @@ use agq_resp::Reply;
 use crate::clock::Millis;
 use crate::command::{Config, Shutdown};
 use crate::engine::{Engine, HeavyRead, Input, Output};
-use crate::server::backups::{BackupOptions, Backups};
+use crate::server::Options;
+use crate::server::backups::Backups;
+use crate::server::compactions::Compactions;
 use crate::server::disk::DiskWatch;
 use crate::server::drain::DrainWatch;
 use crate::server::gather::Gather;
@@ -66,6 +68,7 @@ pub(super) struct Core {
     disk: DiskWatch,
     warnings: Watch,
     backups: Backups,
+    compactions: Compactions,
     changes: Changes,
     gather: Gather,
     watchdog: Watchdog,
@@ -80,14 +83,14 @@ impl Core {
         config: Config,
         mut clock: WallClock,
         (disk, warnings): (DiskWatch, Watch),
-        backups: BackupOptions,
+        options: &Options,
         changes: Changes,
         notify: &Notify,
     ) -> anyhow::Result<Core> {
         let now = clock.read();
         let mut engine = start_engine(&mut db, config, now)?;
         engine.server().settings.changeable = changes.changeable();
-        let backups = Backups::new(backups, db.stats().store_id, now, &mut engine.server().backups);
+        let backups = Backups::new(options.backups.clone(), db.stats().store_id, now, &mut engine.server().backups);
         Ok(Core {
             engine,
             db,
@@ -100,6 +103,7 @@ impl Core {
             disk,
             warnings,
             backups,
+            compactions: Compactions::new(options.compact_rate),
             changes,
             gather: Gather::default(),
             watchdog: Watchdog::new(notify),
@@ -293,7 +297,7 @@ impl Core {
         Ok(())
     }
 
-    /// Begins and ends backups; none begins in a server that stops, and none holds it up.
+    /// Begins and ends backups and compactions; no backup begins in a server that stops, and none holds it up.
     fn turn_backups(&mut self, inbox: &Inbox, now: Millis) -> anyhow::Result<()> {
         let server = self.engine.server();
         if inbox.is_stopping() {
@@ -302,6 +306,8 @@ impl Core {
             server.backups.cancelled |= server.backups.in_progress();
         }
         self.backups.turn(&mut server.backups, &mut server.facts.last_save, &mut self.db, now, inbox)?;
+        // One that a stop cuts short is ended when the store is closed.
+        self.compactions.turn(&mut server.compactions, &mut self.db, now)?;
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! ([`connection`]) hand units to the core loop ([`core`]) through an [`inbox::Inbox`] and wait for their replies.
 
 mod backups;
+mod compactions;
 mod connection;
 mod core;
 mod descriptors;
@@ -92,6 +93,8 @@ pub struct Options {
     pub changeable: Vec<&'static str>,
     /// Where and when backups are written.
     pub backups: BackupOptions,
+    /// Bytes of rows that a compaction copies in a second.
+    pub compact_rate: u64,
     /// Where webhooks may be sent.
     pub webhooks: WebhookRules,
     /// With less room left than so many bytes, a warning is logged; 0: never.
@@ -197,7 +200,7 @@ async fn serve(
     let archive_max_lag = options.storage.archive.as_ref().map_or(0, |archive| archive.max_lag);
     let watches = (disk::DiskWatch::new(options.disk_warning), warnings::Watch::new(archive_max_lag));
     let changes = Changes::new(options.changeable.clone(), changes);
-    let core = core::Core::new(db, config, clock, watches, options.backups.clone(), changes, &notify)?;
+    let core = core::Core::new(db, config, clock, watches, options, changes, &notify)?;
     let clients = &options.clients;
     let inbox = Inbox::new(inbox::Limits {
         replies: clients.replies,

@@ -23,6 +23,7 @@ const DIR: &str = "AGQ_TEST_PANIC_DIR";
 
 fn options(dir: &Path, durability: storage::DurabilityMode) -> Options {
     Options {
+        compact_rate: 64 << 20,
         storage: storage::Options { durability, ..storage::Options::new(dir) },
         bind: vec!["127.0.0.1:0".to_owned()],
         tls: None,

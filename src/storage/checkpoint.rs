@@ -95,6 +95,14 @@ impl Checkpoints {
         self.draining.push_back(reached);
     }
 
+    /// Goes on with another file, which is on the disk up to `reached`, with so many rows applied since. What watches
+    /// over the snapshots of the old one.
+    pub(super) fn replaced(&mut self, reached: Reached, window_rows: u64) -> Arc<SnapshotWatch> {
+        self.draining.clear();
+        (self.begun, self.drained, self.window_rows) = (reached, reached, window_rows);
+        std::mem::take(&mut self.snapshots)
+    }
+
     /// Notes that barriers up to `passed` have been passed: the last checkpoint that is on the disk by that.
     pub(super) fn settle(&mut self, passed: u64) -> Reached {
         while let Some(reached) = self.draining.front().filter(|reached| reached.barrier <= passed) {
@@ -166,12 +174,17 @@ fn blend(estimate: f64, sample: f64) -> f64 {
 
 /// The snapshots that live, and how long the last ones did.
 #[derive(Debug, Default)]
-struct SnapshotWatch {
+pub(super) struct SnapshotWatch {
     live: AtomicUsize,
     longest_us: AtomicU64,
 }
 
 impl SnapshotWatch {
+    /// True while a snapshot lives.
+    pub(super) fn is_watching(&self) -> bool {
+        self.live.load(Ordering::Acquire) > 0
+    }
+
     /// True when a snapshot lives, or a long one has ended since this was asked last.
     fn take_long(&self) -> bool {
         let longest = Duration::from_micros(self.longest_us.swap(0, Ordering::Relaxed));
@@ -195,7 +208,7 @@ impl SnapshotToken {
 
 impl Drop for SnapshotToken {
     fn drop(&mut self) {
-        self.watch.live.fetch_sub(1, Ordering::Relaxed);
+        self.watch.live.fetch_sub(1, Ordering::Release);
         let lived = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.watch.longest_us.fetch_max(lived, Ordering::Relaxed);
     }

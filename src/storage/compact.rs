@@ -1,4 +1,5 @@
-//! Making the file of a store as small as what is in it: `agq compact`.
+//! Making the file of a store that nobody serves as small as what is in it; [`super::compaction`] does it while one is
+//! served.
 //!
 //! Row by row into a new file, in the order of the keys, which packs redb's pages full. The new file takes the old one's
 //! name only when it is complete, compared and synced, and the old one was closed: a crash at any moment leaves one of
@@ -14,7 +15,8 @@ use crate::storage::files::Disk;
 use crate::storage::recover::{self, DATA, commit_durably};
 use crate::storage::{Db, Error, Options, Result, Rows, Snapshot, Table, plain_file};
 
-const TEMPORARY: &str = "data.redb-compact.tmp";
+/// What the copy is called until it takes the place of the file.
+pub(super) const TEMPORARY: &str = "data.redb-compact.tmp";
 /// Bytes of rows that one transaction copies: redb keeps its pages in memory.
 const STEP_BYTES: usize = 32 << 20;
 

@@ -17,6 +17,9 @@ pub enum DurabilityMode {
     None,
 }
 
+/// Bytes of rows that a compaction copies at a time unless it is told otherwise.
+pub const COMPACT_SLICE: u64 = 8 << 20;
+
 /// How a store is opened.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -36,6 +39,8 @@ pub struct Options {
     pub on_repair: Option<fn(f64)>,
     /// Where the log is kept for good, if it is.
     pub archive: Option<ArchiveOptions>,
+    /// Bytes of rows that a compaction copies at a time, with one view of the store.
+    pub compact_slice: u64,
 }
 
 impl Options {
@@ -51,6 +56,7 @@ impl Options {
             max_file_size: None,
             on_repair: None,
             archive: None,
+            compact_slice: COMPACT_SLICE,
         }
     }
 }

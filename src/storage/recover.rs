@@ -14,6 +14,7 @@ use redb::{Database, Durability, WriteTransaction};
 use crate::clock::Millis;
 use crate::storage::archive::{Archive, Writer};
 use crate::storage::backup::forget_manifest;
+use crate::storage::compact::TEMPORARY as UNFINISHED;
 use crate::storage::db::{apply_rows, definition};
 use crate::storage::files::{Disk, DiskFile};
 use crate::storage::log_record::{RecordHead, decode_into, record_len};
@@ -71,13 +72,26 @@ pub(super) fn open_store(
         Some(file) => file,
         None => create(disk, options)?,
     };
+    // Of its own, so that the file can be given up alone once another has taken its place.
+    open_file(file, &disk.describe(DATA), options, applier, Arc::new(Signals::part_of(signals)))
+}
+
+/// Opens a file that is a store, with signals of its own; messages call it `name`.
+pub(super) fn open_file(
+    file: Arc<dyn DiskFile>,
+    name: &str,
+    options: &Options,
+    applier: Applier,
+    signals: Arc<Signals>,
+) -> Result<Store> {
+    let io = |source| Error::io(format!("opening {name}"), source);
     // What is read here decides about the log: it must not be something that a power cut could still take back, as
     // the last commit of a killed process could be.
     file.sync_data().map_err(io)?;
-    let pages = Arc::new(WriteBehind::new(file, applier, Arc::clone(signals)).map_err(io)?);
+    let pages = Arc::new(WriteBehind::new(file, applier, Arc::clone(&signals)).map_err(io)?);
     if pages.len() == 0 {
         return Err(Error::Refused {
-            found: format!("{} without a byte in it", disk.describe(DATA)),
+            found: format!("{name} without a byte in it"),
             expected: "a store, or no file of that name".to_owned(),
             help: "Restore it from a backup; to begin a new store, move it and its log away.".to_owned(),
         });
@@ -87,9 +101,9 @@ pub(super) fn open_store(
         Applier::Caller => None,
     };
     let (database, repaired) = open_redb(&pages, options)?;
-    let guard = StopOnDrop::new(signals);
+    let guard = StopOnDrop::new(&signals);
     let meta = StoreMeta::read(&database)?.ok_or_else(|| Error::Refused {
-        found: format!("a redb file at {} that no agq has made", disk.describe(DATA)),
+        found: format!("a redb file at {name} that no agq has made"),
         expected: "a store of agq".to_owned(),
         help: "Choose another folder with --data-dir.".to_owned(),
     })?;
@@ -199,6 +213,7 @@ pub(super) fn open(
         // Before the segments are used again; a crash from here on finds it done.
         archive_rest(disk, archive, &store.meta, &records, replay.seq)?;
     }
+    remove_unfinished(disk)?;
     let (segments, ready) = prepare_segments(disk, &store.meta, options)?;
     let txn = begin(&store.database)?;
     forget_manifest(&txn)?;
@@ -218,6 +233,15 @@ pub(super) fn open(
     let Store { database, pages, thread, repaired, .. } = store;
     let replayed = replay.seq - store.meta.seq;
     Ok(Opened { database, pages, thread, meta, segments, ready, replayed, repaired })
+}
+
+/// Removes the copy of a compaction that was cut short.
+fn remove_unfinished(disk: &dyn Disk) -> Result<()> {
+    let io = |source| Error::io(format!("removing {}", disk.describe(UNFINISHED)), source);
+    if disk.open(UNFINISHED).map_err(io)?.is_some() {
+        disk.remove(UNFINISHED).map_err(io)?;
+    }
+    Ok(())
 }
 
 /// What the log holds beyond the file.

@@ -10,23 +10,48 @@ use crate::storage::{Error, Result};
 
 type Wake = Box<dyn Fn() + Send + Sync>;
 
-/// Shared by the log, the write-behind backend and the core.
+/// Shared by the log, the write-behind backend and the core. A file that may be given up alone has signals of its own,
+/// which are a *part* of the store's: it stops with the store, and the store with it unless it was given up before.
 #[derive(Default)]
 pub(super) struct Signals {
     stopped: OnceLock<String>,
     wake: OnceLock<Wake>,
+    whole: OnceLock<Arc<Signals>>,
 }
 
 impl Signals {
+    /// Signals that are a part of others.
+    pub(super) fn part_of(whole: &Arc<Signals>) -> Signals {
+        Signals { whole: OnceLock::from(Arc::clone(whole)), ..Signals::default() }
+    }
+
+    /// Makes these a part of others, once: had they stopped already, the others stop now.
+    pub(super) fn join(&self, whole: &Arc<Signals>) {
+        let _ = self.whole.set(Arc::clone(whole));
+        if let Some(reason) = self.stopped.get() {
+            whole.stop(reason.clone());
+        }
+    }
+
     /// Stops the store for good; the first reason counts.
     pub(super) fn stop(&self, reason: impl Into<String>) {
-        let _ = self.stopped.set(reason.into());
+        let reason = reason.into();
+        if self.stopped.set(reason.clone()).is_ok()
+            && let Some(whole) = self.whole.get()
+        {
+            whole.stop(reason);
+        }
         self.wake();
+    }
+
+    /// Stops this part alone, for good: what fails in it from now on is nobody's concern.
+    pub(super) fn give_up(&self, reason: impl Into<String>) {
+        let _ = self.stopped.set(reason.into());
     }
 
     /// Why the store has stopped, if it has.
     pub(super) fn stopped(&self) -> Option<&str> {
-        self.stopped.get().map(String::as_str)
+        self.stopped.get().map(String::as_str).or_else(|| self.whole.get()?.stopped())
     }
 
     /// An error when the store has stopped.
@@ -59,8 +84,10 @@ impl Signals {
 
     /// Tells the core that a checkpoint has drained, or that the store has stopped.
     pub(super) fn wake(&self) {
-        if let Some(wake) = self.wake.get() {
-            wake();
+        match (self.whole.get(), self.wake.get()) {
+            (Some(whole), _) => whole.wake(),
+            (None, Some(wake)) => wake(),
+            (None, None) => {}
         }
     }
 }
@@ -91,5 +118,37 @@ impl Drop for StopOnDrop {
         if let Some(signals) = &self.0 {
             signals.stop("it was given up before it was whole");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_stops_with_the_whole_and_the_whole_with_it() {
+        let whole = Arc::new(Signals::default());
+        let part = Signals::part_of(&whole);
+        let other = Signals::part_of(&whole);
+        part.stop("a page was not written");
+        assert_eq!([&part, &other, &*whole].map(Signals::stopped), [Some("a page was not written"); 3]);
+    }
+
+    #[test]
+    fn a_part_that_was_given_up_stops_nobody() {
+        let whole = Arc::new(Signals::default());
+        let part = Signals::part_of(&whole);
+        part.give_up("its file was replaced");
+        part.stop("a page was not written");
+        assert_eq!((part.stopped(), whole.stopped()), (Some("its file was replaced"), None));
+    }
+
+    #[test]
+    fn what_had_stopped_before_it_became_a_part_stops_the_whole() {
+        let whole = Arc::new(Signals::default());
+        let part = Signals::default();
+        part.stop("a page was not written");
+        part.join(&whole);
+        assert_eq!(whole.stopped(), Some("a page was not written"));
     }
 }

@@ -81,6 +81,7 @@ pub(crate) fn options(rng: &mut Rng, durability: DurabilityMode) -> Options {
         cache_size: 1 << rng.u32(14..21),
         checkpoint_size: 1 << rng.u32(13..17),
         checkpoint_stall_ms: 1 << 30,
+        compact_slice: 1 << rng.u32(9..16),
         ..Options::new(Path::new("simulated"))
     }
 }

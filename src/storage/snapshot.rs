@@ -24,6 +24,12 @@ impl Snapshot {
         &self.txn
     }
 
+    /// How many rows a table has.
+    pub(super) fn rows_in(&self, table: Table) -> Result<u64> {
+        use redb::ReadableTableMetadata as _;
+        Ok(self.table(table)?.map_or(Ok(0), |open| open.len())?)
+    }
+
     fn table(&self, table: Table) -> Result<Option<ReadOnlyTable<&'static [u8], &'static [u8]>>> {
         match self.txn.open_table(definition(table)) {
             Ok(open) => Ok(Some(open)),

@@ -84,7 +84,7 @@ impl Limit {
 }
 
 /// What is kept free of so many bytes.
-fn reserve(total: u64) -> u64 {
+pub(super) fn reserve(total: u64) -> u64 {
     (total / PART_RESERVED).min(MOST_RESERVED)
 }
 
@@ -161,6 +161,11 @@ impl Space {
         self.short
     }
 
+    /// True when it is the disk that has no room, and not `--max-file-size` alone.
+    pub(super) fn is_disk_short(&self) -> bool {
+        self.short && self.tightest().is_some_and(|limit| matches!(limit.bound, Bound::Disk))
+    }
+
     /// Notes rows that went into the open transaction.
     pub(super) fn applied(&mut self, change: Change) {
         // Also while there is room outside: what was deleted then is inside when there is none any more.
@@ -193,6 +198,12 @@ impl Space {
         self.gave_back = Some(checkpoint);
         let reserve = self.reserve();
         Some((MOST_BACK * reserve, reserve / PART_RESERVED))
+    }
+
+    /// Notes that another file has taken the place of data.redb: what was known of the old one's free pages is void.
+    pub(super) fn replaced(&mut self) {
+        self.looked_at = None;
+        (self.inside, self.freed, self.since, self.gave_back) = (0, 0, Change::default(), None);
     }
 
     /// Why nothing may be added.

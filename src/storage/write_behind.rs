@@ -115,6 +115,11 @@ impl WriteBehind {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Its signals.
+    pub(super) fn signals(&self) -> &Arc<Signals> {
+        &self.signals
+    }
+
     /// Barriers queued so far; the last of a commit is the count when it has returned.
     pub(super) fn barriers(&self) -> u64 {
         self.state().barriers

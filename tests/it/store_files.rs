@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Output;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use agq::clock::Millis;
 use agq::storage::{Db, Options, Table};
@@ -47,11 +48,9 @@ fn a_store_that_a_crash_left_is_checked_and_stays_as_it_is() {
     let dir = dir.path();
     let server = Server::agq_in(dir, &[]);
     fill(&server);
-    for command in ["check", "compact"] {
-        let refused = output(dir, &[command]);
-        assert_eq!(refused.status.code(), Some(1));
-        assert!(text(&refused).contains(&format!("in use by process {}", server.process())), "{}", text(&refused));
-    }
+    let refused = output(dir, &["check"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused).contains(&format!("in use by process {}", server.process())), "{}", text(&refused));
     server.kill();
     let before = files(dir);
     let quick = text(&output(dir, &["check"]));
@@ -132,6 +131,55 @@ fn a_damaged_page_is_found() {
     assert_eq!(deep.status.code(), Some(1));
     assert!(text(&deep).contains("finding   data.redb: "), "{}", text(&deep));
     assert_eq!(std::fs::read(&file).unwrap(), bytes, "and left as it is");
+}
+
+#[test]
+fn a_served_store_is_compacted_under_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let server = Server::agq_in(dir, &[]);
+    fill(&server);
+    let mut wire = server.connect();
+    let value = "v".repeat(10_000);
+    for key in 0..600 {
+        wire.call(&format!("SET {{n}}key{key} {value}")).unwrap();
+    }
+    for key in 0..570 {
+        wire.call(&format!("DEL {{n}}key{key}")).unwrap();
+    }
+    let stop = AtomicBool::new(false);
+    let mut writer = server.connect();
+    let (json, written) = std::thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            let running = (0..).take_while(|_| !stop.load(Ordering::Relaxed));
+            running.fold(0, |_, n| {
+                assert_eq!(writer.call(&format!("SET written{} {n}", n % 500)).unwrap().to_string(), "+OK");
+                n
+            })
+        });
+        let json = output(dir, &["compact", "--json"]);
+        stop.store(true, Ordering::Relaxed);
+        (json, writing.join().unwrap())
+    });
+    assert!(json.status.success(), "{}", text(&json));
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let [before, after] = ["bytes_before", "bytes_after"].map(|field| json[field].as_u64().unwrap());
+    assert!(after * 3 < before, "{json}");
+    let status = wire.call("COMPACT STATUS").unwrap().to_string();
+    assert!(status.contains("\"done\""), "{status}");
+    assert_eq!(wire.call("COMPACT STOP").unwrap().to_string(), "-ERR no compaction is under way");
+    let refused = output(dir, &["compact", "--stop"]);
+    assert!(text(&refused).contains("no compaction is under way"), "{}", text(&refused));
+    // What was acknowledged is in the new file and its log.
+    server.kill();
+    assert!(output(dir, &["check", "--deep"]).status.success());
+    let server = Server::agq_in(dir, &[]);
+    let mut wire = server.connect();
+    assert_eq!(wire.call(&format!("GET written{}", written % 500)).unwrap().to_string(), format!("\"{written}\""));
+    assert_eq!(wire.call("STRLEN {n}key599").unwrap().to_string(), ":10000");
+    assert_eq!(wire.call("LRANGE list 0 -1").unwrap().to_string(), "*3 \"a\" \"c\" \"d\"");
+    assert!(server.stop());
+    assert!(!dir.join("data.redb-compact.tmp").exists());
 }
 
 #[test]

@@ -290,6 +290,14 @@ impl Life {
             // As for a large read.
             drop(db.snapshot()?);
         }
+        if db.compaction().is_none() && self.rng.u8(..100) < 3 {
+            db.begin_compaction(u64::MAX)?;
+        }
+        match db.turn_compaction()? {
+            None => {}
+            Some(Ok(_)) => self.tally.count("compactions done"),
+            Some(Err(_)) => self.tally.count("compactions failed"),
+        }
         if db.refusal().is_some() && self.rng.u8(..100) < 30 {
             self.disk.set_capacity(None);
             self.tally.count("full disks that had room again");

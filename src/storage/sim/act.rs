@@ -41,6 +41,7 @@ impl Life {
             }
             _ => self.read(db)?,
         }
+        self.compact(db)?;
         if db.checkpoint_due(0) {
             self.checkpoint(db)?;
         }
@@ -61,6 +62,32 @@ impl Life {
         }
         if self.chance(50) {
             same(&batch, &self.ledger.state, "the open batch")?;
+        }
+        Ok(())
+    }
+
+    /// Now and then the file is compacted; whatever becomes of that, the store goes on.
+    fn compact(&mut self, db: &mut Db) -> Result<(), Stop> {
+        if db.compaction().is_none() {
+            if self.chance(6) {
+                db.begin_compaction(u64::MAX)?;
+            }
+            return Ok(());
+        }
+        self.stage = Stage::Compacting;
+        if self.chance(1) {
+            db.stop_compaction("it was stopped");
+        }
+        // It comes last of all that threads do.
+        for _ in 0..self.rng.u32(..30) {
+            if self.threads || db.compaction().is_none() || !db.step()? {
+                break;
+            }
+        }
+        match db.turn_compaction()? {
+            None => {}
+            Some(Ok(_)) => self.tally.count("compactions done"),
+            Some(Err(_)) => self.tally.count("compactions stopped or failed"),
         }
         Ok(())
     }

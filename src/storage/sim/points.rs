@@ -26,19 +26,22 @@ pub enum Scene {
     Checkpoint,
     /// Batches fill a segment of the log, and the next; a checkpoint frees the first, and it is made longer.
     Segments,
+    /// The file is compacted, while batches go on.
+    Compaction,
     /// A store is closed.
     Closing,
 }
 
 impl Scene {
     /// All of them.
-    pub const ALL: [Scene; 7] = [
+    pub const ALL: [Scene; 8] = [
         Scene::Making,
         Scene::OpeningAfterKill,
         Scene::OpeningAfterPowerCut,
         Scene::OpeningAfterClose,
         Scene::Checkpoint,
         Scene::Segments,
+        Scene::Compaction,
         Scene::Closing,
     ];
 
@@ -48,6 +51,7 @@ impl Scene {
             Scene::OpeningAfterKill | Scene::OpeningAfterPowerCut | Scene::OpeningAfterClose => Stage::Opening,
             Scene::Checkpoint => Stage::Checkpoint,
             Scene::Segments => Stage::Segment,
+            Scene::Compaction => Stage::Compacting,
             Scene::Closing => Stage::Closing,
         }
     }
@@ -119,6 +123,7 @@ impl Stand {
             // The least that a segment may have.
             checkpoint_size: 1,
             checkpoint_stall_ms: 1 << 30,
+            compact_slice: 2000,
             ..Options::new(std::path::Path::new("simulated"))
         };
         let disk = SimDisk::new(seed);
@@ -137,7 +142,9 @@ impl Stand {
         (0..3).try_for_each(|_| db.step().map(drop))?;
         self.batches(&mut db, 6)?;
         let crash = match scene {
-            Scene::Making | Scene::Checkpoint | Scene::Segments | Scene::Closing => return Ok(Some(db)),
+            Scene::Making | Scene::Checkpoint | Scene::Segments | Scene::Compaction | Scene::Closing => {
+                return Ok(Some(db));
+            }
             Scene::OpeningAfterKill => Crash::Kill,
             Scene::OpeningAfterPowerCut => Crash::PowerCut,
             Scene::OpeningAfterClose => {
@@ -176,12 +183,38 @@ impl Stand {
                 self.batches(&mut db, 8)?;
                 self.drain(&mut db)?;
             }
+            Scene::Compaction => self.compact(&mut db)?,
             _ => {
                 db.checkpoint()?;
                 self.drain(&mut db)?;
             }
         }
         Ok(Some(db))
+    }
+
+    /// Compacts the file, with a batch now and then.
+    fn compact(&mut self, db: &mut Db) -> Result<(), Stop> {
+        db.begin_compaction(u64::MAX)?;
+        for turn in 0.. {
+            if turn % 8 == 0 && turn < 48 {
+                self.batches(db, 1)?;
+            }
+            if db.checkpoint_due(0) {
+                db.checkpoint()?;
+            }
+            for _ in 0..8 {
+                db.step()?;
+            }
+            match db.turn_compaction()? {
+                None if db.stopped().is_none() => {}
+                Some(Ok(_)) => break,
+                // The disk has failed it, and will fail the store.
+                None | Some(Err(_)) => {
+                    return Err(Error::Stopped { reason: "the compaction failed".to_owned() }.into());
+                }
+            }
+        }
+        self.drain(db)
     }
 
     /// Lets the pages of a checkpoint reach the disk, and the log grow.

@@ -20,6 +20,8 @@ pub enum Stage {
     Applying,
     /// A checkpoint was made, or its pages were written.
     Checkpoint,
+    /// The file was compacted.
+    Compacting,
     /// The log went from one segment to the other.
     Segment,
     /// The store was closed.

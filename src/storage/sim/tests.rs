@@ -33,6 +33,8 @@ fn run_mode(mode: u64) {
         ("refusals on a full disk", 15),
         ("full disks that had room again", 3),
         ("checkpoints", 15),
+        ("compactions done", 15),
+        ("compactions stopped or failed", 15),
         ("slow syncs", if mode == 0 { 0 } else { 15 }),
     ] {
         assert!(sum.times(what) >= least, "too few {what}: {sum}");
@@ -78,13 +80,23 @@ fn run_points(scenes: &[Scene], mode: DurabilityMode, stride: u64) -> Tally {
 
 #[test]
 fn no_io_of_what_a_store_does_is_a_bad_one_to_crash_at() {
-    let sum = run_points(&Scene::ALL, DurabilityMode::Always, 5);
+    // The one that is left out has a test of its own, since it is long.
+    let scenes: Vec<Scene> = Scene::ALL.into_iter().filter(|scene| *scene != Scene::Compaction).collect();
+    let sum = run_points(&scenes, DurabilityMode::Always, 5);
     for stage in [Stage::Making, Stage::Opening, Stage::Checkpoint, Stage::Segment, Stage::Closing, Stage::Reopening] {
         for crash in Crash::ALL {
             assert!(sum.crashes_at(stage, crash) >= 25, "too few of {crash:?} while {stage:?}: {sum}");
         }
     }
     assert!(sum.crashes() >= 3_500, "{sum}");
+}
+
+#[test]
+fn nor_is_one_while_the_file_is_compacted() {
+    let sum = run_points(&[Scene::Compaction], DurabilityMode::Always, 31);
+    for crash in Crash::ALL {
+        assert!(sum.crashes_at(Stage::Compacting, crash) >= 100, "too few of {crash:?}: {sum}");
+    }
 }
 
 #[test]
