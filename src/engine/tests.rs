@@ -4,6 +4,7 @@ use agq_resp::Request;
 use bytes::BytesMut;
 
 use super::*;
+use crate::engine::run::BATCH_BYTES;
 use crate::storage::{Bound, Db, Options, Refusal};
 
 /// An engine over an empty store, with an open batch.
