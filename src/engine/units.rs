@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use agq_resp::{Reply, Request};
 use bytes::BytesMut;
 
+use crate::clock::Millis;
 use crate::command::{Flags, Session, lookup};
 use crate::engine::HeavyRead;
 
@@ -37,6 +38,16 @@ impl Input {
         unit.requests.iter().any(|request| {
             lookup(request.arg(0)).is_some_and(|command| command.flags.has(Flags::WRITE) || command.name == "EXEC")
         })
+    }
+
+    /// True when a pause holds it back, of which [`crate::engine::Engine::paused`] tells.
+    #[must_use]
+    pub fn is_paused(&self, paused: Option<(Millis, bool)>) -> bool {
+        match paused {
+            Some((_, true)) => matches!(self, Input::Unit(_)),
+            Some((_, false)) => self.writes(),
+            None => false,
+        }
     }
 }
 
