@@ -9,6 +9,7 @@ pub(super) mod schedules;
 mod submit;
 mod terms;
 mod time;
+pub(super) mod webhooks;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -216,6 +217,7 @@ pub(super) struct Model {
     pub(super) workers: BTreeMap<String, Worker>,
     pub(super) actions: BTreeMap<String, Action>,
     pub(super) schedules: BTreeMap<&'static str, schedules::Schedule>,
+    pub(super) webhooks: BTreeMap<&'static str, webhooks::Webhook>,
     pub(super) conns: BTreeMap<u64, Conn>,
     /// Claims that wait, the oldest first.
     pub(super) parked: Vec<Claim>,
