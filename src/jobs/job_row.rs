@@ -17,7 +17,7 @@ const IS_PLAIN: u8 = 8;
 const HAS_DEPENDENTS: u8 = 16;
 const FLAGS: u8 = 31;
 
-/// How many optional fields there are: bits 0 to 23 say which stand in the row, in this order.
+/// How many optional fields there are: bits 0 to 24 say which stand in the row, in this order.
 const OPTIONAL: u32 = 25;
 
 /// The row of a job.
@@ -155,8 +155,8 @@ pub(super) fn decode(id: Id, row: &Bytes) -> Result<Job> {
     let reason = from.byte()?;
     let reason = Reason::from_number(reason).ok_or_else(|| from.corrupt("an unknown reason"))?;
     let flags = from.byte()?;
-    let present = from.small()?;
-    if flags & !FLAGS != 0 || present >> OPTIONAL != 0 {
+    let there = from.small()?;
+    if flags & !FLAGS != 0 || there >> OPTIONAL != 0 {
         return Err(from.corrupt("unknown flags"));
     }
     let (number, place) = (from.number()?, from.number()?);
@@ -178,13 +178,16 @@ pub(super) fn decode(id: Id, row: &Bytes) -> Result<Job> {
     }
     job.epoch = from.number()?;
     job.created_at = Millis(from.number()?);
-    decode_optional(&mut job, &mut from, present)?;
+    decode_optional(&mut job, &mut from, there)?;
+    if present(&job) != there {
+        return Err(from.corrupt("a field that says nothing"));
+    }
     from.finish()?;
     Ok(job)
 }
 
-fn decode_optional(job: &mut Job, from: &mut Reader<'_>, present: u32) -> Result<()> {
-    let has = |bit: u32| present >> bit & 1 == 1;
+fn decode_optional(job: &mut Job, from: &mut Reader<'_>, there: u32) -> Result<()> {
+    let has = |bit: u32| there >> bit & 1 == 1;
     if has(0) {
         (job.failures_before, job.losses_before) = (from.small()?, from.small()?);
     }
@@ -327,6 +330,18 @@ mod tests {
         let mut longer = row.to_vec();
         longer.push(0);
         assert!(decode(id("job_1"), &longer.into()).is_err());
+    }
+
+    #[test]
+    fn a_field_that_stands_there_for_nothing_is_corrupt() {
+        let plain = encode(&Job::new(id("job_1"), 1, id("ready"), Work::Kind("mail".into()), Millis(0)));
+        // The counts of abandons and labels: fields that are left out when they are 0.
+        for bit in [1, 15] {
+            let mut out = Writer::default();
+            out.number(1 << bit);
+            let row = [&plain[..4], &out.finish(), &plain[5..], &[0]].concat();
+            assert!(decode(id("job_1"), &row.into()).is_err(), "bit {bit}");
+        }
     }
 
     #[test]
