@@ -52,6 +52,7 @@ pub struct SteadyClock {
     rest_ns: u128,
     /// It was set forwards since somebody asked.
     stepped: bool,
+    ahead_ms: u64,
 }
 
 impl SteadyClock {
@@ -70,7 +71,7 @@ impl SteadyClock {
     /// A clock that stands at a moment.
     #[must_use]
     pub fn steady_at(now: Millis) -> SteadyClock {
-        SteadyClock { last: now, rest_ns: 0, stepped: false }
+        SteadyClock { last: now, rest_ns: 0, stepped: false, ahead_ms: 0 }
     }
 
     /// The time now: so many nanoseconds of the monotonic clock after the last call, with the wall clock at `wall`.
@@ -82,7 +83,14 @@ impl SteadyClock {
         self.last = self.last.plus(u64::try_from(total_ns / 1_000_000).unwrap_or(u64::MAX));
         self.stepped |= wall.since(self.last) > STEP_MS;
         self.last = self.last.max(wall);
+        self.ahead_ms = self.last.since(wall);
         self.last
+    }
+
+    /// By how much it was ahead of the wall clock at the last call, in milliseconds.
+    #[must_use]
+    pub fn ahead_ms(&self) -> u64 {
+        self.ahead_ms
     }
 
     /// True once after each step forwards of over ten seconds: nobody was late by that much.
@@ -96,7 +104,7 @@ mod tests {
     use super::*;
 
     fn clock(last: u64) -> SteadyClock {
-        SteadyClock { last: Millis(last), rest_ns: 0, stepped: false }
+        SteadyClock { last: Millis(last), rest_ns: 0, stepped: false, ahead_ms: 0 }
     }
 
     #[test]

@@ -28,6 +28,12 @@ impl WallClock {
         self.steady.advance(elapsed.as_nanos(), wall())
     }
 
+    /// By how much it was ahead of the system's clock at the last reading, in milliseconds.
+    #[must_use]
+    pub fn ahead_ms(&self) -> u64 {
+        self.steady.ahead_ms()
+    }
+
     /// True once after each step forwards of over ten seconds: nobody was late by that much.
     pub fn take_step(&mut self) -> bool {
         self.steady.take_step()

@@ -10,7 +10,7 @@ use super::restore::{open_folder, time};
 use super::table::{Align, Table};
 use crate::clock::Millis;
 use crate::storage::files::{Disk, RealDisk};
-use crate::storage::{self, Backup, Range};
+use crate::storage::{self, Backup, Behind, Range};
 
 #[derive(Debug, Args)]
 pub(super) struct ArchiveArgs {
@@ -47,10 +47,14 @@ pub(super) fn run(args: &ArchiveArgs) -> anyhow::Result<()> {
     let columns = ["store", "first record", "time", "last record", "time", ""].map(|name| (name, Align::Left));
     let mut table = Table::new(&columns);
     for range in &ranges {
-        let damaged = if range.damaged { "the next record is damaged" } else { "" };
+        let behind = match range.behind {
+            Behind::Nothing => String::new(),
+            Behind::Unfinished { bytes } => format!("{bytes} bytes behind it were still being written"),
+            Behind::Damaged => "the next record is damaged".to_owned(),
+        };
         let (first, last) = (range.first, range.last);
         let store = store(range.store_id);
-        table.row([store, first.0.to_string(), time(first.1), last.0.to_string(), time(last.1), damaged.to_owned()]);
+        table.row([store, first.0.to_string(), time(first.1), last.0.to_string(), time(last.1), behind]);
     }
     table.print()?;
     if args.backups.is_some() {
@@ -92,7 +96,11 @@ fn range_json(range: &Range) -> Value {
         "first_time": time(range.first.1),
         "last_record": range.last.0,
         "last_time": time(range.last.1),
-        "damaged_behind": range.damaged,
+        "damaged_behind": range.behind == Behind::Damaged,
+        "unfinished_bytes_behind": match range.behind {
+            Behind::Unfinished { bytes } => bytes,
+            Behind::Nothing | Behind::Damaged => 0,
+        },
     })
 }
 

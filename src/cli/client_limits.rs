@@ -12,7 +12,7 @@ use crate::server::{ClientLimits, OutputLimit, connections_allowed};
 #[derive(Debug, Clone, Args)]
 pub(super) struct ClientLimitArgs {
     /// Connections open at a time
-    #[arg(long, env = "AGQ_MAX_CLIENTS", value_name = "N", default_value_t = 10_000)]
+    #[arg(long, env = "AGQ_MAX_CLIENTS", value_name = "N", default_value_t = 10_000, value_parser = parse_clients)]
     pub(super) max_clients: usize,
     /// Memory that all clients may hold together; past it the one that holds most is ended; 0: no limit
     #[arg(long, env = "AGQ_MAX_CLIENT_MEMORY", value_name = "BYTES", default_value = "1GiB", value_parser = parse_size)]
@@ -62,6 +62,12 @@ const MAX_ARGUMENT: u64 = 2 << 30;
 const MAX_REQUEST: u64 = u32::MAX as u64;
 /// What every client needs: the arguments that it may send before it has given the key.
 const MIN_ARGUMENT: u64 = 16 << 10;
+
+fn parse_clients(text: &str) -> Result<usize, String> {
+    let most = u32::MAX as usize;
+    let number = text.parse().ok().filter(|number| (1..=most).contains(number));
+    number.ok_or_else(|| format!("expected a number of connections from 1 to {most}"))
+}
 
 fn parse_argument_size(text: &str) -> Result<u64, String> {
     match parse_size(text)? {
@@ -173,6 +179,7 @@ mod tests {
     fn sizes_have_bounds() {
         assert!(parse_argument_size("16KiB").is_ok() && parse_argument_size("2GiB").is_ok());
         assert!(parse_argument_size("16383").is_err() && parse_argument_size("3GiB").is_err());
+        assert!(parse_clients("1") == Ok(1) && parse_clients("0").is_err() && parse_clients("4294967296").is_err());
         assert!(parse_request_size("4294967295").is_ok() && parse_request_size("4GiB").is_err());
     }
 

@@ -59,6 +59,14 @@ pub(super) fn start(args: &LogArgs, usual: &str) {
     }));
 }
 
+/// Says whether [`set`] would take a filter.
+///
+/// # Errors
+/// When it makes no sense.
+pub(super) fn check(filter: Option<&str>, usual: &str) -> anyhow::Result<()> {
+    EnvFilter::builder().parse(filter.unwrap_or(usual)).map(drop).context("the log's filter")
+}
+
 /// Changes what is logged.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ mod add;
 mod archive;
 mod array;
 mod backup;
+mod backup_times;
 mod bench;
 mod check;
 mod client_limits;
@@ -26,6 +27,7 @@ mod key;
 mod log;
 mod output;
 mod pages;
+mod parameters;
 mod ping;
 mod plan;
 mod queue;
@@ -37,7 +39,11 @@ mod sandbox;
 mod schedule;
 mod schedule_add;
 mod serve;
+mod serve_backups;
+mod serve_jobs;
+mod serve_store;
 mod serve_tls;
+mod shutdown;
 mod signals;
 mod size;
 mod steering;
@@ -120,6 +126,8 @@ enum Command {
     Top(top::TopArgs),
     /// Ask whether the server is there.
     Ping(ping::PingArgs),
+    /// Stop a server, at once or when no job runs any more.
+    Shutdown(shutdown::ShutdownArgs),
     /// Put load on a server and measure it.
     Bench(bench::BenchArgs),
     /// Print every setting in force, and where it comes from.
@@ -192,6 +200,7 @@ fn dispatch(cli: Cli, config: &config::Config) -> anyhow::Result<ExitCode> {
         Some(Command::Audit(args)) => block_on(key::audit(&args)),
         Some(Command::Top(args)) => block_on(top::run(&args)),
         Some(Command::Ping(args)) => block_on(ping::run(&args)),
+        Some(Command::Shutdown(args)) => block_on(shutdown::run(&args)),
         Some(Command::Bench(args)) => block_on(bench::run(&args)),
         Some(Command::Config(args)) => config::run(&args, config),
         Some(Command::Completions(args)) => pages::completions(&args).map(|()| ExitCode::SUCCESS),

@@ -6,8 +6,9 @@ use std::ffi::OsString;
 use super::serve::ServeArgs;
 
 /// Settings that may change while the server runs; every other waits for a restart.
-const CHANGEABLE: [&str; 13] = [
+pub(super) const CHANGEABLE: [&str; 15] = [
     "ageing",
+    "drain-time",
     "heartbeat",
     "lease",
     "list-claim-silence",
@@ -18,6 +19,7 @@ const CHANGEABLE: [&str; 13] = [
     "tls-cert",
     "tls-client-auth",
     "tls-client-ca",
+    "tls-client-keys",
     "tls-key",
     "webhook-hosts",
 ];
@@ -83,6 +85,7 @@ mod tests {
     fn each_changeable_setting_is_taken_over() {
         let values = [
             "ageing=1",
+            "drain-time=1",
             "heartbeat=1",
             "lease=9",
             "list-claim-silence=1",
@@ -93,10 +96,11 @@ mod tests {
             "tls-cert=a",
             "tls-client-auth=optional",
             "tls-client-ca=a",
+            "tls-client-keys",
             "tls-key=a",
             "webhook-hosts=none",
         ];
-        let names = values.map(|flag| flag.split_once('=').unwrap().0);
+        let names = values.map(|flag| flag.split('=').next().unwrap());
         assert_eq!(names, CHANGEABLE);
         let (running, running_values) = read(&[]);
         for flag in values {

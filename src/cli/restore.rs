@@ -10,10 +10,11 @@ use serde_json::json;
 
 use super::output;
 use super::serve::data_dir;
+use super::store::{Progress, Watched};
 use crate::clock::Millis;
 use crate::server::lock::Lock;
 use crate::storage::files::{RealDisk, open_read_only};
-use crate::storage::{self, Batch, Error, Replay, Restore, Restored, Table};
+use crate::storage::{self, Batch, Error, Phase, Replay, Restore, Restored, Table};
 use crate::{access, data, jobs};
 
 #[derive(Debug, Args)]
@@ -46,7 +47,17 @@ pub(super) fn run(args: &RestoreArgs) -> anyhow::Result<()> {
     let _lock = Lock::take(&dir)?;
     let disk = RealDisk::open(&dir).with_context(|| format!("cannot use the data directory {}", dir.display()))?;
     let mut stale = 0;
-    let mut finish = |batch: &mut Batch<'_>| finish(batch, &mut stale);
+    let progress = Progress::new();
+    let mut finish = |batch: &mut Batch<'_>| finish(batch, &progress, &mut stale);
+    let mut watch = |now: &storage::Progress| {
+        let what = match now.phase {
+            Phase::Fetching | Phase::Copying => "copying",
+            Phase::Verifying => "verifying",
+            Phase::Replaying => "replaying the archive",
+        };
+        progress.part(what, (now.done, now.total), now.bytes);
+        ControlFlow::Continue(())
+    };
     let archive = args.archive.as_deref().map(open_folder).transpose()?;
     let replay = archive.as_ref().map(|archive| Replay {
         archive,
@@ -54,7 +65,8 @@ pub(super) fn run(args: &RestoreArgs) -> anyhow::Result<()> {
         stop_at_gap: args.stop_at_gap,
     });
     let what = Restore { backup: &backup, name: &name, replay };
-    let restored = storage::restore(&disk, &what, &mut finish, &mut |_| ControlFlow::Continue(()))?;
+    let restored = storage::restore(&disk, &what, &mut finish, &mut watch)?;
+    drop(progress);
     if args.json {
         return output::json(&json!({
             "data_dir": dir,
@@ -64,6 +76,7 @@ pub(super) fn run(args: &RestoreArgs) -> anyhow::Result<()> {
             "time": time(restored.time),
             "replayed_records": restored.replayed,
             "gap": restored.gap,
+            "unfinished": restored.unfinished,
             "claims_ended": stale,
         }));
     }
@@ -95,11 +108,15 @@ fn parse_time(text: &str) -> Result<Millis, String> {
 }
 
 /// The last changes before the store has its name: all invariants hold, and old claims count no more.
-fn finish(batch: &mut Batch<'_>, stale: &mut u64) -> storage::Result<()> {
+fn finish(batch: &mut Batch<'_>, progress: &Progress, stale: &mut u64) -> storage::Result<()> {
     let wrong = |what: String| Error::corrupt(Table::Jobs, what);
-    let mut found = data::check::check(batch)?;
-    found.extend(access::check(batch)?);
-    found.extend(jobs::check::check(batch).map_err(|error| wrong(error.to_string()))?);
+    let rows = Watched { rows: &*batch, progress };
+    progress.begin("checking data");
+    let mut found = data::check::check(&rows)?;
+    progress.begin("checking access keys");
+    found.extend(access::check(&rows)?);
+    progress.begin("checking jobs");
+    found.extend(jobs::check::check(&rows).map_err(|error| wrong(error.to_string()))?);
     if let Some(first) = found.first() {
         return Err(wrong(format!("{first} ({} such findings)", found.len())));
     }
@@ -119,6 +136,9 @@ fn report(dir: &str, restored: &Restored, stale: u64) -> String {
     );
     if let Some(gap) = &restored.gap {
         text.push_str(&format!("gap       {gap}\n"));
+    }
+    if let Some(unfinished) = &restored.unfinished {
+        text.push_str(&format!("left out  {unfinished}\n"));
     }
     if stale > 0 {
         text.push_str(&format!(

@@ -23,6 +23,9 @@ pub(super) struct TlsArgs {
     /// Whether a client must have a certificate of such an authority [default: required]
     #[arg(long = "tls-client-auth", env = "AGQ_TLS_CLIENT_AUTH", value_name = "WHETHER")]
     client_auth: Option<Whether>,
+    /// Let a client's certificate name the access key that it acts as, with the URI agq:key:NAME among its alternative names
+    #[arg(long = "tls-client-keys", env = "AGQ_TLS_CLIENT_KEYS")]
+    client_keys: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -39,6 +42,11 @@ impl TlsArgs {
         self.client_ca.is_some() && self.client_auth != Some(Whether::Optional)
     }
 
+    /// True when a certificate may name the key that its connection acts as.
+    pub(super) fn reads_keys(&self) -> bool {
+        self.client_keys
+    }
+
     /// What the server needs; `None` without addresses.
     ///
     /// # Errors
@@ -46,7 +54,7 @@ impl TlsArgs {
     pub(super) fn options(&self, bind: &[String]) -> anyhow::Result<Option<TlsOptions>> {
         let bind: Vec<String> = bind.iter().filter(|address| !address.is_empty()).cloned().collect();
         let given = self.certificate.is_some() || self.key.is_some() || self.client_ca.is_some();
-        if bind.is_empty() && (given || self.client_auth.is_some()) {
+        if bind.is_empty() && (given || self.client_auth.is_some() || self.client_keys) {
             bail!("there are settings of TLS but no address for it: name one with --tls-bind");
         }
         if bind.is_empty() {
@@ -55,7 +63,7 @@ impl TlsArgs {
         if let Some(why) = agq_tls::refusal() {
             bail!("--tls-bind cannot be had: {why}");
         }
-        Ok(Some(TlsOptions { bind, files: self.files()? }))
+        Ok(Some(TlsOptions { bind, files: self.files()?, client_keys: self.client_keys }))
     }
 
     /// The files that are named.
@@ -71,6 +79,11 @@ impl TlsArgs {
                 "--tls-client-auth needs to know whose certificates are good: name the authorities with --tls-client-ca"
             );
         }
+        if self.client_ca.is_none() && self.client_keys {
+            bail!(
+                "--tls-client-keys needs to know whose certificates are good: name the authorities with --tls-client-ca"
+            );
+        }
         let auth = match self.client_auth {
             Some(Whether::Optional) => ClientAuth::Optional,
             Some(Whether::Required) | None => ClientAuth::Required,
@@ -80,7 +93,7 @@ impl TlsArgs {
     }
 
     /// What CONFIG GET shows, under Redis's names.
-    pub(super) fn parameters(&self, bind: &[String]) -> [(&'static str, String); 5] {
+    pub(super) fn parameters(&self, bind: &[String]) -> [(&'static str, String); 6] {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let auth = match (&self.client_ca, self.client_auth) {
             (None, _) => "no",
@@ -93,6 +106,7 @@ impl TlsArgs {
             ("tls-key-file", path(&self.key).unwrap_or_default()),
             ("tls-ca-cert-file", path(&self.client_ca).unwrap_or_default()),
             ("tls-auth-clients", auth.to_owned()),
+            ("tls-client-keys", if self.client_keys { "yes" } else { "no" }.to_owned()),
         ]
     }
 }
@@ -103,7 +117,8 @@ mod tests {
 
     fn args(certificate: bool, client_ca: bool, client_auth: Option<Whether>) -> TlsArgs {
         let path = |given: bool| given.then(|| PathBuf::from("x.pem"));
-        TlsArgs { certificate: path(certificate), key: path(certificate), client_ca: path(client_ca), client_auth }
+        let (certificate, key, client_ca) = (path(certificate), path(certificate), path(client_ca));
+        TlsArgs { certificate, key, client_ca, client_auth, client_keys: false }
     }
 
     #[test]
@@ -114,6 +129,9 @@ mod tests {
         assert!(refusal(args(false, true, None), &bind).contains("--tls-cert and --tls-key"));
         assert!(refusal(args(true, false, Some(Whether::Required)), &bind).contains("--tls-client-ca"));
         assert!(args(false, false, None).options(&[]).unwrap().is_none());
+        let keys = |args| TlsArgs { client_keys: true, ..args };
+        assert!(refusal(keys(args(true, false, None)), &bind).contains("--tls-client-ca"));
+        assert!(refusal(keys(args(false, false, None)), &[]).contains("--tls-bind"));
         let files = args(true, true, None).options(&bind).unwrap().unwrap().files;
         assert_eq!(files.client_ca.unwrap().1, ClientAuth::Required);
     }

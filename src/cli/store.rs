@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use bytes::Bytes;
 
+use super::duration;
 use crate::server::lock::Lock;
 use crate::storage::batch::KeyBound;
 use crate::storage::{self, Rows, Table, Visit};
@@ -44,19 +45,23 @@ pub(super) struct Progress {
     what: Cell<&'static str>,
     done: Cell<u64>,
     told: Cell<Option<Instant>>,
+    /// When what is going on began.
+    began: Cell<Instant>,
     width: Cell<usize>,
 }
 
 impl Progress {
     pub(super) fn new() -> Progress {
         let begun = std::io::stderr().is_terminal().then(Instant::now);
-        Progress { what: Cell::new(""), done: Cell::new(0), told: Cell::new(begun), width: Cell::new(0) }
+        let began = Cell::new(Instant::now());
+        Progress { what: Cell::new(""), done: Cell::new(0), told: Cell::new(begun), began, width: Cell::new(0) }
     }
 
     /// Begins with something else.
     pub(super) fn begin(&self, what: &'static str) {
         self.what.set(what);
         self.done.set(0);
+        self.began.set(Instant::now());
         if self.told.get().is_some() {
             self.tell(format_args!("{what} …"));
         }
@@ -69,6 +74,17 @@ impl Progress {
         if self.done.get().is_multiple_of(1024) && self.told.get().is_some_and(|told| told.elapsed() >= PROGRESS) {
             self.told.set(Some(Instant::now()));
             self.tell(format_args!("{}: {} rows", self.what.get(), self.done.get()));
+        }
+    }
+
+    /// So much of a total of something is done, and so many bytes.
+    pub(super) fn part(&self, what: &'static str, (done, total): (u64, u64), bytes: u64) {
+        if self.what.get() != what {
+            self.begin(what);
+        }
+        if self.told.get().is_some_and(|told| told.elapsed() >= PROGRESS) {
+            self.told.set(Some(Instant::now()));
+            self.tell(format_args!("{}", part_words(what, (done, total), bytes, self.began.get().elapsed())));
         }
     }
 
@@ -85,6 +101,17 @@ impl Drop for Progress {
             let _ = write!(std::io::stderr(), "\r{:<width$}\r", "", width = self.width.get());
         }
     }
+}
+
+/// `verifying: 45 %, 1.2 GiB, about 12s left`; how long it takes is guessed from what is done.
+fn part_words(what: &str, (done, total): (u64, u64), bytes: u64, elapsed: Duration) -> String {
+    let part = done.min(total) as f64 / total.max(1) as f64;
+    let mut words = format!("{what}: {:.0} %, {}", (part * 100.0).floor(), size(bytes));
+    if part > 0.0 {
+        let left = elapsed.as_secs_f64() * (1.0 - part) / part;
+        words.push_str(&format!(", about {} left", duration::show(left.ceil() as u64)));
+    }
+    words
 }
 
 /// Rows that tell how many of them were read.
@@ -116,7 +143,19 @@ impl Rows for Watched<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::size;
+    use std::time::Duration;
+
+    use super::{part_words, size};
+
+    #[test]
+    fn progress_says_how_much_is_done_and_how_long_the_rest_takes() {
+        let after = |done, seconds| part_words("verifying", (done, 200), done << 20, Duration::from_secs(seconds));
+        assert_eq!(after(0, 1), "verifying: 0 %, 0 bytes");
+        assert_eq!(after(50, 10), "verifying: 25 %, 50.0 MiB, about 30s left");
+        assert_eq!(after(199, 600), "verifying: 99 %, 199.0 MiB, about 4s left");
+        assert_eq!(after(200, 600), "verifying: 100 %, 200.0 MiB, about 0s left");
+        assert_eq!(part_words("copying", (0, 0), 0, Duration::ZERO), "copying: 0 %, 0 bytes");
+    }
 
     #[test]
     fn sizes_have_one_digit_behind_the_point() {

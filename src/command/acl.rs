@@ -282,7 +282,8 @@ fn log(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 /// An entry in Redis's fields.
 fn log_entry(number: u64, entry: &Entry, now: Millis) -> Reply {
     let command = entry.command.split(' ').next().unwrap_or_default().trim_matches('"').to_ascii_lowercase();
-    let reason = if entry.outcome.starts_with("WRONGPASS") { "auth" } else { "command" };
+    let is_about_keys = ["WRONGPASS", "NOAUTH"].iter().any(|code| entry.outcome.starts_with(code));
+    let reason = if is_about_keys { "auth" } else { "command" };
     let client = format!("id={} addr={} user={}", entry.connection, entry.address, entry.key);
     let (seconds, millis) = (now.since(entry.at) / 1000, now.since(entry.at) % 1000);
     let at = Reply::int(i64::try_from(entry.at.0).unwrap_or(i64::MAX));

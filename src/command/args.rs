@@ -40,6 +40,12 @@ impl<'a> Options<'a> {
         Some(word)
     }
 
+    /// The next argument, which stays the next.
+    #[must_use]
+    pub fn peek(&self) -> Option<&'a [u8]> {
+        self.request.get(self.next)
+    }
+
     /// The value that must follow an option.
     ///
     /// # Errors

@@ -34,6 +34,8 @@ pub struct Backups {
     pub running: Option<Running>,
     /// The last one that ended.
     pub last: Option<Ended>,
+    /// When the state of the newest one was taken, of those before the start too.
+    pub newest: Option<Millis>,
     /// How many were made.
     pub made: u64,
     /// How many failed or were cancelled.

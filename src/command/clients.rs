@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use crate::access;
 use crate::clock::Millis;
+use crate::command::client_list::{Filter, Kind};
 use crate::command::session::DEFAULT_USER;
-use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, Run, Session, args, subcommand};
+use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, Run, args, subcommand};
 
 /// The rows of this file.
 pub(super) const COMMANDS: &[Command] = &[Command::new(
@@ -22,14 +23,15 @@ pub(super) const COMMANDS: &[Command] = &[Command::new(
 )
 .doc(
     "2.4.0",
-    "GETNAME | GETREDIR | ID | INFO | KILL address | KILL filter value [filter value ...] | LIST [TYPE type] [ID id \
-         [id ...]] | NO-EVICT ON|OFF | NO-TOUCH ON|OFF | PAUSE timeout [WRITE | ALL] | REPLY ON|OFF|SKIP | \
+    "GETNAME | GETREDIR | ID | INFO | KILL address | KILL filter value [filter value ...] | LIST [filter value ...] | NO-EVICT ON|OFF | NO-TOUCH ON|OFF | PAUSE timeout [WRITE | ALL] | REPLY ON|OFF|SKIP | \
          SETINFO LIB-NAME name | SETINFO LIB-VER version | SETNAME name | TRACKING OFF | TRACKINGINFO | UNBLOCK id \
          [TIMEOUT | ERROR] | UNPAUSE",
     "The connection's number and names, and the other connections.",
 )
 .differs(
-    "LIST and INFO show no local address and no descriptor, and buffers and memory as 0, which clients insist on. NO-EVICT and NO-TOUCH always hold: nothing is evicted, and reads are \
+    "LIST takes the filters of KILL too, as in Valkey: ID (several), TYPE, USER, ADDR, LADDR, SKIPME and MAXAGE. What waits \
+         for a client is one list: 'obl', 'rbs' and 'rbp' are 0; arguments are parts of the query buffer, and no room in it \
+         is kept: 'argv-mem' and 'qbuf-free' are 0. 'watch', 'lib-name' and 'lib-ver' are those of Redis 7.4. NO-EVICT and NO-TOUCH always hold: nothing is evicted, and reads are \
          not tracked. TRACKING ON is refused. SETINFO and NO-TOUCH are those of Redis 7.2.",
 )];
 
@@ -37,11 +39,11 @@ pub(super) const COMMANDS: &[Command] = &[Command::new(
 #[derive(Debug)]
 pub enum Ask {
     /// Describe those that fit, one a line.
-    List(Filter),
+    List(Box<Filter>),
     /// End those that fit; `old` answers as the old form of KILL does.
     Kill {
         /// Which.
-        filter: Filter,
+        filter: Box<Filter>,
         /// Answer OK or an error instead of how many.
         old: bool,
     },
@@ -61,90 +63,6 @@ pub enum Ask {
     },
 }
 
-/// Which connections are meant.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Of which there may be a million.
-    ids: BTreeSet<u64>,
-    address: Option<Bytes>,
-    kind: Option<Kind>,
-    user: Option<Bytes>,
-    /// Not this one.
-    except: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Normal,
-    PubSub,
-    /// Of which there are none.
-    Replication,
-}
-
-impl Kind {
-    fn read(word: &[u8]) -> Result<Kind, CommandError> {
-        match word.to_ascii_lowercase().as_slice() {
-            b"normal" => Ok(Kind::Normal),
-            b"pubsub" => Ok(Kind::PubSub),
-            b"master" | b"replica" | b"slave" => Ok(Kind::Replication),
-            _ => Err(CommandError::new(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(word)))),
-        }
-    }
-
-    fn of(session: &Session) -> Kind {
-        if session.subscriptions > 0 { Kind::PubSub } else { Kind::Normal }
-    }
-}
-
-impl Filter {
-    /// True when a connection is meant.
-    #[must_use]
-    pub fn fits(&self, session: &Session) -> bool {
-        (self.ids.is_empty() || self.ids.contains(&session.id))
-            && self.address.as_ref().is_none_or(|address| address == session.address.as_bytes())
-            && self.kind.is_none_or(|kind| kind == Kind::of(session))
-            && self.user.as_ref().is_none_or(|user| user == session.user().as_bytes())
-            && self.except != Some(session.id)
-    }
-}
-
-/// A connection in a line, as CLIENT LIST shows it; `parked`: a command of it waits.
-#[must_use]
-pub fn line(session: &Session, now: Millis, parked: bool, counts: [usize; 3], watches: usize) -> String {
-    let seconds = |since: Millis| now.since(since) / 1000;
-    let mut flags = String::new();
-    let marks = [
-        ('x', session.transaction.is_some()),
-        ('b', parked),
-        ('P', session.subscriptions > 0),
-        ('c', session.closing),
-        ('U', session.address.ends_with(":0")),
-    ];
-    flags.extend(marks.into_iter().filter(|(_, holds)| *holds).map(|(mark, _)| mark));
-    if flags.is_empty() {
-        flags.push('N');
-    }
-    let [sub, psub, ssub] = counts;
-    let multi = session.transaction.as_ref().map_or(-1, |queued| i64::try_from(queued.len()).unwrap_or(i64::MAX));
-    let text = |text: &Bytes| String::from_utf8_lossy(text).into_owned();
-    format!(
-        "id={} addr={} laddr= fd=-1 name={} age={} idle={} flags={flags} db={} sub={sub} psub={psub} ssub={ssub} \
-         multi={multi} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r \
-         watch={watches} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={}",
-        session.id,
-        session.address,
-        text(&session.name),
-        seconds(session.opened),
-        seconds(session.jobs.heard),
-        session.database,
-        session.last_command.to_ascii_lowercase(),
-        session.user(),
-        session.protocol.version(),
-        text(&session.library_name),
-        text(&session.library_version),
-    )
-}
-
 /// A subcommand: its name, how many arguments it takes, all counted, and its function.
 type Row = (&'static str, RangeInclusive<usize>, fn(&mut Context<'_, '_>, &Request) -> Outcome);
 
@@ -159,7 +77,7 @@ const SUBCOMMANDS: &[Row] = &[
         Ok(Reply::ok())
     }),
     ("SETINFO", 4..=4, set_info),
-    ("INFO", 2..=2, |ctx, _| Err(Halt::Ask(Ask::List(Filter { ids: [ctx.session.id].into(), ..Filter::default() })))),
+    ("INFO", 2..=2, |ctx, _| Err(Halt::Ask(Ask::List(Box::new(Filter::only(ctx.session.id)))))),
     ("LIST", 2..=usize::MAX, list),
     ("KILL", 3..=usize::MAX, kill),
     ("UNBLOCK", 3..=4, unblock),
@@ -214,55 +132,89 @@ fn set_info(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     Ok(Reply::ok())
 }
 
-fn list(_: &mut Context<'_, '_>, request: &Request) -> Outcome {
+fn list(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let mut filter = Filter::default();
-    match request.get(2) {
-        None => {}
-        Some(word) if args::is(word, "TYPE") && request.len() == 4 => filter.kind = Some(Kind::read(request.arg(3))?),
-        Some(word) if args::is(word, "ID") && request.len() > 3 => {
-            for id in request.iter().skip(3) {
-                let id = args::integer(id).map_err(|_| CommandError::new("ERR Invalid client ID"))?;
-                filter.ids.insert(u64::try_from(id).unwrap_or(0));
-            }
+    let mut options = args::Options::new(request, 2);
+    while let Some(word) = options.word() {
+        if args::is(word, "ID") {
+            filter.ids = ids(&mut options)?;
+        } else {
+            narrow(ctx, &mut filter, word, &mut options)?;
         }
-        Some(_) => return Err(CommandError::SYNTAX.into()),
     }
-    Err(Halt::Ask(Ask::List(filter)))
+    Err(Halt::Ask(Ask::List(Box::new(filter))))
+}
+
+/// The numbers behind ID, up to the next word that says something else.
+fn ids(options: &mut args::Options<'_>) -> Result<BTreeSet<u64>, Halt> {
+    let mut ids = BTreeSet::new();
+    while let Some(word) = options.peek() {
+        match args::integer(word) {
+            Ok(id) => ids.insert(u64::try_from(id).unwrap_or(0)),
+            Err(_) if !ids.is_empty() && FILTERS.iter().any(|name| args::is(word, name)) => break,
+            Err(_) => return Err(CommandError::new("ERR Invalid client ID").into()),
+        };
+        options.word();
+    }
+    if ids.is_empty() { Err(CommandError::SYNTAX.into()) } else { Ok(ids) }
 }
 
 fn kill(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     if request.len() == 3 {
         let filter = Filter { address: Some(Bytes::copy_from_slice(request.arg(2))), ..Filter::default() };
-        return Err(Halt::Ask(Ask::Kill { filter, old: true }));
+        return Err(Halt::Ask(Ask::Kill { filter: Box::new(filter), old: true }));
     }
     let mut filter = Filter { except: Some(ctx.session.id), ..Filter::default() };
     let mut options = args::Options::new(request, 2);
     while let Some(word) = options.word() {
-        let value = options.value()?;
         if args::is(word, "ID") {
-            let id = args::integer(value).ok().filter(|id| *id > 0);
+            let id = args::integer(options.value()?).ok().filter(|id| *id > 0);
             let id = id.ok_or(CommandError::new("ERR client-id should be greater than 0"))?;
             filter.ids = [id.unsigned_abs()].into();
-        } else if args::is(word, "TYPE") {
-            filter.kind = Some(Kind::read(value)?);
-        } else if args::is(word, "ADDR") {
-            filter.address = Some(Bytes::copy_from_slice(value));
-        } else if args::is(word, "USER") {
-            let is_known = value == DEFAULT_USER.as_bytes() || access::find(ctx.batch, value)?.is_some();
-            if !is_known {
-                let user = String::from_utf8_lossy(value);
-                return Err(CommandError::new(format!("ERR No such user '{user}'")).into());
-            }
-            filter.user = Some(Bytes::copy_from_slice(value));
-        } else if args::is(word, "SKIPME") && args::is(value, "yes") {
-            filter.except = Some(ctx.session.id);
-        } else if args::is(word, "SKIPME") && args::is(value, "no") {
-            filter.except = None;
         } else {
-            return Err(CommandError::SYNTAX.into());
+            narrow(ctx, &mut filter, word, &mut options)?;
         }
     }
-    Err(Halt::Ask(Ask::Kill { filter, old: false }))
+    Err(Halt::Ask(Ask::Kill { filter: Box::new(filter), old: false }))
+}
+
+/// The words that LIST and KILL have in common.
+const FILTERS: [&str; 6] = ["TYPE", "USER", "ADDR", "LADDR", "SKIPME", "MAXAGE"];
+
+/// Reads one of [`FILTERS`].
+fn narrow(
+    ctx: &Context<'_, '_>,
+    filter: &mut Filter,
+    word: &[u8],
+    options: &mut args::Options<'_>,
+) -> Result<(), Halt> {
+    let value = options.value()?;
+    if args::is(word, "TYPE") {
+        filter.kind = Some(Kind::read(value)?);
+    } else if args::is(word, "ADDR") {
+        filter.address = Some(Bytes::copy_from_slice(value));
+    } else if args::is(word, "LADDR") {
+        filter.local_address = Some(Bytes::copy_from_slice(value));
+    } else if args::is(word, "USER") {
+        let is_known = value == DEFAULT_USER.as_bytes() || access::find(ctx.batch, value)?.is_some();
+        if !is_known {
+            let user = String::from_utf8_lossy(value);
+            return Err(CommandError::new(format!("ERR No such user '{user}'")).into());
+        }
+        filter.user = Some(Bytes::copy_from_slice(value));
+    } else if args::is(word, "SKIPME") && args::is(value, "yes") {
+        filter.except = Some(ctx.session.id);
+    } else if args::is(word, "SKIPME") && args::is(value, "no") {
+        filter.except = None;
+    } else if args::is(word, "MAXAGE") {
+        let age =
+            args::integer(value).map_err(|_| CommandError::new("ERR maxage is not an integer or out of range"))?;
+        let age = u64::try_from(age).ok().filter(|age| *age > 0);
+        filter.least_age_ms = age.ok_or(CommandError::new("ERR maxage should be greater than 0"))?.saturating_mul(1000);
+    } else {
+        return Err(CommandError::SYNTAX.into());
+    }
+    Ok(())
 }
 
 fn unblock(_: &mut Context<'_, '_>, request: &Request) -> Outcome {

@@ -1,4 +1,5 @@
-//! CONFIG: what the server was started with, and what may be set while it runs.
+//! CONFIG: what the server was started with, and what may be set while it runs: [`settings`] that are known above the
+//! engine, and what is set here.
 //!
 //! Of Redis's tuning parameters those are taken and kept that AGQ has no use for but clients and test suites set: they
 //! bound encodings that AGQ does not have. Those do something that choose notices, and what is measured.
@@ -8,7 +9,10 @@ use std::ops::RangeInclusive;
 use agq_resp::{Reply, Request};
 use bytes::Bytes;
 
-use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, Run, Statistics, args, subcommand};
+use crate::command::{
+    Command, CommandError, Context, Flags, Group, NotSet, Outcome, Run, Server, Statistics, args, settings, subcommand,
+};
+use crate::data::Touched;
 use crate::data::glob;
 use crate::data::notices::Classes;
 
@@ -20,8 +24,9 @@ pub(super) const COMMANDS: &[Command] = &[Command::new("CONFIG", -2, Group::Serv
         "The server's parameters.",
     )
     .differs(
-        "SET takes notify-keyspace-events, what SLOWLOG and LATENCY keep, and Redis's limits of encodings and intervals, which change nothing here. \
-         What was chosen at the start can be set to what it is only. Nothing that is set outlives the server.",
+        "SET takes what SIGHUP takes (maxclients, the files of TLS, leases, the log …), notify-keyspace-events, what SLOWLOG \
+         and LATENCY keep, and Redis's limits of encodings and intervals, which change nothing here. What else was chosen at \
+         the start can be set to what it is only. Nothing that is set outlives the server, nor a SIGHUP what that reads.",
     )];
 
 /// What a value may be.
@@ -118,14 +123,21 @@ fn get(ctx: &Context<'_, '_>, request: &Request) -> Reply {
 
 /// Sets all that is asked for, or nothing.
 fn set(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
-    let (mut changes, mut classes) = (Vec::new(), None);
+    let (mut changes, mut settings, mut classes) = (Vec::new(), Vec::<(String, String)>::new(), None);
     for place in (2..request.len()).step_by(2) {
         let name = String::from_utf8_lossy(request.arg(place)).to_ascii_lowercase();
-        let failed = |why: &str| {
-            let text = format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}");
-            CommandError::new(text)
-        };
+        let failed = |why: &str| NotSet { parameter: name.clone(), why: why.to_owned() }.error();
         let value = request.bytes(place + 1);
+        if ctx.server.settings.changeable.contains(&name.as_str()) {
+            if settings.iter().any(|(other, _)| *other == name) {
+                return Err(failed("duplicate parameter").into());
+            }
+            let Ok(text) = String::from_utf8(value.to_vec()) else {
+                return Err(failed("the value is no text in UTF-8").into());
+            };
+            settings.push((name, text));
+            continue;
+        }
         if let Some((_, chosen)) = ctx.server.config.parameters.iter().find(|(known, _)| *known == name) {
             if value == chosen.as_bytes() {
                 continue;
@@ -145,18 +157,37 @@ fn set(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
             classes = Classes::parse(&value);
         }
     }
-    if let Some(classes) = classes {
-        ctx.touched.classes = classes;
-    }
-    for (name, value) in changes {
-        // Each limit has its old name too.
-        let both = [name.replace("listpack", "ziplist"), name.replace("ziplist", "listpack")];
-        for (known, ..) in TUNABLE.iter().filter(|(known, ..)| both.iter().any(|name| name == known)) {
-            ctx.server.tuning.set(known, value.clone());
-        }
-        measure(&mut ctx.server.statistics, name, &value);
+    let tuned = Tuned { changes, classes };
+    if settings.is_empty() {
+        tuned.apply(ctx.server, ctx.touched);
+    } else {
+        settings::change(ctx, settings, tuned)?.map_err(|refused| refused.error())?;
     }
     Ok(Reply::ok())
+}
+
+/// Parameters that are set here, with sound values.
+#[derive(Debug, Default)]
+pub struct Tuned {
+    changes: Vec<(&'static str, String)>,
+    classes: Option<Classes>,
+}
+
+impl Tuned {
+    /// Sets them.
+    pub fn apply(self, server: &mut Server, touched: &mut Touched) {
+        if let Some(classes) = self.classes {
+            touched.classes = classes;
+        }
+        for (name, value) in self.changes {
+            // Each limit has its old name too.
+            let both = [name.replace("listpack", "ziplist"), name.replace("ziplist", "listpack")];
+            for (known, ..) in TUNABLE.iter().filter(|(known, ..)| both.iter().any(|name| name == known)) {
+                server.tuning.set(known, value.clone());
+            }
+            measure(&mut server.statistics, name, &value);
+        }
+    }
 }
 
 /// Lets what is measured follow the parameters.

@@ -1,5 +1,6 @@
 //! Commands about the connection itself.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use agq_resp::{Protocol, Reply, Request};
@@ -9,7 +10,7 @@ use subtle::ConstantTimeEq;
 use crate::access::{self, AccessKey, Secret};
 use crate::command::clients::client_name;
 use crate::command::session::DEFAULT_USER;
-use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, Run, args, views};
+use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, Run, args, pubsub, views};
 use crate::data::keyspaces::DATABASES;
 
 const FAST: Flags = Flags::FAST;
@@ -25,6 +26,10 @@ pub(super) const COMMANDS: &[Command] = &[
         "[username] password",
         "Gives a key: the session key, whose user is 'default', or an access key, whose secret says which it is; a name that \
          is given too must be its own, or 'default'.",
+    )
+    .differs(
+        "Over another key, it ends the subscriptions that the new one may not have, each with its message, and lets what is \
+         watched count as changed.",
     ),
     Command::new("HELLO", -1, Group::Connection, FAST.and(Flags::NO_AUTH), Run::Write(hello)).doc(
         "6.0.0",
@@ -70,11 +75,11 @@ fn auth(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
         3 => (Some(request.arg(1)), request.arg(2)),
         _ => return Err(CommandError::SYNTAX.into()),
     };
-    check_key(ctx, user, key)?;
+    let access = check_key(ctx, user, key)?;
+    go_on_with(ctx, access);
     Ok(Reply::ok())
 }
 
-/// Lets the connection in when the key is right; takes the same time when it is wrong, which is counted.
 /// Tells a wrong key from others. The session key is part of it, so that nobody can make keys that have the same one.
 fn fingerprint(ctx: &Context<'_, '_>, key: &[u8]) -> u32 {
     let mut hash = Sha256::new();
@@ -84,19 +89,28 @@ fn fingerprint(ctx: &Context<'_, '_>, key: &[u8]) -> u32 {
     hash.finalize().first_chunk().map_or(0, |start| u32::from_be_bytes(*start))
 }
 
-fn check_key(ctx: &mut Context<'_, '_>, user: Option<&[u8]>, key: &[u8]) -> Result<(), Halt> {
-    let Some(access) = right_key(ctx, user, key)? else {
-        ctx.session.wrong_keys = ctx.session.wrong_keys.saturating_add(1);
-        ctx.session.last_wrong_key = fingerprint(ctx, key);
-        return Err(CommandError::new("WRONGPASS invalid username-password pair or user is disabled.").into());
-    };
-    // What it watches as an operator it no longer sees.
-    if access.as_ref().is_some_and(|key| !key.scopes.is_admin()) {
-        ctx.server.monitors.remove(&ctx.session.id);
+/// With what a connection goes on that gave this key, if it is right; takes the same time when it is wrong, which is counted.
+fn check_key(ctx: &mut Context<'_, '_>, user: Option<&[u8]>, key: &[u8]) -> Result<Option<Arc<AccessKey>>, Halt> {
+    if let Some(access) = right_key(ctx, user, key)? {
+        return Ok(access);
     }
+    ctx.session.wrong_keys = ctx.session.wrong_keys.saturating_add(1);
+    ctx.session.last_wrong_key = fingerprint(ctx, key);
+    Err(CommandError::new("WRONGPASS invalid username-password pair or user is disabled.").into())
+}
+
+/// The connection has another key from now on. What it was given by the one before, and this one would not, ends.
+fn go_on_with(ctx: &mut Context<'_, '_>, access: Option<Arc<AccessKey>>) {
+    let before = std::mem::replace(&mut ctx.session.access, access);
     ctx.session.authenticated = true;
-    ctx.session.access = access;
-    Ok(())
+    ctx.session.not_let_in = None;
+    let Some(key) = ctx.session.access.clone().filter(|key| !key.scopes.is_admin()) else { return };
+    ctx.server.monitors.remove(&ctx.session.id);
+    pubsub::keep_permitted(ctx, &key.scopes);
+    if before.is_none_or(|before| before.scopes != key.scopes) {
+        // Whether these keys changed may not be its business: EXEC answers as if they had.
+        ctx.server.watches.count_as_changed(ctx.session.id);
+    }
 }
 
 /// With what a connection goes on that gave this: an access key, or nothing for who may do everything. `None` when it
@@ -130,6 +144,11 @@ fn right_key(ctx: &Context<'_, '_>, user: Option<&[u8]>, key: &[u8]) -> Result<O
     Ok(is_right.then_some(None))
 }
 
+const NO_KEY_IN_HELLO: CommandError = CommandError(Cow::Borrowed(
+    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> \
+     option can be used to authenticate the client and select the RESP protocol version at the same time",
+));
+
 fn hello(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let mut options = args::Options::new(request, 1);
     let mut protocol = ctx.session.protocol;
@@ -150,19 +169,16 @@ fn hello(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
             return Err(CommandError::new(format!("ERR Syntax error in HELLO option '{word}'")).into());
         }
     }
-    if let Some((user, key)) = login {
-        check_key(ctx, Some(user), key)?;
+    let login = login.map(|(user, key)| check_key(ctx, Some(user), key)).transpose()?;
+    if login.is_none() && !ctx.session.authenticated {
+        return Err(ctx.session.no_key().unwrap_or(NO_KEY_IN_HELLO).into());
     }
-    if !ctx.session.authenticated {
-        return Err(CommandError::new(
-            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
-             <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the \
-             same time",
-        )
-        .into());
+    let name = name.map(client_name).transpose()?;
+    if let Some(access) = login {
+        go_on_with(ctx, access);
     }
     if let Some(name) = name {
-        ctx.session.name = client_name(name)?;
+        ctx.session.name = name;
     }
     ctx.session.protocol = protocol;
     Ok(Reply::map([
@@ -179,6 +195,7 @@ fn hello(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 fn reset(ctx: &mut Context<'_, '_>, _: &Request) -> Outcome {
     let asks_key = ctx.server.config.key.is_some();
     ctx.session.reset(!asks_key);
+    ctx.session.look_up_vouched(ctx.batch, ctx.now)?;
     ctx.server.watches.clear(ctx.session.id);
     ctx.server.channels.leave(ctx.session.id);
     ctx.server.monitors.remove(&ctx.session.id);

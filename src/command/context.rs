@@ -9,10 +9,13 @@ use bytes::Bytes;
 use crate::clock::Millis;
 use crate::command::backups::Backups;
 use crate::command::cursors::Cursors;
-use crate::command::{Channels, Halt, Message, ReadContext, Session, Statistics, Tuning, Watches, WebhookRules};
+use crate::command::warnings::Warning;
+use crate::command::{
+    Channels, Halt, Held, Message, ReadContext, Session, Settings, Shutdown, Statistics, Tuning, Watches, WebhookRules,
+};
 use crate::data::keyspaces::DATABASES;
 use crate::data::{Edit, Keyspace, Touch, Touched, View};
-use crate::jobs::{Id, Jobs, Reported, Settings};
+use crate::jobs::{self, Id, Jobs, Reported};
 use crate::storage::{Batch, Refusal, Stats};
 
 /// What the operator chose.
@@ -25,7 +28,7 @@ pub struct Config {
     /// Most milliseconds between two sweeps of expired keys.
     pub sweep_interval_ms: u64,
     /// Leases, heartbeats, output; the engine adds the grace that leases have after its start.
-    pub jobs: Settings,
+    pub jobs: jobs::Settings,
     /// What the system is asked for.
     pub system: System,
     /// Where webhooks may be sent.
@@ -40,7 +43,7 @@ pub struct Changeable {
     /// Most milliseconds between two sweeps of expired keys.
     pub sweep_interval_ms: u64,
     /// Leases, heartbeats, output.
-    pub jobs: Settings,
+    pub jobs: jobs::Settings,
     /// Where webhooks may be sent.
     pub webhooks: WebhookRules,
 }
@@ -52,7 +55,7 @@ impl Config {
         let (grace_until, grace_claims) = (self.jobs.grace_until, self.jobs.grace_claims);
         self.parameters = parameters;
         self.sweep_interval_ms = sweep_interval_ms;
-        self.jobs = Settings { grace_until, grace_claims, ..jobs };
+        self.jobs = jobs::Settings { grace_until, grace_claims, ..jobs };
         self.webhooks = webhooks;
     }
 }
@@ -71,6 +74,9 @@ impl System {
     pub const NONE: System = System { nanos: || 0, secret: |_| false };
 }
 
+/// Tells what is held for the connection of a number.
+pub type HeldOf = Box<dyn Fn(u64) -> Held>;
+
 /// What commands know and change of the server itself.
 pub struct Server {
     /// What the operator chose.
@@ -79,6 +85,10 @@ pub struct Server {
     pub keyspaces: [Keyspace; DATABASES],
     /// What CONFIG SET changes.
     pub tuning: Tuning,
+    /// What is held for a connection outside of the engine, for CLIENT LIST; `None` where nobody can tell.
+    pub held: Option<HeldOf>,
+    /// Changes of settings that CONFIG SET asks for.
+    pub settings: Settings,
     /// Facts for INFO and the like, refreshed by the core loop.
     pub facts: Facts,
     /// Why no command that adds data may run now, or none that writes at all, and what helps; `None` when all may.
@@ -91,8 +101,8 @@ pub struct Server {
     pub reported: Reported,
     /// There may be webhooks: somebody has to make their deliveries.
     pub has_webhooks: bool,
-    /// Set by SHUTDOWN.
-    pub shutdown_requested: bool,
+    /// Whether and how the server comes to its end.
+    pub shutdown: Shutdown,
     /// Who is subscribed to what.
     pub channels: Channels,
     /// Messages that the running command sent, oldest first.
@@ -140,6 +150,10 @@ pub struct Facts {
     pub storage: Option<Stats>,
     /// What the operating system knows of the process, where it tells.
     pub process: Option<ProcessFacts>,
+    /// While the server drains: jobs that run.
+    pub drain_waits_for: u64,
+    /// What an operator is warned of.
+    pub warnings: Vec<Warning>,
     /// There is less room left than `--disk-warning`.
     pub disk_is_low: bool,
 }
@@ -277,7 +291,8 @@ impl<'txn> Context<'_, 'txn> {
 
     /// The jobs, to be changed.
     pub fn jobs(&mut self) -> Jobs<'_, 'txn> {
-        let (settings, database_0) = (self.server.config.jobs, self.server.keyspaces[0]);
+        let (mut settings, database_0) = (self.server.config.jobs, self.server.keyspaces[0]);
+        settings.grants_nothing = self.server.shutdown.grants_nothing();
         let access_key = self.session.access.as_ref().map(|key| &key.name);
         Jobs {
             batch: self.batch,

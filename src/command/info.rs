@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use agq_resp::{Reply, Request};
 
 use crate::command::backups::Backups;
+use crate::command::warnings::Warning;
 use crate::command::{Command, Context, Flags, Group, Halt, Outcome, Run, args};
 use crate::data::{View, keyspaces::DATABASES};
 use crate::storage::Stats;
@@ -18,7 +19,7 @@ pub(super) const COMMANDS: &[Command] = &[Command::new("INFO", -1, Group::Server
 type Section = fn(&Context<'_, '_>, &mut String) -> Result<(), Halt>;
 
 /// The sections in Redis's order.
-const SECTIONS: [(&str, Section); 13] = [
+const SECTIONS: [(&str, Section); 14] = [
     ("Server", server),
     ("Clients", clients),
     ("Memory", memory),
@@ -26,6 +27,7 @@ const SECTIONS: [(&str, Section); 13] = [
     ("Stats", stats),
     ("Replication", replication),
     ("CPU", cpu),
+    ("Warnings", warnings),
     ("Modules", |_, _| Ok(())),
     ("Commandstats", command_stats),
     ("Errorstats", error_stats),
@@ -79,6 +81,15 @@ fn server(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
     pair(out, "server_time_usec", ctx.now.0.saturating_mul(1000));
     pair(out, "uptime_in_seconds", uptime);
     pair(out, "uptime_in_days", uptime / 86_400);
+    let drain = ctx.server.shutdown.drain();
+    pair(out, "draining", u8::from(drain.is_some()));
+    if let Some(drain) = drain {
+        pair(out, "draining_jobs", ctx.server.facts.drain_waits_for);
+        if let Some(deadline) = drain.deadline {
+            // As in Redis while it waits for replicas.
+            pair(out, "shutdown_in_milliseconds", deadline.since(ctx.now));
+        }
+    }
     Ok(())
 }
 
@@ -271,6 +282,16 @@ fn cpu(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
     if let Some(process) = &ctx.server.facts.process {
         pair(out, "used_cpu_sys", format_args!("{:.6}", process.cpu_system_ms as f64 / 1000.0));
         pair(out, "used_cpu_user", format_args!("{:.6}", process.cpu_user_ms as f64 / 1000.0));
+    }
+    Ok(())
+}
+
+/// What an operator should see to; Redis has no such section.
+fn warnings(ctx: &Context<'_, '_>, out: &mut String) -> Result<(), Halt> {
+    let warnings = &ctx.server.facts.warnings;
+    pair(out, "warnings", warnings.len());
+    for Warning { name, since, text } in warnings {
+        line(out, format_args!("warning_{name}:since={},text={text}", since.0 / 1000));
     }
     Ok(())
 }

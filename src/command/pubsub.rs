@@ -5,7 +5,8 @@
 use agq_resp::{Protocol, Reply, Request};
 use bytes::Bytes;
 
-use crate::command::channels::Topic;
+use crate::access::{Role, Scopes};
+use crate::command::channels::{Message, Topic};
 use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, Run, Session, args, subcommand};
 use crate::data::glob;
 
@@ -113,12 +114,7 @@ fn subscribe(ctx: &mut Context<'_, '_>, request: &Request, topic: Topic) -> Outc
 }
 
 fn unsubscribe(ctx: &mut Context<'_, '_>, request: &Request, topic: Topic) -> Outcome {
-    let conn = ctx.session.id;
-    let word = match topic {
-        Topic::Channel => "unsubscribe",
-        Topic::Pattern => "punsubscribe",
-        Topic::Shard => "sunsubscribe",
-    };
+    let (conn, word) = (ctx.session.id, ended(topic));
     let names = match request.len() {
         1 => ctx.server.channels.of(conn, topic),
         _ => request.iter().skip(1).map(Bytes::copy_from_slice).collect(),
@@ -132,6 +128,34 @@ fn unsubscribe(ctx: &mut Context<'_, '_>, request: &Request, topic: Topic) -> Ou
         replies.push(told(ctx, topic, word, Reply::Bulk(name)));
     }
     Err(Halt::Several(replies))
+}
+
+/// Ends the subscriptions of the connection that its new key may not have; it is told of each as if it had asked for it.
+pub(super) fn keep_permitted(ctx: &mut Context<'_, '_>, scopes: &Scopes) {
+    let conn = ctx.session.id;
+    if !ctx.server.channels.has(conn) {
+        return;
+    }
+    for topic in [Topic::Channel, Topic::Pattern, Topic::Shard] {
+        let permits = |name: &Bytes| match topic {
+            Topic::Channel | Topic::Shard => scopes.has(Role::Channels, name),
+            Topic::Pattern => scopes.may_follow(name),
+        };
+        for name in ctx.server.channels.of(conn, topic).into_iter().filter(|name| !permits(name)) {
+            ctx.server.channels.unsubscribe(conn, topic, name.clone());
+            let push = told(ctx, topic, ended(topic), Reply::Bulk(name));
+            ctx.server.messages.push(Message { to: conn, push });
+        }
+    }
+}
+
+/// The word with which a subscription's end is told.
+fn ended(topic: Topic) -> &'static str {
+    match topic {
+        Topic::Channel => "unsubscribe",
+        Topic::Pattern => "punsubscribe",
+        Topic::Shard => "sunsubscribe",
+    }
 }
 
 /// What a subscriber is told of a subscription that came or went.

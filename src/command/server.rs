@@ -48,9 +48,6 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("BGREWRITEAOF", 1, Group::Server, ADMIN, Run::Write(background_rewrite))
         .doc("1.0.0", "", "Makes a checkpoint: the log before it is not needed any more.")
         .differs("The checkpoint is made before it answers."),
-    Command::new("SHUTDOWN", -1, Group::Server, ADMIN.and(Flags::NO_MULTI), Run::Write(shutdown))
-        .doc("1.0.0", "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]", "Stops the server; answers only when it does not.")
-        .differs("Always ends with a checkpoint: what was acknowledged stays, NOSAVE or not."),
 ];
 
 fn dbsize(ctx: &ReadContext<'_>, _: &Request) -> Outcome {
@@ -125,23 +122,4 @@ fn save(ctx: &mut Context<'_, '_>, _: &Request) -> Outcome {
 fn background_rewrite(ctx: &mut Context<'_, '_>, _: &Request) -> Outcome {
     ctx.server.save_requested = true;
     Ok(Reply::simple("Background append only file rewriting started"))
-}
-
-fn shutdown(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
-    let mut save = None;
-    for word in request.iter().skip(1) {
-        let saves = if args::is(word, "SAVE") { Some(true) } else { args::is(word, "NOSAVE").then_some(false) };
-        match saves {
-            Some(saves) if save.is_none_or(|chosen| chosen == saves) => save = Some(saves),
-            None if args::is(word, "NOW") || args::is(word, "FORCE") => {}
-            None if args::is(word, "ABORT") && request.len() == 2 => {
-                return Err(CommandError::new("ERR No shutdown in progress.").into());
-            }
-            _ => return Err(CommandError::SYNTAX.into()),
-        }
-    }
-    tracing::info!(client = ctx.session.id, "SHUTDOWN: stopping");
-    ctx.server.shutdown_requested = true;
-    // Waits for nothing: the connection is closed without a reply when the server stops.
-    Err(Halt::Block(Wait { on: Vec::new(), deadline: None, timeout_reply: Reply::Null, drained: false, yields: false }))
 }

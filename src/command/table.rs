@@ -382,6 +382,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         super::connection::COMMANDS,
         super::clients::COMMANDS,
         super::server::COMMANDS,
+        super::shutdown::COMMANDS,
         super::backups::COMMANDS,
         super::config::COMMANDS,
         super::transactions::COMMANDS,

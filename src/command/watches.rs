@@ -68,6 +68,19 @@ impl Watches {
         }
     }
 
+    /// True when something that a connection watches was changed, as far as that was announced.
+    #[must_use]
+    pub fn is_overtaken(&self, conn: u64) -> bool {
+        self.changed.contains(&conn)
+    }
+
+    /// What a connection watches, if anything, counts as changed.
+    pub fn count_as_changed(&mut self, conn: u64) {
+        if self.by_conn.contains_key(&conn) {
+            self.changed.insert(conn);
+        }
+    }
+
     /// A connection watches nothing any more. Returns what it watched.
     fn take(&mut self, conn: u64) -> (Vec<Watched>, bool) {
         let watched = self.by_conn.remove(&conn).unwrap_or_default();

@@ -131,6 +131,7 @@ fn claim(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let (claim, block_ms) = claim_options(request, ctx.server.config.jobs.lease_ms)?;
     // A claim that waited and is tried again is no sign of life.
     let is_heard = ctx.woken_by.is_none();
+    let grants_nothing = ctx.server.shutdown.grants_nothing();
     let mut jobs = ctx.jobs();
     if is_heard {
         jobs.hear_worker(&worker)?;
@@ -139,7 +140,7 @@ fn claim(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let view = jobs.view();
     let replies = claimed.iter().map(|job| Ok(Reply::bulk(view.claimed_json(job)?)));
     let replies = replies.collect::<Result<Vec<_>, Halt>>()?;
-    let drained = view.are_drained(&claim.queues)?;
+    let drained = view.are_drained(&claim.queues)? || grants_nothing;
     claimed.iter().for_each(|job| ctx.session.jobs.claimed(job));
     match block_ms {
         Some(ms) if replies.is_empty() => Err(Halt::KeepAndBlock(Wait {

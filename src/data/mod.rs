@@ -56,6 +56,10 @@ pub enum Touch {
     Events,
     /// A webhook was changed.
     Webhooks,
+    /// The end of the server was taken back.
+    Shutdown,
+    /// What became of a change of the server's settings is known, of that with this number.
+    Settings(u64),
 }
 
 /// What the commands of a batch changed, collected for those who wait. It collects nothing while nobody does.

@@ -9,7 +9,8 @@ use agq_resp::{Reply, Request};
 
 use crate::access::audit::{self, Entry, Ring};
 use crate::clock::Millis;
-use crate::command::{Command, CommandError, Needs, args, lookup, monitor};
+use crate::command::{Begun, Command, CommandError, Needs, NotSet, Wait, args, lookup, monitor};
+use crate::data::Touch;
 use crate::engine::{ConnId, Engine};
 use crate::storage::{self, Batch};
 
@@ -19,6 +20,8 @@ const WINDOW_MS: u64 = 60_000;
 /// Characters of a command that are kept, and of one argument.
 const COMMAND_CHARS: usize = 512;
 const ARGUMENT_BYTES: usize = 128;
+/// In place of a command, for what a connection is refused before its first.
+const CONNECTING: &str = "(connecting)";
 
 /// How many refusals were written of late.
 #[derive(Debug, Default)]
@@ -88,13 +91,14 @@ fn told(request: &Request) -> String {
 }
 
 impl Engine {
-    fn entry(&self, conn: ConnId, request: &Request, outcome: String, now: Millis) -> Entry {
+    fn entry(&self, conn: ConnId, request: Option<&Request>, outcome: String, now: Millis) -> Entry {
         let (key, address) = match self.sessions.get(&conn) {
             Some(session) if session.authenticated => (session.user().to_owned(), session.address.clone()),
             Some(session) => (String::new(), session.address.clone()),
             None => (String::new(), String::new()),
         };
-        Entry { at: now, key, connection: conn, address, command: told(request), outcome }
+        let command = request.map_or_else(|| CONNECTING.to_owned(), told);
+        Entry { at: now, key, connection: conn, address, command, outcome }
     }
 
     /// Notes what an administrator did, or tried to: the outcome stands in it.
@@ -117,8 +121,42 @@ impl Engine {
             Some(Reply::Error(text)) => String::from_utf8_lossy(text).into_owned(),
             _ => "ok".to_owned(),
         };
-        let entry = self.entry(conn, request, outcome, now);
+        let entry = self.entry(conn, Some(request), outcome, now);
         self.write_entry(batch, Ring::Actions, &entry)
+    }
+
+    /// Keeps the entry of a command that waits for a change of settings until that has ended: it may be made when nobody
+    /// waits for it any more.
+    pub(super) fn audit_when_changed(&mut self, conn: ConnId, request: &Request, wait: &Wait, now: Millis) {
+        for touch in &wait.on {
+            if let Touch::Settings(number) = touch {
+                let entry = self.entry(conn, Some(request), String::new(), now);
+                self.server.settings.begun.entry(*number).or_default().entry = Some(entry);
+            }
+        }
+    }
+
+    /// A change of settings was made, or not: what follows from that, for whoever asked, and for the audit log.
+    pub(super) fn settings_changed(
+        &mut self,
+        batch: &mut Batch<'_>,
+        number: u64,
+        outcome: Result<(), NotSet>,
+        now: Millis,
+    ) -> storage::Result<()> {
+        let Begun { tuned, entry } = self.server.settings.begun.remove(&number).unwrap_or_default();
+        if outcome.is_ok() {
+            tuned.apply(&mut self.server, &mut self.touched);
+        }
+        if let Some(entry) = entry.filter(|_| self.server.refusal.is_none()) {
+            let outcome = outcome.as_ref().map_or_else(|refused| refused.error().0.into_owned(), |()| "ok".to_owned());
+            self.write_entry(batch, Ring::Actions, &Entry { at: now, outcome, ..entry })?;
+        }
+        self.server.settings.tell(number, outcome);
+        self.touched.things.push(Touch::Settings(number));
+        self.wake(batch, now)?;
+        self.server.settings.forget(number);
+        Ok(())
     }
 
     /// A key that was wrong is a refusal; other errors of these commands are not.
@@ -133,18 +171,18 @@ impl Engine {
         match reply {
             Some(Reply::Error(text)) if text.starts_with(b"WRONGPASS") => {
                 let error = CommandError::new(String::from_utf8_lossy(text).into_owned());
-                self.audit_refusal(batch, conn, request, &error, now)
+                self.audit_refusal(batch, conn, Some(request), &error, now)
             }
             _ => Ok(()),
         }
     }
 
-    /// Notes what was refused.
+    /// Notes what was refused: a command, or, where there is none, to come in.
     pub(super) fn audit_refusal(
         &mut self,
         batch: &mut Batch<'_>,
         conn: ConnId,
-        request: &Request,
+        request: Option<&Request>,
         error: &CommandError,
         now: Millis,
     ) -> storage::Result<()> {

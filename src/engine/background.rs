@@ -228,7 +228,7 @@ impl Engine {
 /// Where a change may bring background work forward.
 const PLANNED_FROM: [Table; 4] = [Table::Deadlines, Table::Trash, Table::Timers, Table::Events];
 
-fn job_error(error: jobs::Error) -> storage::Error {
+pub(super) fn job_error(error: jobs::Error) -> storage::Error {
     match error {
         jobs::Error::Storage(error) => error,
         refused => storage::Error::corrupt(Table::Timers, format!("a timer was refused: {refused}")),

@@ -1,13 +1,12 @@
 //! What CLIENT does with connections.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use agq_resp::{Reply, Request};
 
-use crate::access::{self, AccessKey};
+use crate::access::AccessKey;
 use crate::clock::Millis;
-use crate::command::{Ask, Command, Filter, Flags, Needs, Session, client_line};
+use crate::command::{Ask, Command, Filter, Flags, Held, Needs, Server, Session, Standing, client_line};
 use crate::engine::dispatch::Step;
 use crate::engine::{ConnId, Engine, Output};
 use crate::storage::{self, Batch};
@@ -17,7 +16,7 @@ impl Engine {
     pub(super) fn ask(&mut self, conn: ConnId, ask: Ask, now: Millis) -> Reply {
         match ask {
             Ask::List(filter) => self.list_clients(&filter, now),
-            Ask::Kill { filter, old } => self.kill_clients(conn, &filter, old),
+            Ask::Kill { filter, old } => self.kill_clients(conn, &filter, old, now),
             Ask::Unblock { conn, with_error } => Reply::int(self.unblock(conn, with_error).into()),
             Ask::Pause { until, all } => {
                 self.paused = (until > now).then_some((until, all));
@@ -27,31 +26,49 @@ impl Engine {
     }
 
     fn list_clients(&self, filter: &Filter, now: Millis) -> Reply {
-        let mut found: Vec<_> = self.sessions.values().filter(|session| filter.fits(session)).collect();
+        let mut found: Vec<_> = self.sessions.values().filter(|session| filter.fits(session, now)).collect();
         found.sort_by_key(|session| session.id);
         let mut text = String::new();
         for session in found {
-            let counts = self.server.channels.counts(session.id);
-            let parked = self.waiters.is_waiting(session.id);
             // Writing into a string does not fail.
-            let _ =
-                writeln!(text, "{}", client_line(session, now, parked, counts, self.server.watches.count(session.id)));
+            let _ = writeln!(text, "{}", client_line(session, &self.standing(session.id), now));
         }
         Reply::Verbatim { format: *b"txt", text: text.into() }
     }
 
-    /// Gives a connection the key that its transport vouches for, if that counts.
-    pub(super) fn look_up_vouched(
-        &mut self,
-        batch: &Batch<'_>,
-        session: &mut Session,
-        now: Millis,
-    ) -> storage::Result<()> {
-        let Some(name) = session.vouched.take() else { return Ok(()) };
-        let Some(key) = access::find(batch, name.as_bytes())?.filter(|key| key.is_live(now)) else { return Ok(()) };
-        self.expect_expiry(&key);
-        (session.authenticated, session.access) = (true, Some(Arc::new(key)));
-        Ok(())
+    fn standing(&self, conn: ConnId) -> Standing {
+        let Server { channels, watches, monitors, held, .. } = &self.server;
+        Standing {
+            is_parked: self.waiters.is_waiting(conn),
+            is_monitor: monitors.contains(&conn),
+            is_overtaken: watches.is_overtaken(conn),
+            subscriptions: channels.counts(conn),
+            subscription_bytes: channels.bytes(conn),
+            watches: watches.count(conn),
+            held: held.as_ref().map_or_else(Held::default, |held| held(conn)),
+        }
+    }
+
+    /// Takes up a connection. It has the key that its transport vouches for, if that counts; that one was refused goes
+    /// into the audit log.
+    pub(super) fn open(&mut self, batch: &mut Batch<'_>, mut session: Session, now: Millis) -> storage::Result<()> {
+        session.opened = now;
+        session.jobs.heard = now;
+        if session.is_own {
+            self.own = Some(session.id);
+        } else {
+            self.server.facts.connections_received += 1;
+        }
+        session.look_up_vouched(batch, now)?;
+        if let Some(key) = &session.access {
+            self.expect_expiry(key);
+        }
+        let (conn, refused) = (session.id, session.no_key());
+        self.sessions.insert(conn, session);
+        match refused {
+            Some(error) => self.audit_refusal(batch, conn, None, &error, now),
+            None => Ok(()),
+        }
     }
 
     /// Notes when a key that a connection uses expires.
@@ -78,9 +95,16 @@ impl Engine {
             return Ok(());
         }
         match step {
+            // What became of a change of settings stands there by now.
+            Step::Reply(_) if self.server.settings.is_telling() => {}
             Step::Reply(reply) => self.audit_action(batch, conn, command, request, Some(reply), now)?,
             Step::Ask(_) | Step::Several(_) => self.audit_action(batch, conn, command, request, None, now)?,
-            Step::Execute(_) | Step::Parked(_) | Step::Heavy(_) => {}
+            // It answers only when it does not stop the server.
+            Step::Parked(_) if command.name == "SHUTDOWN" => {
+                self.audit_action(batch, conn, command, request, None, now)?;
+            }
+            Step::Parked(wait) => self.audit_when_changed(conn, request, wait, now),
+            Step::Execute(_) | Step::Heavy(_) => {}
         }
         for name in std::mem::take(&mut self.server.revoked) {
             self.end_sessions(Some(conn), |key| key.name == name);
@@ -122,9 +146,9 @@ impl Engine {
         }
     }
 
-    fn kill_clients(&mut self, asking: ConnId, filter: &Filter, old: bool) -> Reply {
+    fn kill_clients(&mut self, asking: ConnId, filter: &Filter, old: bool, now: Millis) -> Reply {
         let mut killed = 0;
-        for session in self.sessions.values_mut().filter(|session| filter.fits(session)) {
+        for session in self.sessions.values_mut().filter(|session| filter.fits(session, now)) {
             killed += 1;
             session.closing = true;
             if session.id != asking {

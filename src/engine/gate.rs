@@ -21,7 +21,7 @@ pub(super) fn admit(request: &Request, session: &Session, server: &Server) -> Re
         return Err(CommandError::arity(command.name));
     }
     if !session.authenticated && !command.flags.has(Flags::NO_AUTH) {
-        return Err(CommandError::new("NOAUTH Authentication required."));
+        return Err(session.no_key().unwrap_or(CommandError::new("NOAUTH Authentication required.")));
     }
     if let Some(refusal) = &server.refusal
         && command.flags.has(if refusal.everything { Flags::WRITE } else { Flags::DENYOOM })

@@ -15,6 +15,7 @@ mod clients;
 #[cfg(test)]
 mod contract_tests;
 mod dispatch;
+mod drain;
 mod execute;
 mod gate;
 mod heavy;
@@ -35,7 +36,9 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
-use crate::command::{Changeable, Channels, Config, Message, Server, Session, Statistics, Tuning, Wait, Watches};
+use crate::command::{
+    Changeable, Channels, Config, Message, Server, Session, Settings, Shutdown, Statistics, Tuning, Wait, Watches,
+};
 use crate::data::{Touched, keyspaces};
 use crate::jobs::{JobsView, Reported};
 use crate::storage::{self, Batch};
@@ -81,13 +84,15 @@ impl Engine {
             config,
             keyspaces: keyspaces::load(batch)?,
             tuning: Tuning::default(),
+            settings: Settings::default(),
+            held: None,
             facts,
             refusal: None,
             backups: crate::command::backups::Backups::default(),
             save_requested: false,
             reported: Reported::default(),
             has_webhooks: JobsView { rows: batch, now }.has_webhooks()?,
-            shutdown_requested: false,
+            shutdown: Shutdown::No,
             channels: Channels::default(),
             messages: Vec::new(),
             watches: Watches::default(),
@@ -122,17 +127,7 @@ impl Engine {
     /// When the store fails: nothing may be acknowledged any more.
     pub fn take(&mut self, batch: &mut Batch<'_>, input: Input, now: Millis) -> storage::Result<()> {
         match input {
-            Input::Open(mut session) => {
-                session.opened = now;
-                session.jobs.heard = now;
-                if session.is_own {
-                    self.own = Some(session.id);
-                } else {
-                    self.server.facts.connections_received += 1;
-                }
-                self.look_up_vouched(batch, &mut session, now)?;
-                self.sessions.insert(session.id, *session);
-            }
+            Input::Open(session) => self.open(batch, *session, now)?,
             Input::Unit(unit) => {
                 if let Some(session) = self.sessions.get_mut(&unit.conn) {
                     session.jobs.heard = now;
@@ -149,6 +144,9 @@ impl Engine {
                 if let Some(parked) = self.waiters.take_yielding(conn) {
                     self.unpark(parked);
                 }
+            }
+            Input::Changed(number, outcome) => {
+                self.settings_changed(batch, number, outcome, now)?;
             }
             Input::Close(conn) => {
                 self.waiters.take(conn);
@@ -177,6 +175,7 @@ impl Engine {
         let worked = may_work && self.try_background(batch, now)?;
         self.wake(batch, now)?;
         self.run_ready(batch, now)?;
+        self.end_drain_if_due(batch, now)?;
         if may_work {
             self.plan_background(batch, worked, now)?;
         } else {
@@ -192,7 +191,8 @@ impl Engine {
         let indexes = !self.server.indexing.is_empty() && self.server.refusal.is_none();
         let indexing = indexes.then_some(Millis(0));
         let access = [self.key_expires, self.next_audit()].into_iter().flatten().min();
-        [self.waiters.next_deadline(), self.background.next(), indexing, access].into_iter().flatten().min()
+        let drain = self.drain_deadline();
+        [self.waiters.next_deadline(), self.background.next(), indexing, access, drain].into_iter().flatten().min()
     }
 
     /// The clock was set forwards: nobody was late by that much, so leases have a full one of grace, as after a start.

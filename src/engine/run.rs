@@ -146,7 +146,7 @@ impl Engine {
             self.fail_transaction(unit.conn);
             return self.refuse(batch, unit.conn, command, request, &error, now).map(Step::Reply);
         }
-        session.last_command = command.name;
+        session.note_command(command, request);
         if queues && let Some(reply) = self.queue(unit.conn, command, request) {
             return Ok(Step::Reply(reply));
         }
@@ -164,7 +164,7 @@ impl Engine {
         now: Millis,
     ) -> storage::Result<Reply> {
         self.server.statistics.rejected(Some(command), error.0.as_bytes());
-        self.audit_refusal(batch, conn, request, error, now)?;
+        self.audit_refusal(batch, conn, Some(request), error, now)?;
         Ok(error.reply())
     }
 }

@@ -6,7 +6,7 @@ use agq_resp::{Reply, Request};
 use bytes::BytesMut;
 
 use crate::clock::Millis;
-use crate::command::{Flags, Session, lookup};
+use crate::command::{Flags, NotSet, Session, lookup};
 use crate::engine::HeavyRead;
 
 /// The number of a connection.
@@ -22,6 +22,8 @@ pub enum Input {
     Interrupt(ConnId),
     /// A heavy read ended on its helper thread.
     Resume(Box<HeavyRead>, Reply),
+    /// What became of a change of settings that [`crate::command::Settings`] asked for.
+    Changed(u64, Result<(), NotSet>),
     /// The connection is gone.
     Close(ConnId),
 }
@@ -33,7 +35,7 @@ impl Input {
         let unit = match self {
             Input::Unit(unit) => unit,
             Input::Resume(read, _) => &read.unit,
-            Input::Open(_) | Input::Interrupt(_) | Input::Close(_) => return false,
+            Input::Open(_) | Input::Interrupt(_) | Input::Changed(..) | Input::Close(_) => return false,
         };
         unit.requests.iter().any(|request| {
             lookup(request.arg(0)).is_some_and(|command| command.flags.has(Flags::WRITE) || command.name == "EXEC")

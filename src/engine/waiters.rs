@@ -90,6 +90,14 @@ impl Waiters {
         if deadline >= now { None } else { self.take(conn) }
     }
 
+    /// Takes out every command that waits for a thing of a kind, oldest first.
+    pub(super) fn take_all(&mut self, is_meant: impl Fn(&Touch) -> bool) -> Vec<Parked> {
+        let meant = self.by_thing.iter().filter(|(thing, _)| is_meant(thing));
+        let turns: BTreeMap<u64, ConnId> =
+            meant.flat_map(|(_, queue)| queue.iter().map(|(turn, conn)| (*turn, *conn))).collect();
+        turns.into_values().filter_map(|conn| self.take(conn)).collect()
+    }
+
     /// True when a command of a connection waits.
     pub(super) fn is_waiting(&self, conn: ConnId) -> bool {
         self.by_conn.contains_key(&conn)

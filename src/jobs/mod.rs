@@ -104,6 +104,8 @@ pub struct Settings {
     pub grace_until: Millis,
     /// That holds for the leases of claims up to this number, those that were there at the start.
     pub grace_claims: u64,
+    /// A claim finds nothing: the server comes to its end.
+    pub grants_nothing: bool,
 }
 
 impl Default for Settings {
@@ -116,6 +118,7 @@ impl Default for Settings {
             ageing_ms: 300_000,
             grace_until: Millis(0),
             grace_claims: 0,
+            grants_nothing: false,
         }
     }
 }

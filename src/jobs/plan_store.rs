@@ -20,7 +20,7 @@ const INLINE: u8 = 1;
 /// Version, flags, time, tasks, length of the description.
 const HEADER_BYTES: usize = 14;
 /// What comes before the id in the key of a usage row.
-const USAGE: u8 = 0;
+pub(super) const USAGE: u8 = 0;
 
 /// A plan as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]

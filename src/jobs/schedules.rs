@@ -26,7 +26,7 @@ const HAS_LAST: u8 = 32;
 const HAS_ERROR: u8 = 64;
 const FLAGS: u8 = 127;
 /// What comes before the id in the key of the jobs' JSON.
-const JOB: u8 = 0;
+pub(super) const JOB: u8 = 0;
 /// The most bytes of a schedule's id: its jobs' ids append the tick.
 const MAX_ID_BYTES: usize = 96;
 

@@ -334,43 +334,10 @@ fn workers_are_known_alive_then_dead_then_forgotten() {
     });
 }
 
-/// The check itself: whatever single row is lost or added, it says so.
-#[test]
-fn a_row_that_is_lost_is_found() {
-    with_bench(|bench| {
-        let plan = r#"{"tasks":[{"task_number":1,"command":"true","args":[]}]}"#;
-        let action = format!(r#"{{"plan":{plan},"inputs":[{{}},{{}}]}}"#);
-        let submit = SubmitAction::parse(action.as_bytes()).unwrap();
-        bench.command(|jobs| jobs.submit_action(&submit)).unwrap();
-        bench.submit(&format!(r#"{{"kind":"a","delay_ms":5,"payload":"{}"}}"#, "x".repeat(1_000)));
-        bench.claim("w");
-        bench.assert_sound();
-        let tables = [Table::Pending, Table::Timers, Table::JobIndex, Table::Queues, Table::Actions, Table::Jobs];
-        for table in tables {
-            let mut keys = Vec::new();
-            let all = (Bound::Unbounded, Bound::Unbounded);
-            bench
-                .batch
-                .scan(table, all.0, all.1, false, &mut |key, _| {
-                    keys.push(bytes::Bytes::copy_from_slice(key));
-                    std::ops::ControlFlow::Continue(())
-                })
-                .unwrap();
-            assert!(!keys.is_empty(), "{table}");
-            for key in keys {
-                let mark = bench.batch.mark();
-                bench.batch.remove(table, key.clone()).unwrap();
-                let found = check(&bench.batch);
-                assert!(found.is_err() || !found.unwrap().is_empty(), "{table} {}", key.escape_ascii());
-                bench.batch.rollback(mark);
-            }
-        }
-    });
-}
-
 mod actions;
 mod attempts;
 mod bulk;
+mod check;
 mod checkpoints;
 mod clients;
 mod conditions;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Millis;
 use crate::command::backups::{Backups as Facts, Ended, Running};
+use crate::jobs::ticks::Ticks;
 use crate::server::inbox::Inbox;
 use crate::storage::files::{Disk, RealDisk};
 use crate::storage::{self, Backup, Db, Error, Phase, Progress, Snapshot};
@@ -29,12 +30,48 @@ pub struct BackupOptions {
     pub rate: u64,
     /// How long a snapshot may live, in milliseconds: the store's file grows meanwhile.
     pub max_snapshot_ms: u64,
-    /// One begins by itself so many milliseconds after the last.
-    pub every_ms: Option<u64>,
+    /// When one begins by itself.
+    pub when: Option<When>,
     /// So many are kept, the newest.
     pub keep: usize,
     /// The archive, of which no more is kept than they need.
     pub archive: Option<PathBuf>,
+}
+
+/// When backups begin by themselves.
+#[derive(Debug, Clone)]
+pub enum When {
+    /// So many milliseconds after the last was begun.
+    Every(u64),
+    /// At these moments.
+    At(Ticks),
+}
+
+impl When {
+    /// When the first begins in a run that starts now: at once where there is none, or its time has passed since the last
+    /// was begun.
+    fn first(&self, last: Option<Millis>, now: Millis) -> Option<Millis> {
+        last.map_or(Some(now), |last| self.after(last))
+    }
+
+    /// When the one after a backup begins that was begun at a moment.
+    fn after(&self, began: Millis) -> Option<Millis> {
+        match self {
+            When::Every(ms) => Some(began.plus(*ms)),
+            When::At(ticks) => ticks.next(began),
+        }
+    }
+
+    /// When the second after a moment begins.
+    fn second(&self, began: Millis) -> Option<Millis> {
+        self.after(self.after(began)?)
+    }
+
+    /// When one begins after one that failed: it is tried again soon, unless the next is due sooner.
+    fn again(&self, now: Millis) -> Option<Millis> {
+        let soon = now.plus(RETRY_MS);
+        Some(self.after(now).map_or(soon, |next| next.min(soon)))
+    }
 }
 
 /// What a backup's name says.
@@ -104,7 +141,8 @@ struct Outcome {
 
 impl Backups {
     pub(super) fn new(options: BackupOptions, store_id: u128, now: Millis, facts: &mut Facts) -> Backups {
-        facts.next = options.every_ms.map(|every| newest(&options.dir, store_id).map_or(now, |last| last.plus(every)));
+        facts.newest = newest(&options.dir, store_id);
+        facts.next = options.when.as_ref().and_then(|when| when.first(facts.newest, now));
         Backups { options, work: None, ended: Rc::default(), began: now, file_bytes: 0 }
     }
 
@@ -120,9 +158,13 @@ impl Backups {
         if let Some(outcome) = self.ended.borrow_mut().take() {
             self.work = None;
             note(facts, last_save, outcome, db.stats().file_bytes.saturating_sub(self.file_bytes), now);
-            facts.next = self.options.every_ms.map(|every| {
-                let failed = facts.last.as_ref().is_some_and(|last| last.outcome.is_err());
-                if failed { now.plus(every.min(RETRY_MS)) } else { self.began.plus(every).max(now) }
+            let failed = facts.last.as_ref().is_some_and(|last| last.outcome.is_err());
+            if !failed {
+                facts.newest = Some(self.began);
+            }
+            facts.next = self.options.when.as_ref().and_then(|when| match failed {
+                true => when.again(now),
+                false => when.after(self.began).map(|next| next.max(now)),
             });
         }
         if !facts.in_progress() && facts.next.is_some_and(|next| next <= now) {
@@ -148,6 +190,11 @@ impl Backups {
         Ok(())
     }
 
+    /// When a second one should have begun by itself since a moment.
+    pub(super) fn overdue(&self, since: Millis) -> Option<Millis> {
+        self.options.when.as_ref()?.second(since)
+    }
+
     /// When the core loop should look again at the latest.
     pub(super) fn next(&self, facts: &Facts) -> Option<Millis> {
         facts.next.filter(|_| self.work.is_none())
@@ -168,7 +215,7 @@ impl Backups {
     }
 
     fn begin(&mut self, db: &mut Db, now: Millis, inbox: &Inbox) -> storage::Result<()> {
-        let snapshot = db.snapshot()?;
+        let snapshot = db.durable_snapshot()?;
         let stats = db.stats();
         let name = Name::new(now, stats.seq, stats.store_id);
         tracing::info!(file = %self.options.dir.join(name.file()).display(), "a backup begins");
@@ -263,9 +310,9 @@ impl Work {
 
     /// Notes the progress, and sleeps where it is ahead of the rate.
     fn go_on(&self, progress: &Progress, rate: u64) -> ControlFlow<()> {
-        let copied = if progress.phase == Phase::Verifying { progress.total_rows } else { 0 };
-        self.total.store(progress.total_rows.saturating_mul(2), Ordering::Relaxed);
-        self.done.store(progress.rows + copied, Ordering::Relaxed);
+        let copied = if progress.phase == Phase::Verifying { progress.total } else { 0 };
+        self.total.store(progress.total.saturating_mul(2), Ordering::Relaxed);
+        self.done.store(progress.done + copied, Ordering::Relaxed);
         let mut asleep = self.pacing.lock().unwrap_or_else(PoisonError::into_inner);
         if asleep.as_ref().is_none_or(|(phase, _)| *phase != progress.phase) {
             *asleep = Some((progress.phase, Instant::now()));
@@ -343,6 +390,32 @@ mod tests {
         for other in ["data.redb", "agq-20261128T051716.123Z-7-abcdef01.redb.tmp", "agq-now-7-abcdef01.redb"] {
             assert_eq!(Name::parse(other), None, "{other}");
         }
+    }
+
+    /// 2026-11-28 at a time of day, UTC.
+    fn today(hours: u64, minutes: u64) -> Millis {
+        Millis(1_795_824_000_000 + (hours * 60 + minutes) * 60_000)
+    }
+
+    #[test]
+    fn backups_begin_after_a_time_or_at_times_of_the_calendar() {
+        let every = When::Every(6 * 3_600_000);
+        assert_eq!(every.first(None, today(9, 0)), Some(today(9, 0)), "there is none");
+        assert_eq!(every.first(Some(today(8, 0)), today(9, 0)), Some(today(14, 0)));
+        assert_eq!(every.after(today(9, 0)), Some(today(15, 0)));
+        assert_eq!(every.again(today(9, 0)), Some(today(9, 10)));
+        assert_eq!(When::Every(60_000).again(today(9, 0)), Some(today(9, 1)));
+
+        let cron = crate::jobs::cron::Cron::parse("line", "15 3,15 * * *").unwrap();
+        let at = When::At(Ticks::new(cron, jiff::tz::TimeZone::UTC));
+        assert_eq!(at.first(None, today(9, 0)), Some(today(9, 0)), "there is none");
+        // One of last night is followed by one this afternoon; one of yesterday morning has missed two, and one is made up for.
+        assert_eq!(at.first(Some(today(3, 15)), today(9, 0)), Some(today(15, 15)));
+        assert!(at.first(Some(Millis(today(3, 15).0 - 86_400_000)), today(9, 0)).unwrap() < today(9, 0));
+        assert_eq!(at.after(today(15, 15)), Some(today(27, 15)));
+        assert_eq!(at.second(today(3, 15)), Some(today(27, 15)));
+        assert_eq!(at.again(today(9, 0)), Some(today(9, 10)));
+        assert_eq!(at.again(today(15, 10)), Some(today(15, 15)), "the next is due before a second try");
     }
 
     #[test]

@@ -8,14 +8,18 @@ use std::time::{Duration, Instant};
 use agq_resp::Reply;
 
 use crate::clock::Millis;
-use crate::command::Config;
+use crate::command::{Config, Shutdown};
 use crate::engine::{Engine, HeavyRead, Input, Output};
 use crate::server::backups::{BackupOptions, Backups};
 use crate::server::disk::DiskWatch;
+use crate::server::drain::DrainWatch;
 use crate::server::gather::Gather;
 use crate::server::inbox::Inbox;
 use crate::server::notify::{Notify, Watchdog};
 use crate::server::process::Process;
+use crate::server::reload::Changes;
+use crate::server::rules::Rules;
+use crate::server::warnings::{Figures, Watch};
 use crate::server::{start_engine, webhooks};
 use crate::storage::{Db, Pace, WriteSet};
 use crate::wall_clock::WallClock;
@@ -47,7 +51,7 @@ fn give_up(reason: &str) -> ! {
 }
 
 /// The exit code when the store fails.
-const EXIT_STORE_FAILED: i32 = 74;
+pub(super) const EXIT_STORE_FAILED: i32 = 74;
 
 /// The engine and the store, driven by inputs.
 pub(super) struct Core {
@@ -65,10 +69,13 @@ pub(super) struct Core {
     delivers: bool,
     process: Process,
     disk: DiskWatch,
+    warnings: Watch,
     backups: Backups,
+    changes: Changes,
     gather: Gather,
     watchdog: Watchdog,
     notify: Notify,
+    drain: DrainWatch,
 }
 
 impl Core {
@@ -77,12 +84,14 @@ impl Core {
         mut db: Db,
         config: Config,
         mut clock: WallClock,
-        disk: DiskWatch,
+        (disk, warnings): (DiskWatch, Watch),
         backups: BackupOptions,
+        changes: Changes,
         notify: &Notify,
     ) -> anyhow::Result<Core> {
         let now = clock.read();
         let mut engine = start_engine(&mut db, config, now)?;
+        engine.server().settings.changeable = changes.changeable();
         let backups = Backups::new(backups, db.stats().store_id, now, &mut engine.server().backups);
         Ok(Core {
             engine,
@@ -95,26 +104,31 @@ impl Core {
             delivers: false,
             process: Process::default(),
             disk,
+            warnings,
             backups,
+            changes,
             gather: Gather::default(),
             watchdog: Watchdog::new(notify),
             notify: notify.clone(),
+            drain: DrainWatch::new(notify),
         })
     }
 
     /// Runs until asked to stop; returns itself to be closed once the last replies are out.
-    pub(super) async fn run(mut self, inbox: &Inbox) -> Core {
+    pub(super) async fn run(mut self, inbox: &Inbox, rules: &Rules) -> Core {
         self.db.on_wake(inbox.waker());
+        let mailboxes = inbox.clone();
+        self.engine.server().held = Some(Box::new(move |conn| mailboxes.held(conn)));
         // The first turn finds out what is due, and whether there are webhooks, before any client comes.
         inbox.waker()();
-        while self.turn(inbox).await {}
+        while self.turn(inbox, rules).await {}
         self.notify.stopping();
         inbox.abandon_waiting();
         self
     }
 
     /// One turn: sleeps until there is something to do, and runs a batch. False once everything has come to its end.
-    async fn turn(&mut self, inbox: &Inbox) -> bool {
+    async fn turn(&mut self, inbox: &Inbox, rules: &Rules) -> bool {
         self.watchdog.beat();
         self.hand_in_held(inbox);
         if inbox.is_empty() && !(inbox.is_stopping() && self.owes_nothing()) {
@@ -125,7 +139,7 @@ impl Core {
         self.gather.wait(inbox).await;
         let pace = self.db.pace();
         self.hand_in_held(inbox);
-        let result = self.run_batch(inbox).await;
+        let result = self.run_batch(inbox, rules).await;
         self.start_deliveries(inbox);
         if let Some(reason) = inbox.failure() {
             self.db.stop(&reason);
@@ -231,24 +245,18 @@ impl Core {
     }
 
     /// One batch: run, append, flush, release the replies; the rows go into redb while the clients read.
-    async fn run_batch(&mut self, inbox: &Inbox) -> anyhow::Result<()> {
+    async fn run_batch(&mut self, inbox: &Inbox, rules: &Rules) -> anyhow::Result<()> {
         let now = self.clock.read();
         if let Some(settings) = inbox.new_settings() {
             self.engine.reconfigure(settings);
         }
+        if let Some(time) = inbox.asked_drain() {
+            self.engine.drain(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), now);
+        }
         if !inbox.is_empty() {
             self.last_busy = Instant::now();
         }
-        self.db.look_at_space()?;
-        let (stats, refusal) = (self.db.stats(), self.db.refusal());
-        self.disk.note(&stats, refusal.as_ref());
-        self.engine.server().facts.disk_is_low = self.disk.is_low();
-        self.engine.server().facts.storage = Some(stats);
-        self.engine.server().facts.endings = inbox.endings();
-        self.engine.server().refusal = refusal;
-        if let Some(process) = self.process.refreshed() {
-            self.engine.server().facts.process = process;
-        }
+        self.look_around(inbox, rules, now)?;
         let rows = self.execute(inbox, now)?;
         let mut sync = Duration::ZERO;
         if !rows.is_empty() {
@@ -257,6 +265,7 @@ impl Core {
             let began = Instant::now();
             self.db.flush()?;
             sync = began.elapsed();
+            self.warnings.synced(sync);
         }
         let save = std::mem::take(&mut self.engine.server().save_requested);
         if !save {
@@ -287,7 +296,9 @@ impl Core {
             self.start_heavy(inbox)?;
         }
         self.turn_backups(inbox, now)?;
-        if self.engine.server().shutdown_requested {
+        self.changes.hand_out(std::mem::take(&mut self.engine.server().settings.asked), inbox);
+        self.drain.note(self.engine.server(), now);
+        if self.engine.server().shutdown == Shutdown::Now {
             inbox.stop();
         }
         Ok(())
@@ -302,6 +313,43 @@ impl Core {
             server.backups.cancelled |= server.backups.in_progress();
         }
         self.backups.turn(&mut server.backups, &mut server.facts.last_save, &mut self.db, now, inbox)?;
+        Ok(())
+    }
+
+    /// Refreshes what commands know of the world, and finds what an operator is to be warned of.
+    fn look_around(&mut self, inbox: &Inbox, rules: &Rules, now: Millis) -> anyhow::Result<()> {
+        self.db.look_at_space()?;
+        let (stats, refusal) = (self.db.stats(), self.db.refusal());
+        self.disk.note(&stats, refusal.as_ref());
+        let server = self.engine.server();
+        server.facts.disk_is_low = self.disk.is_low();
+        server.facts.endings = inbox.endings();
+        if let Some(process) = self.process.refreshed() {
+            server.facts.process = process;
+        }
+        let found = self.warnings.look(&Figures {
+            now,
+            started: server.facts.started,
+            stats: &stats,
+            refusal: refusal.as_ref(),
+            disk_is_low: self.disk.is_low(),
+            disk_warning: self.disk.warning(),
+            backups: &server.backups,
+            backup_overdue: self.backups.overdue(server.backups.newest.unwrap_or(server.facts.started)),
+            clients: inbox.clients(),
+            max_clients: rules.max_clients.get(),
+            client_memory: server.facts.endings.memory,
+            max_client_memory: rules.limits.max_memory,
+            open_files: rules.descriptors.in_use(),
+            max_open_files: rules.descriptors.limit(),
+            clock_ahead_ms: self.clock.ahead_ms(),
+            certificate_ends: rules.certificate_ends.get(),
+        });
+        if let Some(warnings) = found {
+            server.facts.warnings = warnings;
+        }
+        server.facts.storage = Some(stats);
+        server.refusal = refusal;
         Ok(())
     }
 

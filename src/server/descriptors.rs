@@ -1,8 +1,9 @@
-//! File descriptors: each connection takes one. The limit is raised as far as the system allows, and what comes near it is
-//! said before clients are turned away.
+//! File descriptors: each connection takes one. The limit is raised as far as the system allows, and how many are in use is
+//! known, so that a warning comes before clients are turned away.
 
 use std::cell::Cell;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd as _, RawFd};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -45,44 +46,44 @@ fn room(asked: usize, open_files: u64) -> usize {
     usize::try_from(most).unwrap_or(usize::MAX).min(asked)
 }
 
-/// Watches how many are in use.
+/// Knows how many are in use.
 pub(super) struct Descriptors {
     /// So many may be open; `None` where there is no limit.
     limit: Option<u64>,
-    warned: Cell<bool>,
+    in_use: Cell<u64>,
+    looked: Cell<Instant>,
 }
+
+/// The system is asked so often at most.
+const LOOK: Duration = Duration::from_secs(1);
 
 impl Descriptors {
     pub(super) fn new() -> Descriptors {
-        Descriptors { limit: getrlimit(Resource::Nofile).current, warned: Cell::new(false) }
+        let limit = getrlimit(Resource::Nofile).current;
+        Descriptors { limit, in_use: Cell::default(), looked: Cell::new(Instant::now()) }
     }
 
     /// Notes one that was opened just now: the system gives out the lowest number that is free, so as many are in use.
     pub(super) fn note(&self, opened: RawFd) {
-        let in_use = u64::try_from(opened).unwrap_or(0) + 1;
-        let Some(limit) = self.limit else { return };
-        match is_near(in_use, limit, self.warned.get()) {
-            Some(true) => tracing::warn!(
-                in_use,
-                limit,
-                "over 80 % of the open files that this process may have are in use: raise LimitNOFILE or ulimit -n, or \
-                 lower --max-clients"
-            ),
-            Some(false) => {
-                tracing::info!(in_use, limit, "open files are under 70 % of what this process may have again")
-            }
-            None => return,
-        }
-        self.warned.set(!self.warned.get());
+        self.in_use.set(u64::try_from(opened).unwrap_or(0) + 1);
     }
-}
 
-/// Whether it came near the limit (`true`) or away from it (`false`) since the last word; `None` where nothing changed.
-fn is_near(in_use: u64, limit: u64, warned: bool) -> Option<bool> {
-    match warned {
-        false if in_use.saturating_mul(10) > limit.saturating_mul(8) => Some(true),
-        true if in_use.saturating_mul(10) < limit.saturating_mul(7) => Some(false),
-        _ => None,
+    /// How many are in use, as of the last second or the last connection.
+    pub(super) fn in_use(&self) -> u64 {
+        if self.looked.get().elapsed() >= LOOK {
+            self.looked.set(Instant::now());
+            // The lowest number that is free, for a moment.
+            match rustix::io::dup(std::io::stderr()) {
+                Ok(free) => self.in_use.set(u64::try_from(free.as_raw_fd()).unwrap_or(0)),
+                Err(_none_is_free) => self.in_use.set(self.limit.unwrap_or_else(|| self.in_use.get())),
+            }
+        }
+        self.in_use.get()
+    }
+
+    /// How many there may be.
+    pub(super) fn limit(&self) -> Option<u64> {
+        self.limit
     }
 }
 
@@ -98,11 +99,11 @@ mod tests {
     }
 
     #[test]
-    fn it_is_said_once_for_each_change() {
-        assert_eq!(is_near(800, 1000, false), None);
-        assert_eq!(is_near(801, 1000, false), Some(true));
-        assert_eq!(is_near(999, 1000, true), None);
-        assert_eq!(is_near(700, 1000, true), None);
-        assert_eq!(is_near(699, 1000, true), Some(false));
+    fn as_many_are_in_use_as_have_lower_numbers() {
+        let descriptors = Descriptors::new();
+        descriptors.note(99);
+        assert_eq!(descriptors.in_use(), 100, "the system is not asked for each batch");
+        descriptors.looked.set(Instant::now().checked_sub(2 * LOOK).unwrap());
+        assert!((3..100).contains(&descriptors.in_use()), "{}", descriptors.in_use());
     }
 }

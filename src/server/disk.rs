@@ -25,6 +25,11 @@ impl DiskWatch {
         DiskWatch { warning, low: false, refused: false }
     }
 
+    /// So many bytes are little.
+    pub(super) fn warning(&self) -> u64 {
+        self.warning
+    }
+
     /// True when little is left.
     pub(super) fn is_low(&self) -> bool {
         self.low

@@ -5,12 +5,12 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::sync::Notify;
 
-use crate::command::{Changeable, Session};
+use crate::command::{Changeable, Held, Session};
 use crate::engine::{ConnId, Finished, Input, Unit};
 use crate::server::ended::{Ended, Endings};
 use crate::server::limits::OutputLimit;
@@ -35,6 +35,7 @@ struct State {
     stopping: Cell<bool>,
     failure: RefCell<Option<String>>,
     settings: RefCell<Option<Changeable>>,
+    drain: Cell<Option<Duration>>,
     left: Notify,
 }
 
@@ -67,20 +68,16 @@ impl Inbox {
         inbox
     }
 
-    /// Tells of a new connection.
-    pub(super) fn open(&self, address: String, authenticated: bool) -> ConnId {
-        self.open_session(|conn| Session::new(conn, address, authenticated))
-    }
-
     /// Tells of a new connection of the server to itself.
     pub(super) fn open_own(&self, name: &'static str) -> ConnId {
-        self.open_session(|conn| {
+        self.open(|conn| {
             let session = Session::new(conn, "internal:0".to_owned(), true);
             Session { is_own: true, name: name.into(), ..session }
         })
     }
 
-    fn open_session(&self, session: impl FnOnce(ConnId) -> Session) -> ConnId {
+    /// Tells of a new connection, whose number is chosen here.
+    pub(super) fn open(&self, session: impl FnOnce(ConnId) -> Session) -> ConnId {
         let conn = self.0.last_conn.get() + 1;
         self.0.last_conn.set(conn);
         let session = session(conn);
@@ -157,6 +154,11 @@ impl Inbox {
     /// Notes that the server ended a connection.
     pub(super) fn note_end(&self, conn: ConnId, why: Ended) {
         self.0.endings.borrow_mut().note(conn, why);
+    }
+
+    /// What is held for a connection, beside what the engine keeps.
+    pub(super) fn held(&self, conn: ConnId) -> Held {
+        self.0.mailboxes.borrow().get(&conn).map_or_else(Held::default, Mailbox::held_apart)
     }
 
     /// How often connections were ended or refused, and how many bytes all hold.
@@ -340,6 +342,17 @@ impl Inbox {
     /// What [`Inbox::reconfigure`] handed in.
     pub(super) fn new_settings(&self) -> Option<Changeable> {
         self.0.settings.borrow_mut().take()
+    }
+
+    /// Asks the core loop for a drain of so long at most.
+    pub(super) fn drain(&self, time: Duration) {
+        self.0.drain.set(Some(time));
+        self.0.arrived.notify_one();
+    }
+
+    /// What [`Inbox::drain`] asked for.
+    pub(super) fn asked_drain(&self) -> Option<Duration> {
+        self.0.drain.take()
     }
 
     /// Asks the core loop, listeners and connections to come to an end.

@@ -1,7 +1,8 @@
 //! Listeners: TCP and Unix sockets.
 
 use std::io;
-use std::os::fd::AsRawFd as _;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -11,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::JoinHandle;
 
+use crate::command::{Session, Vouched};
 use crate::server::connection;
 use crate::server::ended::Ended;
 use crate::server::inbox::Inbox;
@@ -77,18 +79,47 @@ impl Listener {
         match self {
             Listener::Tcp(listener, _) => {
                 let (stream, peer) = listener.accept().await?;
-                rules.descriptors.note(stream.as_raw_fd());
                 // Who has hung up already is found out by reading.
                 let _ = prepare(&stream, rules.limits.tcp_keepalive);
-                admit(stream, peer.to_string(), peer.ip().into(), inbox, rules);
+                let origin = Origin::tcp(&stream, peer);
+                admit(stream, origin, inbox, rules);
             }
             Listener::Unix(listener, path) => {
                 let (stream, _) = listener.accept().await?;
-                rules.descriptors.note(stream.as_raw_fd());
-                admit(stream, format!("{path}:0"), Source::Local, inbox, rules);
+                let address = format!("{path}:0");
+                let (local_address, descriptor) = (address.clone(), stream.as_raw_fd());
+                let origin = Origin { address, local_address, descriptor, source: Source::Local, vouched: None };
+                admit(stream, origin, inbox, rules);
             }
         }
         Ok(())
+    }
+}
+
+/// Where a connection comes from, and what is known of who it is.
+pub(super) struct Origin {
+    /// The client's address, for people.
+    address: String,
+    /// The address that it came to.
+    local_address: String,
+    /// The socket's number.
+    descriptor: RawFd,
+    source: Source,
+    /// Whose it is by its certificate.
+    pub(super) vouched: Option<Vouched>,
+}
+
+impl Origin {
+    /// Of a client that came over TCP.
+    pub(super) fn tcp(stream: &TcpStream, peer: SocketAddr) -> Origin {
+        Origin {
+            address: peer.to_string(),
+            // Unknown of one that has gone again.
+            local_address: stream.local_addr().map_or_else(|_| String::new(), |local| local.to_string()),
+            descriptor: stream.as_raw_fd(),
+            source: peer.ip().into(),
+            vouched: None,
+        }
     }
 }
 
@@ -108,11 +139,12 @@ pub(super) fn prepare(stream: &TcpStream, keepalive: Option<Duration>) -> io::Re
 /// Serves a new connection, or says that there are too many, on a task of its own.
 pub(super) fn admit(
     mut stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    address: String,
-    source: Source,
+    origin: Origin,
     inbox: &Inbox,
     rules: &Rc<Rules>,
 ) -> JoinHandle<()> {
+    let Origin { address, local_address, descriptor, source, vouched } = origin;
+    rules.descriptors.note(descriptor);
     if inbox.clients() >= rules.max_clients.get() || inbox.is_stopping() {
         if !inbox.is_stopping() {
             inbox.note_end(0, Ended::Refused);
@@ -123,7 +155,14 @@ pub(super) fn admit(
         });
     }
     tracing::debug!(address, "a client has connected");
-    let conn = inbox.open(address, !rules.asks_key);
-    let peer = Peer { conn, source, rules: Rc::clone(rules) };
+    let is_vouched_for = vouched.is_some();
+    let conn = inbox.open(|conn| {
+        let session = match vouched {
+            Some(vouched) => Session::of(conn, address, vouched),
+            None => Session::new(conn, address, !rules.asks_key),
+        };
+        Session { local_address: local_address.into(), descriptor, ..session }
+    });
+    let peer = Peer { conn, source, is_vouched_for, rules: Rc::clone(rules) };
     tokio::task::spawn_local(connection::serve(stream, inbox.clone(), peer))
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
+use crate::command::Held;
 use crate::engine::Finished;
 
 /// What waits to be written to a connection, and where it stands.
@@ -55,6 +56,13 @@ impl Mailbox {
     pub(super) fn waiting(&self) -> usize {
         let finished = if let Stage::Finished(finished) = &self.stage { finished.out.len() } else { 0 };
         self.pushed.len() + self.writing + finished
+    }
+
+    /// What it holds beside what the engine keeps for it.
+    pub(super) fn held_apart(&self) -> Held {
+        let finished = if let Stage::Finished(finished) = &self.stage { finished.out.len() } else { 0 };
+        let parts = [self.pushed.len(), self.writing, finished].into_iter().filter(|bytes| *bytes > 0).count();
+        Held { sent: self.sent, waiting: self.waiting(), parts }
     }
 
     /// Bytes that it holds.

@@ -8,6 +8,7 @@ mod connection;
 mod core;
 mod descriptors;
 mod disk;
+mod drain;
 mod ended;
 mod gather;
 mod inbox;
@@ -18,6 +19,8 @@ pub mod lock;
 mod mailbox;
 mod memory;
 mod notify;
+#[cfg(test)]
+mod panic_tests;
 mod panics;
 mod process;
 mod rate;
@@ -25,6 +28,7 @@ mod reload;
 mod rules;
 mod throttle;
 mod tls;
+mod warnings;
 mod webhooks;
 mod wire;
 
@@ -36,18 +40,19 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::runtime::LocalOptions;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-use crate::command::{Config, System, WebhookRules};
+use crate::command::{Config, NotSet, System, WebhookRules};
 use crate::engine::Engine;
 use crate::jobs::Settings;
 use crate::storage::{self, Db};
 use crate::wall_clock::WallClock;
-pub use backups::BackupOptions;
+pub use backups::{BackupOptions, When};
 pub use disk::log_repair;
 use inbox::Inbox;
 use listen::Listener;
+use reload::Changes;
 use rules::Rules;
 
 pub use limits::{ClientLimits, OutputLimit};
@@ -83,6 +88,8 @@ pub struct Options {
     pub accept_clock: bool,
     /// Names and values that CONFIG GET shows.
     pub parameters: Vec<(String, String)>,
+    /// Those of them that CONFIG SET may change, through [`Control::changes`].
+    pub changeable: Vec<&'static str>,
     /// Where and when backups are written.
     pub backups: BackupOptions,
     /// Where webhooks may be sent.
@@ -96,24 +103,45 @@ pub struct Options {
 pub struct Reload {
     /// The options, all of them.
     pub options: Options,
+    /// The files of TLS are read again, too.
+    pub reads_files: bool,
     /// Told when they hold, or why nothing was changed.
     pub outcome: oneshot::Sender<anyhow::Result<()>>,
+}
+
+/// What a running server is asked from outside.
+pub enum Order {
+    /// To go on with other settings.
+    Reload(Box<Reload>),
+    /// To drain, for so long at most: no job is granted any more, and the server stops when none runs.
+    Drain(Duration),
+}
+
+/// A change of settings that CONFIG SET asks for, and who waits to hear of it.
+pub struct AskedChange {
+    /// Names of parameters among [`Options::changeable`], each once, and the values that they are to have.
+    pub pairs: Vec<(String, String)>,
+    /// Told when all of them hold, or why nothing was changed.
+    pub outcome: oneshot::Sender<Result<(), NotSet>>,
 }
 
 /// How a running server is steered from outside.
 pub struct Control<S> {
     /// The server stops when it resolves.
     pub shutdown: S,
-    /// New settings.
-    pub reloads: UnboundedReceiver<Reload>,
+    /// What else it is asked.
+    pub orders: UnboundedReceiver<Order>,
+    /// Takes the changes of settings that CONFIG SET asks for, and brings each as a [`Reload`].
+    pub changes: UnboundedSender<AskedChange>,
     /// The service manager.
     pub notify: Notify,
 }
 
 impl<S> Control<S> {
-    /// Neither new settings nor a service manager.
+    /// No other orders, and no service manager.
     pub fn only(shutdown: S) -> Control<S> {
-        Control { shutdown, reloads: unbounded_channel().1, notify: Notify::default() }
+        let (changes, orders) = (unbounded_channel().0, unbounded_channel().1);
+        Control { shutdown, orders, changes, notify: Notify::default() }
     }
 }
 
@@ -142,7 +170,7 @@ async fn serve(
     control: Control<impl Future<Output = ()> + 'static>,
     ready: impl FnOnce(&[String]),
 ) -> anyhow::Result<()> {
-    let Control { shutdown, reloads, notify } = control;
+    let Control { shutdown, orders, changes, notify } = control;
     let opened = notify.patiently("opening the store", || Db::open(&options.storage));
     let mut db = opened.map_err(|error| {
         let dir = options.storage.dir.display();
@@ -166,8 +194,10 @@ async fn serve(
         webhooks: options.webhooks.clone(),
         system: System { nanos: process::nanos, secret: |bytes| getrandom::fill(bytes).is_ok() },
     };
-    let disk = disk::DiskWatch::new(options.disk_warning);
-    let core = core::Core::new(db, config, clock, disk, options.backups.clone(), &notify)?;
+    let archive_max_lag = options.storage.archive.as_ref().map_or(0, |archive| archive.max_lag);
+    let watches = (disk::DiskWatch::new(options.disk_warning), warnings::Watch::new(archive_max_lag));
+    let changes = Changes::new(options.changeable.clone(), changes);
+    let core = core::Core::new(db, config, clock, watches, options.backups.clone(), changes, &notify)?;
     let clients = &options.clients;
     let inbox = Inbox::new(inbox::Limits {
         replies: clients.replies,
@@ -201,8 +231,8 @@ async fn serve(
     ready(&addresses);
     notify.ready(&format!("serving on {}", addresses.join(" ")));
     let core = tokio::select! {
-        core = panics::task_or_exit("the core loop", core.run(&inbox)) => core,
-        never = panics::task_or_exit("the reading of settings", reload::serve(reloads, &inbox, &rules, tls.as_ref())) => match never {},
+        core = panics::task_or_exit("the core loop", core.run(&inbox, &rules)) => core,
+        never = panics::task_or_exit("the reading of settings", reload::serve(orders, &inbox, &rules, tls.as_ref())) => match never {},
     };
     let drained = async {
         inbox.drained().await;

@@ -65,6 +65,18 @@ impl Notify {
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=reading the settings again"));
     }
 
+    /// A drain waits for so many jobs; `ends_in` when it ends in so long at the latest, and is not taken back.
+    pub(super) fn draining(&self, running: u64, ends_in: Option<Duration>) {
+        let status = format!("STATUS=draining: {running} still running, no other job is granted");
+        match ends_in {
+            Some(left) => {
+                let micros = (left + EXTENSION).as_micros();
+                self.send(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={micros}\n{status}"));
+            }
+            None => self.send(&status),
+        }
+    }
+
     /// The server stops.
     pub(super) fn stopping(&self) {
         self.send("STOPPING=1\nSTATUS=stopping");

@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 /// The exit code when a part that the server needs has ended.
-const EXIT_PANICKED: i32 = 70;
+pub(super) const EXIT_PANICKED: i32 = 70;
 
 /// Ends the process because a part of it cannot go on. What was acknowledged is in the log.
 pub(super) fn exit(part: &str, why: &str) -> ! {
@@ -22,6 +22,11 @@ pub(super) fn exit(part: &str, why: &str) -> ! {
 
 /// Runs a thread's life; a panic ends the process.
 pub(super) fn or_exit(part: &str, life: impl FnOnce()) {
+    let life = || {
+        #[cfg(test)]
+        crate::storage::injected::point(part);
+        life();
+    };
     if let Err(panic) = catch_unwind(AssertUnwindSafe(life)) {
         exit(part, text(&*panic));
     }
@@ -29,10 +34,23 @@ pub(super) fn or_exit(part: &str, life: impl FnOnce()) {
 
 /// A task that the server needs; a panic ends the process, before anything else runs on its thread.
 pub(super) async fn task_or_exit<F: Future>(part: &str, task: F) -> F::Output {
+    #[cfg(test)]
+    let task = panicking(part, task);
     match caught(task).await {
         Ok(output) => output,
         Err(panic) => exit(part, text(&*panic)),
     }
+}
+
+/// The same task, which panics when a test wants it to.
+#[cfg(test)]
+async fn panicking<F: Future>(part: &str, task: F) -> F::Output {
+    let mut task = pin!(task);
+    std::future::poll_fn(|context| {
+        crate::storage::injected::point(part);
+        task.as_mut().poll(context)
+    })
+    .await
 }
 
 /// A task whose panic its caller sees to.

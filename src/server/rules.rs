@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use crate::clock::Millis;
 use crate::engine::ConnId;
 use crate::server::descriptors::Descriptors;
 use crate::server::limits::ClientLimits;
@@ -14,6 +15,8 @@ pub(super) struct Rules {
     pub(super) limits: ClientLimits,
     /// Connections open at a time, which may change while the server runs.
     pub(super) max_clients: Cell<usize>,
+    /// When the certificate that clients are greeted with ends.
+    pub(super) certificate_ends: Cell<Option<Millis>>,
     /// How many files are open.
     pub(super) descriptors: Descriptors,
     /// Wrong keys.
@@ -27,7 +30,14 @@ impl Rules {
     pub(super) fn new(limits: ClientLimits, asks_key: bool) -> Rules {
         let throttle = RefCell::new(Throttle::new(limits.auth_delay));
         let max_clients = Cell::new(limits.max_clients);
-        Rules { limits, max_clients, descriptors: Descriptors::new(), throttle, asks_key }
+        Rules {
+            limits,
+            max_clients,
+            certificate_ends: Cell::default(),
+            descriptors: Descriptors::new(),
+            throttle,
+            asks_key,
+        }
     }
 }
 
@@ -37,6 +47,8 @@ pub(super) struct Peer {
     pub(super) conn: ConnId,
     /// Where it comes from.
     pub(super) source: Source,
+    /// Its certificate may let it in without a key: the engine knows.
+    pub(super) is_vouched_for: bool,
     /// What holds for it.
     pub(super) rules: Rc<Rules>,
 }

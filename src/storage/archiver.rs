@@ -292,10 +292,17 @@ impl Archiver {
         loop {
             match self.step() {
                 Ok(true) => {}
-                Ok(false) => return self.archived() >= self.synced.load(Ordering::SeqCst),
+                Ok(false) => break,
                 Err(_) => return false,
             }
         }
+        // So that what stands behind the last record, and says that it is on the disk, is there itself.
+        let mut cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        if cursor.writer.sync().is_err() {
+            self.rewind(&mut cursor);
+            return false;
+        }
+        self.archived() >= self.synced.load(Ordering::SeqCst)
     }
 
     /// The thread's life.

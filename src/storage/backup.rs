@@ -22,7 +22,7 @@ use crate::storage::{Error, Result, Snapshot, Table, plain_file};
 /// Table name → rows u64, checksum u64, little-endian.
 const MANIFEST: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("backup");
 /// Bytes of rows between two calls of the watch.
-const STEP: u64 = 64 << 10;
+pub(super) const STEP: u64 = 64 << 10;
 /// Bytes of a file that are copied at a time.
 const BLOCK: usize = 1 << 20;
 /// The end of the name of a file that is not whole yet.
@@ -31,10 +31,14 @@ const TEMPORARY: &str = ".tmp";
 /// What is being done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
+    /// A file is copied, byte by byte.
+    Fetching,
     /// The snapshot's rows are written; the store's file grows while it lives.
     Copying,
     /// The file is read back.
     Verifying,
+    /// Records of the archive are put on top of it.
+    Replaying,
 }
 
 /// How far it has come.
@@ -42,11 +46,12 @@ pub enum Phase {
 pub struct Progress {
     /// What is being done.
     pub phase: Phase,
-    /// Rows done in this phase.
-    pub rows: u64,
-    /// Rows that there are.
-    pub total_rows: u64,
-    /// Bytes of keys and values done in this phase.
+    /// What is done of the total: rows while rows are copied or verified, bytes while a file is fetched or records are
+    /// replayed.
+    pub done: u64,
+    /// What there is to do in this phase.
+    pub total: u64,
+    /// Bytes done in this phase: of keys and values while it is rows that are read.
     pub bytes: u64,
 }
 
@@ -99,7 +104,7 @@ pub fn copy_backup(
     let io = |source| Error::io(format!("writing {}", disk.describe(name)), source);
     let mut copy = || -> Result<Backup> {
         let file = disk.create(&temporary).map_err(io)?;
-        copy_file(&**from, from_name, &*file, &disk.describe(&temporary))?;
+        copy_file((&**from, from_name), (&*file, &disk.describe(&temporary)), watch)?;
         let verified = verify(&file, from_name, watch)?;
         file.sync_data().map_err(io)?;
         Ok(verified.backup(file.len().map_err(io)?))
@@ -120,12 +125,23 @@ fn finish(disk: &dyn Disk, temporary: &str, name: &str, written: Result<Backup>)
     written
 }
 
-/// Copies a file's bytes; they need a sync.
-pub(super) fn copy_file(from: &dyn DiskFile, from_name: &str, to: &dyn DiskFile, to_name: &str) -> Result<()> {
+/// Copies a file's bytes, each file with its name in messages; they need a sync.
+///
+/// # Errors
+/// When one cannot be read or the other not be written; [`Error::Cancelled`] when `watch` ends it.
+pub(super) fn copy_file(
+    (from, from_name): (&dyn DiskFile, &str),
+    (to, to_name): (&dyn DiskFile, &str),
+    watch: &mut Watch,
+) -> Result<()> {
     let io = |source| Error::io(format!("copying {from_name} to {to_name}"), source);
+    let total = from.len().map_err(io)?;
     let mut block = vec![0; BLOCK];
     let mut at = 0;
     loop {
+        if watch(&Progress { phase: Phase::Fetching, done: at, total, bytes: at }).is_break() {
+            return Err(Error::Cancelled);
+        }
         let read = from.read_at(at, &mut block).map_err(io)?;
         to.write_at(at, &block[..read]).map_err(io)?;
         at += read as u64;
@@ -313,13 +329,13 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(txn: &'a ReadTransaction, phase: Phase) -> Result<Reader<'a>> {
         use redb::ReadableTableMetadata as _;
-        let mut total_rows = 0;
+        let mut total = 0;
         for table in Table::ALL {
             if let Some(open) = open(txn, table)? {
-                total_rows += open.len()?;
+                total += open.len()?;
             }
         }
-        Ok(Reader { txn, progress: Progress { phase, rows: 0, total_rows, bytes: 0 } })
+        Ok(Reader { txn, progress: Progress { phase, done: 0, total, bytes: 0 } })
     }
 
     /// Calls `each` with every table and a function that hands out its rows.
@@ -360,7 +376,7 @@ impl<'a> Reader<'a> {
             row(key, value)?;
             let bytes = (key.len() + value.len()) as u64;
             (sum.rows, sum.bytes, unwatched) = (sum.rows + 1, sum.bytes + bytes, unwatched + bytes);
-            (self.progress.rows, self.progress.bytes) = (self.progress.rows + 1, self.progress.bytes + bytes);
+            (self.progress.done, self.progress.bytes) = (self.progress.done + 1, self.progress.bytes + bytes);
         }
         sum.checksum = hash.digest();
         Ok(sum)

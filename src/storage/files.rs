@@ -51,6 +51,15 @@ pub trait DiskFile: Debug + Send + Sync {
     /// When the operating system refuses.
     fn allocated(&self) -> io::Result<u64>;
 
+    /// Gives a range of whole pages back to the file system: they take no space any more and read as zeros; the file's
+    /// length stays. False where the file system, or the system, cannot do that.
+    ///
+    /// # Errors
+    /// When the operating system fails it; a part of it may have been done.
+    fn give_back(&self, _offset: u64, _len: u64) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// True when the file has no bytes.
     ///
     /// # Errors
@@ -243,7 +252,21 @@ impl DiskFile for RealFile {
         Ok(self.0.metadata()?.blocks() * 512)
     }
 
+    #[cfg(target_os = "linux")]
+    fn give_back(&self, offset: u64, len: u64) -> io::Result<bool> {
+        use rustix::fs::FallocateFlags;
+        use rustix::io::Errno;
+        let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(&self.0, how, offset, len) {
+            Ok(()) => Ok(true),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn sync_data(&self) -> io::Result<()> {
+        #[cfg(test)]
+        crate::storage::injected::point_of_thread();
         self.0.sync_data()
     }
 }

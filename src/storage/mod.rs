@@ -6,8 +6,6 @@
 //! come in as arguments.
 
 mod archive;
-#[cfg(test)]
-mod archive_tests;
 mod archiver;
 mod backup;
 pub mod batch;
@@ -19,8 +17,12 @@ pub mod db;
 mod discard;
 mod error;
 pub mod files;
+mod free_pages;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+mod give_back;
+#[cfg(test)]
+pub(crate) mod injected;
 mod log;
 mod log_record;
 mod log_segment;
@@ -47,7 +49,7 @@ pub mod tables;
 mod tests;
 mod write_behind;
 
-pub use archive::{Range, archive_ranges, prune_archive};
+pub use archive::{Behind, Range, archive_ranges, prune_archive};
 pub use archiver::{ArchiveOptions, ArchiveStats};
 pub use backup::{Backup, Phase, Progress, Watch, copy_backup, is_unfinished, look_at, write_backup};
 pub use batch::{Batch, Mark, Rows, Visit, WriteSet};

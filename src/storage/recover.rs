@@ -197,7 +197,7 @@ pub(super) fn open(
     };
     if let Some(archive) = archive {
         // Before the segments are used again; a crash from here on finds it done.
-        archive_rest(archive, &store.meta, &records, replay.seq)?;
+        archive_rest(disk, archive, &store.meta, &records, replay.seq)?;
     }
     let (segments, ready) = prepare_segments(disk, &store.meta, options)?;
     let txn = begin(&store.database)?;
@@ -267,20 +267,28 @@ pub(super) fn read_log(disk: &dyn Disk, meta: &StoreMeta) -> Result<(Replay, Rec
 ///
 /// # Errors
 /// [`Error::Refused`] when the archive is ahead of the store; any other when it cannot be read or written.
-fn archive_rest(disk: &Arc<dyn Disk>, meta: &StoreMeta, records: &Records, seq: u64) -> Result<()> {
-    let last = Archive::of_store(&**disk, meta.store_id)?.last()?;
+fn archive_rest(disk: &dyn Disk, archive: &Arc<dyn Disk>, meta: &StoreMeta, records: &Records, seq: u64) -> Result<()> {
+    let last = Archive::of_store(&**archive, meta.store_id)?.last()?;
     if let Some(last) = last.filter(|last| *last > seq) {
         return Err(Error::Refused {
-            found: format!("records up to {last} of this store in the archive {}", disk.describe("")),
+            found: format!("records up to {last} of this store in the archive {}", archive.describe("")),
             expected: format!("record {seq} at most, the last one of {DATA} and its log, which may be an older copy"),
             help: "Put the newer store back; or restore it with `agq restore BACKUP --archive DIR`, which makes \
                    it a store of its own; or give another folder with --archive-dir."
                 .to_owned(),
         });
     }
-    let mut writer = Writer::new(disk, meta.store_id, meta.run_id, meta.generation);
+    let mut writer = Writer::new(archive, meta.store_id, meta.run_id, meta.generation);
     let first = records.first_before(seq);
     warn_of_gap(last.map(|last| last + 1), first);
+    if first <= seq {
+        // What a process wrote that was killed is only read here: a power cut must not take from the log what the archive has.
+        for name in NAMES {
+            if let Some(segment) = open_segment(disk, name)? {
+                segment.sync_data().map_err(|source| Error::io(format!("syncing {}", disk.describe(name)), source))?;
+            }
+        }
+    }
     for (head, record) in records.between(first, seq) {
         writer.append(&head, &record)?;
     }

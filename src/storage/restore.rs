@@ -12,7 +12,7 @@ use redb::WriteTransaction;
 
 use crate::clock::Millis;
 use crate::storage::archive::{Archive, Reached};
-use crate::storage::backup::{Watch, copy_file, forget_manifest, verify};
+use crate::storage::backup::{Phase, Progress, STEP, Watch, copy_file, forget_manifest, verify};
 use crate::storage::db::apply_rows;
 use crate::storage::files::{Disk, DiskFile};
 use crate::storage::meta::StoreMeta;
@@ -65,6 +65,8 @@ pub struct Restored {
     pub replayed: u64,
     /// What is missing in the archive where the replay ended, if it ended there.
     pub gap: Option<String>,
+    /// What was left out at the archive's end since it was not whole yet, if the replay came there.
+    pub unfinished: Option<String>,
 }
 
 /// Restores a backup into `target`, in which there may be no store. `finish` makes the last changes; where it fails,
@@ -101,15 +103,15 @@ fn restore_temporary(
     let file = target.create(RESTORING).map_err(io)?;
     // From here on, whatever happens, nobody takes this folder for one that nothing is restored into.
     target.sync_dir().map_err(io)?;
-    copy_file(&**what.backup, what.name, &*file, &target.describe(RESTORING))?;
+    copy_file((&**what.backup, what.name), (&*file, &target.describe(RESTORING)), watch)?;
     let verified = verify(&file, what.name, watch)?;
     let backup = verified.backup(file.len().map_err(io)?);
     let database = plain_file::open(&file)?;
     let txn = begin(&database)?;
     forget_manifest(&txn)?;
     let reached = match &what.replay {
-        None => Reached { seq: backup.seq, time: None, gap: None },
-        Some(replay) => put_records(&txn, &backup, replay)?,
+        None => Reached { seq: backup.seq, time: None, gap: None, unfinished: None },
+        Some(replay) => put_records(&txn, &backup, replay, watch)?,
     };
     let cache = RefCell::new(RowCache::new(CACHE, random()?));
     let mut batch = Batch::new(&txn, &cache, None);
@@ -128,11 +130,12 @@ fn restore_temporary(
     database.close()?;
     file.sync_data().map_err(io)?;
     let (store_id, replayed) = (meta.store_id, meta.seq - backup.seq);
-    Ok(Restored { backup, store_id, seq: meta.seq, time: meta.time, replayed, gap: reached.gap })
+    let Reached { gap, unfinished, .. } = reached;
+    Ok(Restored { backup, store_id, seq: meta.seq, time: meta.time, replayed, gap, unfinished })
 }
 
 /// Puts the records after the backup's into the transaction.
-fn put_records(txn: &WriteTransaction, backup: &Backup, replay: &Replay<'_>) -> Result<Reached> {
+fn put_records(txn: &WriteTransaction, backup: &Backup, replay: &Replay<'_>, watch: &mut Watch) -> Result<Reached> {
     if backup.time > replay.to {
         return Err(Error::Unrestorable {
             found: format!("a backup of {}, which is later than that moment", show(backup.time)),
@@ -141,7 +144,7 @@ fn put_records(txn: &WriteTransaction, backup: &Backup, replay: &Replay<'_>) -> 
         });
     }
     let archive = Archive::of_store(replay.archive, backup.store_id)?;
-    if archive.len() == 0 {
+    if archive.len() == 0 && archive.headless_from(0, u64::MAX).is_none() {
         return Err(Error::Unrestorable {
             found: format!("no record of the store {:032x} in {}", backup.store_id, replay.archive.describe("")),
             expected: "the archive of the store that the backup is of".to_owned(),
@@ -149,8 +152,15 @@ fn put_records(txn: &WriteTransaction, backup: &Backup, replay: &Replay<'_>) -> 
         });
     }
     let mut rows = WriteSet::default();
-    let mut pending = 0;
-    let reached = archive.replay(backup.seq, replay.to, &mut |piece, record| {
+    let (mut pending, mut watched) = (0, None::<u64>);
+    let total = archive.bytes_from(backup.seq + 1)?;
+    let reached = archive.replay(backup.seq, replay.to, &mut |piece, record, done| {
+        if watched.is_none_or(|watched| done >= watched + STEP) {
+            watched = Some(done);
+            if watch(&Progress { phase: Phase::Replaying, done, total, bytes: done }).is_break() {
+                return Err(Error::Cancelled);
+            }
+        }
         piece.decode_into(&mut rows, record)?;
         pending += piece.record_bytes(record);
         if pending >= WINDOW {

@@ -26,11 +26,14 @@ impl Db {
                 allocated += segment.allocated().map_err(io)?;
             }
             self.space.look(allocated);
-            if !self.is_draining() {
-                self.space.checkpoint_drained();
+            if let Some(free) = self.pages.take_free() {
+                self.space.found_free(free);
             }
         }
         self.space.decide(self.checkpoints.uncovered(self.log.bytes(), self.pages.passed()));
+        if let Some((most, keep)) = self.space.wants_back(self.checkpoints.made) {
+            self.pages.give_back(most, keep);
+        }
         if stale && self.space.is_short() && !self.pages.is_held() {
             match self.log.reserve(LOG_RESERVE.min(self.space.reserve() / LOG_PART)) {
                 // There is none for a reserve either: the log has what it has.

@@ -45,6 +45,8 @@ struct World {
     writes: u64,
     /// The next syncs began when there were so many.
     syncs_began: Option<u64>,
+    /// It cannot make holes in files.
+    gives_nothing_back: bool,
     powered: bool,
 }
 
@@ -70,6 +72,7 @@ impl SimDisk {
             reads: 0,
             writes: 0,
             syncs_began: None,
+            gives_nothing_back: false,
             powered: true,
         };
         SimDisk { world: Arc::new(Mutex::new(world)) }
@@ -111,6 +114,11 @@ impl SimDisk {
     /// was written since. `None`: they begin when they are called again.
     pub fn sync_as_of(&self, moment: Option<u64>) {
         self.world().syncs_began = moment;
+    }
+
+    /// From now on, and after crashes, it is one of the file systems that cannot make holes in files.
+    pub fn give_nothing_back(&self) {
+        self.world().gives_nothing_back = true;
     }
 
     /// Bytes that are allocated, in blocks.
@@ -284,6 +292,7 @@ impl World {
             reads: 0,
             writes: self.writes,
             syncs_began: None,
+            gives_nothing_back: self.gives_nothing_back,
             powered: true,
         }
     }
@@ -417,6 +426,30 @@ impl DiskFile for SimFile {
 
     fn allocated(&self) -> io::Result<u64> {
         Ok(self.disk.world().inodes[self.inode].blocks() as u64 * BLOCK)
+    }
+
+    fn give_back(&self, offset: u64, len: u64) -> io::Result<bool> {
+        let mut world = self.disk.world();
+        let off = world.count()?;
+        let failed = world.fails(Operation::Write, self.inode);
+        if world.gives_nothing_back {
+            return Ok(false);
+        }
+        if !off && !failed || world.rng.bool() {
+            world.writes += 1;
+            let write = world.writes;
+            let [offset, len] = [offset, len].map(usize::try_from);
+            world.inodes[self.inode].give_back(
+                write,
+                offset.map_err(io::Error::other)?,
+                len.map_err(io::Error::other)?,
+            );
+        }
+        match (off, failed) {
+            (true, _) => Err(world.power_is_off()),
+            (_, true) => Err(io::Error::from_raw_os_error(EIO)),
+            _ => Ok(true),
+        }
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -1,9 +1,10 @@
 //! How much more the store may take: what is free on its file system, or left of `--max-file-size`, less a reserve for
 //! what is on its way to the disk and for commands that free space.
 //!
-//! What is deleted makes room inside `data.redb` that no figure of the operating system shows, and redb tells how much
-//! only by walking every tree. So when there is no room outside, what was deleted counts as room, at half its size, and
-//! so does what the last window added without the file taking more for it: that went into free pages.
+//! What is deleted makes room inside `data.redb` that no figure of the operating system shows. So as room becomes little,
+//! free pages are given back to the file system after each checkpoint (`give_back.rs`), and then its figures tell. Until
+//! then, and where a file system cannot do that, half of what is free inside counts as room, no more than the reserve
+//! covers: redb may take places that no page had before.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +21,8 @@ const PART_RESERVED: u64 = 8;
 const PAGES: u64 = 2;
 /// Fewer bytes than these are no room.
 const LEAST: u64 = 16 << 10;
+/// How much is given back at a time, in times of what is kept free: for the room, and for as much again.
+const MOST_BACK: u64 = 4;
 /// How old the file system's figures may be.
 const FRESH: Duration = Duration::from_millis(20);
 
@@ -38,25 +41,16 @@ pub(super) struct Space {
     uncovered: u64,
     /// There was no room at the last look.
     short: bool,
-    /// Bytes that may be added into pages of data.redb that are thought to be free, where there is no room outside.
+    /// There was little.
+    tight: bool,
+    /// Bytes that may be added into pages of data.redb that are free, where there is no room outside.
     inside: u64,
-    /// Bytes added since the last checkpoint began, and before that one, since the store's size was last known.
-    added: u64,
-    added_before: u64,
-    /// What the windows since room became short added, less twice by how much the store grew with them. One window alone
-    /// tells nothing: what it finds free is what the one before it gave up.
-    balance: i64,
-    /// What the store took when a checkpoint had reached the disk last; `None` while one is on its way.
-    settled: Settled,
-}
-
-/// What the store took at the end of the last checkpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Settled {
-    /// No checkpoint has ended yet.
-    Unknown,
-    /// So many bytes, and a checkpoint that has begun since may take more.
-    At { allocated: u64, draining: bool },
+    /// Bytes added and freed since the last checkpoint began.
+    since: Change,
+    /// Bytes freed in the window that it ended: the commit after it saves their pages as free.
+    freed: u64,
+    /// The last checkpoint after which free pages were given back.
+    gave_back: Option<u64>,
 }
 
 /// One of the two bounds.
@@ -87,12 +81,6 @@ impl Limit {
         };
         (self.left.saturating_sub(kept) / PAGES).saturating_sub(uncovered)
     }
-
-    /// Bytes that may be tried without knowing that pages inside are free: ever fewer, so that what turns out not to have
-    /// been free never uses up the reserve.
-    fn trial(&self) -> u64 {
-        (self.left.saturating_sub(self.reserve / 2) / 4).min(self.reserve / PART_RESERVED)
-    }
 }
 
 /// What is kept free of so many bytes.
@@ -111,11 +99,11 @@ impl Space {
             allocated: 0,
             uncovered: 0,
             short: false,
+            tight: false,
             inside: 0,
-            added: 0,
-            added_before: 0,
-            balance: 0,
-            settled: Settled::Unknown,
+            since: Change::default(),
+            freed: 0,
+            gave_back: None,
         }
     }
 
@@ -138,13 +126,9 @@ impl Space {
         let Some(limit) = self.tightest() else { return };
         // Room for one row would be gone with the next: what has been refused goes on when there is some more.
         let enough = if self.short { limit.reserve / PART_RESERVED } else { LEAST };
-        let short = limit.room(uncovered) < enough;
-        if short && !self.short {
-            // Whether pages inside the file are free is not known: some are tried.
-            self.inside = self.inside.max(limit.trial());
-            self.balance = 0;
-        }
-        self.short = short;
+        let room = limit.room(uncovered);
+        self.short = room < enough;
+        self.tight = room < limit.reserve;
     }
 
     /// The bound that leaves least.
@@ -179,40 +163,36 @@ impl Space {
 
     /// Notes rows that went into the open transaction.
     pub(super) fn applied(&mut self, change: Change) {
-        self.added += change.added;
         // Also while there is room outside: what was deleted then is inside when there is none any more.
-        self.inside = (self.inside + change.freed / 2).saturating_sub(change.added);
+        self.inside = (self.inside + change.freed / PAGES).saturating_sub(change.added);
+        self.since.added += change.added;
+        self.since.freed += change.freed;
+    }
+
+    /// Notes how many bytes of free pages the last checkpoint left that take space in data.redb.
+    pub(super) fn found_free(&mut self, free: u64) {
+        self.inside = ((free + self.freed + self.since.freed) / PAGES).saturating_sub(self.since.added);
     }
 
     /// Notes that a checkpoint is on its way to the disk.
     pub(super) fn checkpoint_begun(&mut self) {
-        self.added_before += std::mem::take(&mut self.added);
-        if let Settled::At { draining, .. } = &mut self.settled {
-            *draining = true;
-        }
+        self.freed = std::mem::take(&mut self.since).freed;
     }
 
-    /// Notes that no checkpoint is on its way: what was added before it, and did not make the store larger, went into
-    /// pages that were free.
-    pub(super) fn checkpoint_drained(&mut self) {
-        match self.settled {
-            Settled::At { draining: false, .. } => return,
-            Settled::At { allocated, draining: true } if self.short => {
-                let grown = self.allocated.saturating_sub(allocated);
-                let most = self.tightest().map_or(0, |limit| limit.trial());
-                // Several checkpoints may have passed between two looks.
-                self.balance += self.added_before as i64 - 2 * grown as i64;
-                self.balance = self.balance.clamp(-(most as i64), most as i64);
-                if self.balance > 0 && self.inside < most {
-                    // Less than another trial would never let a command pass that is larger than the last one.
-                    self.inside = most;
-                    self.balance = 0;
-                }
-            }
-            Settled::At { .. } | Settled::Unknown => {}
+    /// True when another checkpoint makes room, though nothing was written since the last.
+    pub(super) fn wants_checkpoint(&self) -> bool {
+        self.tight && self.freed > 0
+    }
+
+    /// How many bytes of free pages to give back, and how many to keep, when that was not done since the checkpoint with
+    /// this number, and little room is left.
+    pub(super) fn wants_back(&mut self, checkpoint: u64) -> Option<(u64, u64)> {
+        if !self.tight || self.gave_back == Some(checkpoint) {
+            return None;
         }
-        self.added_before = 0;
-        self.settled = Settled::At { allocated: self.allocated, draining: false };
+        self.gave_back = Some(checkpoint);
+        let reserve = self.reserve();
+        Some((MOST_BACK * reserve, reserve / PART_RESERVED))
     }
 
     /// Why nothing may be added.

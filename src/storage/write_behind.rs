@@ -8,12 +8,14 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::storage::files::DiskFile;
+use crate::storage::give_back::{GiveBack, give_back};
 use crate::storage::log::is_full;
 use crate::storage::overlay::Overlay;
 use crate::storage::recover::DATA;
@@ -60,6 +62,13 @@ pub(super) struct WriteBehind {
 struct State {
     queue: VecDeque<(u64, Op)>,
     overlay: Overlay,
+    /// Where pages were written since the header was written last, and between that and the time before: redb writes it twice
+    /// in a commit, and what was written before the first of them may belong to no durable commit yet.
+    uncommitted: [Vec<Range<u64>>; 2],
+    /// Free pages are to be given back, and the thread should see to it.
+    gives_back: bool,
+    /// Bytes of free pages that still take space, as found last, until somebody asks.
+    free: Option<u64>,
     /// The length the file will have when the queue is empty.
     len: u64,
     /// Cuts in the queue: behind the shortest of them the file's bytes count no more.
@@ -82,6 +91,7 @@ enum Op {
     Write { offset: u64, data: Arc<[u8]> },
     SetLen(u64),
     Barrier,
+    GiveBack(Arc<GiveBack>),
 }
 
 impl WriteBehind {
@@ -134,6 +144,21 @@ impl WriteBehind {
     pub(super) fn backlog(&self) -> (u64, bool) {
         let queued = self.state().queued_bytes;
         (queued as u64, queued > BOUND + RESERVE)
+    }
+
+    /// Gives up to `most` bytes of pages that are free in the last durable commit back to the file system, in the queue's
+    /// order, so that what is written into them later is there. `keep` bytes of them stay for what comes next.
+    pub(super) fn give_back(&self, most: u64, keep: u64) {
+        let mut state = self.state();
+        if !std::mem::replace(&mut state.gives_back, true) {
+            let uncommitted = state.uncommitted.concat();
+            self.push(&mut state, Op::GiveBack(Arc::new(GiveBack { most, keep, uncommitted })));
+        }
+    }
+
+    /// Bytes of free pages that take space in the file, when that was found out since the last call.
+    pub(super) fn take_free(&self) -> Option<u64> {
+        self.state().free.take()
     }
 
     /// Bytes that the file takes on the disk now.
@@ -214,6 +239,11 @@ impl WriteBehind {
                 Op::Write { offset, data } => self.file.write_at(*offset, data),
                 Op::SetLen(len) => self.file.set_len(*len),
                 Op::Barrier => self.file.sync_data(),
+                Op::GiveBack(what) => {
+                    let free = give_back(&*self.file, what);
+                    self.state().free = free;
+                    Ok(())
+                }
             };
             if let Err(error) = result {
                 failed = Some((op, error));
@@ -248,7 +278,7 @@ impl WriteBehind {
         if run.is_empty() {
             return;
         }
-        let mut passed = false;
+        let mut is_news = false;
         let mut state = self.state();
         let goes_on = state.held.take().is_some();
         self.is_held.store(false, Ordering::Release);
@@ -267,7 +297,11 @@ impl WriteBehind {
                 Op::Barrier => {
                     state.passed += 1;
                     self.passed.store(state.passed, Ordering::Release);
-                    passed = true;
+                    is_news = true;
+                }
+                Op::GiveBack(_) => {
+                    state.gives_back = false;
+                    is_news = true;
                 }
             }
         }
@@ -277,7 +311,7 @@ impl WriteBehind {
         if waited_for {
             self.progress.notify_all();
         }
-        if passed || goes_on {
+        if is_news || goes_on {
             self.signals.wake();
         }
     }
@@ -310,6 +344,7 @@ impl State {
     /// that found no room is to be tried again.
     fn is_due(&self) -> bool {
         self.held.is_some()
+            || self.gives_back
             || self.barriers > self.passed
             || self.queued_bytes > EAGER
             || self.hurry && !self.queue.is_empty()
@@ -380,6 +415,12 @@ impl redb::StorageBackend for Backend {
         }
         self.0.signals.check_io()?;
         state.queued_bytes += data.len();
+        if offset == 0 {
+            let [before, since] = &mut state.uncommitted;
+            *before = std::mem::take(since);
+        } else {
+            state.uncommitted[1].push(offset..offset + data.len() as u64);
+        }
         let number = self.0.push(&mut state, Op::Write { offset, data: Arc::clone(&data) });
         state.overlay.put(offset, &data, number);
         state.len = state.len.max(offset + data.len() as u64);

@@ -135,6 +135,88 @@ fn a_moment_is_restored_and_claims_of_before_are_stale() {
     assert!(listed["backups"][0]["to"].as_str() > listed["backups"][0]["from"].as_str(), "{listed}");
 }
 
+/// In the modes in which replies do not wait for the disk.
+#[test]
+fn a_moment_is_restored_of_a_store_that_syncs_its_log_later() {
+    for durability in ["interval=50", "none"] {
+        let (dir, archive) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let archive = archive.path().to_str().unwrap();
+        let flags = ["--archive-dir", archive, "--durability", durability];
+        let server = Server::agq_in(dir.path(), &flags);
+        let mut wire = server.connect();
+        say(&mut wire, "SET key first");
+        let backup = program::stdout(dir.path(), &["backup"]);
+        say(&mut wire, "SET key second");
+        let moment = next_moment(&mut wire);
+        say(&mut wire, "SET key third");
+        // Killed, it may not have synced anything; what it answered is in the log, and the next start archives it.
+        server.kill();
+        assert!(Server::agq_in(dir.path(), &flags).stop());
+        let (_dir, server) = restored(backup.trim(), &["--archive", archive, "--to", &moment]);
+        assert_eq!(say(&mut server.connect(), "GET key"), "\"second\"", "{durability}");
+        let (_dir, server) = restored(backup.trim(), &["--archive", archive]);
+        assert_eq!(say(&mut server.connect(), "GET key"), "\"third\"", "{durability}");
+    }
+}
+
+/// What stands at the archive's end is told: where it is damaged the restore is refused.
+#[test]
+fn damage_at_the_archives_end_is_told() {
+    let (dir, archive) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folder = archive.path().to_str().unwrap();
+    let server = Server::agq_in(dir.path(), &["--archive-dir", folder]);
+    let backup = program::stdout(dir.path(), &["backup"]);
+    say(&mut server.connect(), "SET key value");
+    assert!(server.stop());
+    let piece = archive.path().join(files(archive.path()).pop().unwrap());
+    let whole = std::fs::read(&piece).unwrap();
+    let listed = || {
+        let listed = program::stdout(dir.path(), &["archive", folder, "--json"]);
+        let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+        let last = listed["records"].as_array().unwrap().last().cloned().unwrap();
+        (last["damaged_behind"].clone(), last["unfinished_bytes_behind"].clone())
+    };
+    assert_eq!(listed(), (false.into(), 0.into()));
+    let again = |what: &[u8], more: &[&str]| {
+        std::fs::write(&piece, what).unwrap();
+        let target = tempfile::tempdir().unwrap();
+        let arguments = [&["restore", backup.trim(), "--archive", folder][..], more].concat();
+        let output = program::output(target.path(), &arguments);
+        (output.status.success(), [output.stdout, output.stderr].concat())
+    };
+    let told = |output: &[u8], words: &str| String::from_utf8_lossy(output).contains(words);
+    // Behind the last record stands the mark, of 40 bytes: here the record ends in the wrong way.
+    let mut damaged = whole.clone();
+    damaged[whole.len() - 48] ^= 1;
+    let (done, output) = again(&damaged, &[]);
+    assert!(!done && told(&output, "damaged in"), "{}", String::from_utf8_lossy(&output));
+    assert_eq!(listed().0, true);
+    let (done, output) = again(&damaged, &["--stop-at-gap"]);
+    assert!(done && told(&output, "gap "), "{}", String::from_utf8_lossy(&output));
+    // And here it was still being written.
+    let (done, output) = again(&whole[..whole.len() - 48], &[]);
+    assert!(done && told(&output, "left out "), "{}", String::from_utf8_lossy(&output));
+    assert_ne!(listed().1, 0);
+}
+
+/// Every second, by six fields; INFO says when the next one comes.
+#[test]
+fn backups_begin_at_the_times_of_a_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::agq_in(dir.path(), &["--backup-at", "* * * * * *", "--backup-keep", "2"]);
+    let mut wire = server.connect();
+    while files(&dir.path().join("backups")).iter().filter(|name| name.ends_with(".redb")).count() < 2 {
+        say(&mut wire, "PING");
+    }
+    assert!(say(&mut wire, "INFO persistence").contains("backup_next_time:"));
+    assert!(server.stop());
+    let both = ["serve", "--backup-at", "@daily", "--backup-every", "1h", "--bind", "127.0.0.1:0"];
+    assert!(!program::output(dir.path(), &both).status.success(), "one or the other");
+    let wrong = program::output(dir.path(), &["serve", "--backup-at", "61 * * * *", "--bind", "127.0.0.1:0"]);
+    let wrong = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(wrong.contains("61") && wrong.contains("minute"), "{wrong}");
+}
+
 /// The moment of the last batch, in Unix seconds; the next batch has a later one.
 fn next_moment(wire: &mut Wire) -> String {
     let now = |wire: &mut Wire| {

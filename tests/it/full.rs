@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::support::server::Server;
 use crate::support::wire::Wire;
@@ -18,13 +19,51 @@ fn set(wire: &mut Wire, n: u32) -> String {
 
 /// Writes until it is refused: how many writes were taken, and the refusal.
 fn fill(wire: &mut Wire) -> (u32, String) {
-    for n in 0..10_000 {
+    fill_from(wire, 0)
+}
+
+fn fill_from(wire: &mut Wire, first: u32) -> (u32, String) {
+    for n in first..first + 10_000 {
         let reply = set(wire, n);
         if reply != "+OK" {
-            return (n, reply);
+            return (n - first, reply);
         }
     }
     panic!("never full")
+}
+
+/// Writes until so many writes were taken in all, those refused tried again: room comes as checkpoints reach the disk.
+fn fill_up(wire: &mut Wire, first: u32, wanted: u32) {
+    let began = Instant::now();
+    let mut taken = 0;
+    while taken < wanted {
+        let (more, refusal) = fill_from(wire, first + taken);
+        taken += more;
+        assert!(began.elapsed() < Duration::from_secs(60), "{taken} of {wanted} writes were taken; then {refusal}");
+        // A command lets the server look at what is free now.
+        shown(wire, "PING");
+    }
+}
+
+/// Fills a store, deletes the first half of what is in it, writes as much, and does that again after a restart.
+fn deletes_make_room(dir: &Path, flags: &[&str]) {
+    let server = Server::agq_in(dir, flags);
+    let mut wire = server.connect();
+    let (taken, refusal) = fill(&mut wire);
+    assert!(taken > 50 && refusal.starts_with(['-']), "{taken}: {refusal}");
+    let half = taken / 2;
+    let enough = half - half / 8;
+    (0..half).for_each(|n| assert_eq!(shown(&mut wire, &format!("DEL key:{n}")), ":1"));
+    fill_up(&mut wire, taken, enough);
+    (half..taken).for_each(|n| assert_eq!(shown(&mut wire, &format!("DEL key:{n}")), ":1"));
+    server.kill();
+
+    let server = Server::agq_in(dir, flags);
+    let mut wire = server.connect();
+    fill_up(&mut wire, 2 * taken, enough);
+    assert_eq!(shown(&mut wire, "EXISTS key:0"), ":0");
+    assert_eq!(shown(&mut wire, &format!("STRLEN key:{}", 2 * taken)), ":100000");
+    assert!(server.stop());
 }
 
 /// A small file system in memory; unmounted when this is dropped.
@@ -77,6 +116,19 @@ fn a_full_file_system_refuses_what_adds_data_serves_the_rest_and_loses_nothing()
 }
 
 #[test]
+fn deletes_make_room_for_as_much_on_a_full_file_system() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(_mounted) = Mounted::new(dir.path(), "64m") else { return };
+    deletes_make_room(dir.path(), &["--checkpoint-size", "1MiB"]);
+}
+
+#[test]
+fn deletes_make_room_for_as_much_within_max_file_size() {
+    let dir = tempfile::tempdir().unwrap();
+    deletes_make_room(dir.path(), &["--max-file-size", "64MiB", "--checkpoint-size", "1MiB"]);
+}
+
+#[test]
 fn a_limit_on_the_size_of_files_is_a_full_disk_and_a_stop_says_what_it_left() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
@@ -121,9 +173,6 @@ fn max_file_size_refuses_in_its_own_words_and_a_bound_without_room_is_refused() 
     assert!(taken > 100 && refusal.starts_with("-OOM command not allowed"), "{taken}: {refusal}");
     assert!(refusal.contains("67108864 of --max-file-size"), "{refusal}");
     assert_eq!(shown(&mut wire, "CONFIG GET max-file-size"), r#"*2 "max-file-size" "67108864""#);
-    for n in 0..taken / 2 {
-        assert_eq!(shown(&mut wire, &format!("DEL key:{n}")), ":1");
-    }
 
     let dir = tempfile::tempdir().unwrap();
     let output = crate::support::program::output(

@@ -5,9 +5,11 @@
 mod backup;
 mod chaos;
 mod cli;
+mod client_list;
 mod config;
 mod contract;
 mod differential;
+mod drain;
 mod dumps;
 mod full;
 mod hashes_model;

@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::program::{Running, agq, stdout};
+use crate::support::program::{Running, agq, json, stdout};
 use crate::support::server::Server;
 use crate::support::wire::Wire;
 
 /// Stands for the service manager.
-struct Manager(UnixDatagram);
+pub(crate) struct Manager(UnixDatagram);
 
 impl Manager {
-    fn new(path: &Path) -> Manager {
+    pub(crate) fn new(path: &Path) -> Manager {
         let socket = UnixDatagram::bind(path).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         Manager(socket)
     }
 
     /// The next thing that is told and begins so.
-    fn wait_for(&self, beginning: &str) -> String {
+    pub(crate) fn wait_for(&self, beginning: &str) -> String {
         let mut bytes = [0; 4096];
         loop {
             let count = self.0.recv(&mut bytes).unwrap_or_else(|error| panic!("never told {beginning}: {error}"));
@@ -87,6 +87,19 @@ fn settings_are_read_again_all_or_none() {
     let line = running.wait_for("nothing was changed");
     assert!(line.contains("agq.toml:3") && line.contains("heartbeat"), "{line}");
     assert!(get("lease").contains("60"));
+    // CONFIG SET changes what a flag chose, too, until the settings are read again.
+    drop(other);
+    assert_eq!(wire.call("CONFIG SET maxclients 2").unwrap().to_string(), "+OK");
+    assert_eq!(wire.call("CONFIG SET ageing 11 lease 61 log info").unwrap().to_string(), "+OK");
+    let line = running.wait_for("the settings were changed");
+    assert!(line.contains("max-clients"), "{line}");
+    let line = running.wait_for("the settings were changed");
+    assert!(line.contains("ageing") && line.contains("lease"), "{line}");
+    std::fs::write(&file, "[serve]\nlease = 60\n").unwrap();
+    running.signal(Signal::HUP);
+    running.wait_for("were read again");
+    let mut get = |name: &str| wire.call(&format!("CONFIG GET {name}")).unwrap().to_string();
+    assert!(get("lease").contains("60") && get("ageing").contains('7') && get("maxclients").contains("10000"));
     running.signal(Signal::TERM);
     assert!(running.end().0.success());
 }
@@ -132,4 +145,67 @@ fn a_panic_in_one_command_answers_that_command_and_no_other() {
     assert!(other.read().unwrap().to_string().contains('x'));
     assert!(server.log().contains("DEBUG PANIC was asked for"), "{}", server.log());
     assert!(server.stop());
+}
+
+#[test]
+fn an_operator_is_warned_once_and_told_when_it_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("no-folder"), "").unwrap();
+    let (socket, backups) = (dir.path().join("s"), dir.path().join("no-folder").display().to_string());
+    let shown = socket.display().to_string();
+    let args =
+        ["serve", "--bind", "", "--socket", &shown, "--no-auth", "--max-clients", "10", "--backup-dir", &backups];
+    let mut running = Running::start(dir.path(), &args);
+    running.wait_for("ready");
+    let mut wire = Wire::connect(&socket).unwrap();
+    let info = |wire: &mut Wire| wire.call("INFO warnings").unwrap().to_string();
+    assert!(info(&mut wire).contains(r"# Warnings\r\nwarnings:0"), "{}", info(&mut wire));
+    let mut others: Vec<Wire> = (0..8).map(|_| Wire::connect(&socket).unwrap()).collect();
+    others.iter_mut().for_each(|other| drop(other.call("PING").unwrap()));
+    let found = info(&mut wire);
+    assert!(found.contains("warnings:1") && found.contains("warning_clients:since="), "{found}");
+    assert!(found.contains("text=9 of the 10 clients that --max-clients allows"), "{found}");
+    let line = running.wait_for("9 of the 10");
+    assert!(line.contains("WARN") && line.contains("warning=\"clients\""), "{line}");
+    others.truncate(1);
+    while !info(&mut wire).contains("warnings:0") {
+        std::thread::yield_now();
+    }
+    let line = running.wait_for("over: ");
+    assert!(line.contains("INFO"), "{line}");
+    wire.call("BGSAVE").unwrap();
+    while !info(&mut wire).contains("warning_backup_failed") {
+        std::thread::yield_now();
+    }
+    let (sample, _) = json(dir.path(), &["top", "--json"]);
+    let warning = &sample["warnings"][0];
+    assert_eq!((&warning["warning"], &sample["draining"]), (&"backup_failed".into(), &false.into()));
+    assert!(warning["text"].as_str().unwrap().contains("no-folder"), "{warning}");
+    assert!(stdout(dir.path(), &["top", "--once"]).contains("warning  backup_failed: the last backup failed"));
+    running.signal(Signal::TERM);
+    assert!(running.end().0.success());
+}
+
+#[test]
+fn the_unit_is_one_that_systemd_knows() {
+    let dir = tempfile::tempdir().unwrap();
+    let unit = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/dist/agq.service")).unwrap();
+    let started = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    let (program, words) = started.split_once(' ').unwrap();
+    // Its words are those of this program: it gets as far as the file that is named and is not there.
+    let words: Vec<&str> = words.split(' ').collect();
+    let ended = agq(dir.path(), &words).env_remove("AGQ_DATA_DIR").output().unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(2) && told.contains("/etc/agq/agq.toml"), "{ended:?}");
+    let path = dir.path().join("agq.service");
+    std::fs::write(&path, unit.replace(program, env!("CARGO_BIN_EXE_agq"))).unwrap();
+    match std::process::Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path).output() {
+        Ok(output) => {
+            let told = String::from_utf8_lossy(&output.stderr);
+            let ours: Vec<&str> = told.lines().filter(|line| line.contains("agq.service")).collect();
+            assert!(output.status.success() && ours.is_empty(), "{told}");
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => eprintln!("there is no systemd-analyze"),
+        Err(error) => panic!("{error}"),
+    }
 }

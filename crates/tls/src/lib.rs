@@ -8,7 +8,9 @@
 
 mod client;
 mod files;
+mod names;
 mod server;
+mod validity;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +18,9 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 
 pub use client::{ClientFiles, client_config, system_roots};
+pub use names::uri_names;
 pub use server::{ClientAuth, ServerFiles, server_config};
+pub use validity::certificates_end;
 
 /// Why there is no TLS. Each text says the whole reason, and what helps.
 #[derive(Debug, thiserror::Error)]

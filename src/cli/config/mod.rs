@@ -64,6 +64,28 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> anyhow::Result
     Ok((cli, config))
 }
 
+/// The variable that stands for a server's flag, by the flag's long name.
+pub(super) fn variable(flag: &str) -> Option<String> {
+    let root = Cli::command();
+    let arg = root.get_arguments().find(|arg| arg.get_long() == Some(flag))?;
+    arg.get_env().map(|name| name.to_string_lossy().into_owned())
+}
+
+/// The server's command line that says these settings.
+pub(super) fn words(values: &Values) -> Vec<OsString> {
+    settings::words(&Cli::command(), values)
+}
+
+/// Checks a value of a server's flag by the flag's long name.
+///
+/// # Errors
+/// What is wrong with it, and what was expected.
+pub(super) fn check_flag(flag: &str, text: &str) -> Result<(), String> {
+    let mut root = Cli::command();
+    root.build();
+    settings::check_flag(&root, flag, text)
+}
+
 /// Reads the server's command line and the file again. Wrong usage is an error and ends nothing.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
+use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -57,6 +58,26 @@ pub(super) fn values(root: &Command, matches: &ArgMatches) -> Values {
     root.get_arguments().filter_map(named).collect()
 }
 
+/// The server's command line that says these settings: what [`values`] reads, written again.
+pub(super) fn words(root: &Command, values: &Values) -> Vec<OsString> {
+    let mut words = vec![OsString::from(root.get_name())];
+    for arg in root.get_arguments() {
+        let Some((name, values)) = arg.get_long().and_then(|name| Some((name, values.get(name)?))) else { continue };
+        let flag = OsString::from(format!("--{name}"));
+        if arg.get_action().takes_values() {
+            for value in values {
+                let mut word = flag.clone();
+                word.push("=");
+                word.push(value);
+                words.push(word);
+            }
+        } else if values.iter().any(|value| value == "true") {
+            words.push(flag);
+        }
+    }
+    words
+}
+
 /// The entry that names a data directory.
 pub(super) fn data_dir_of(file: &File) -> Option<&Entry> {
     file.entries.iter().find(|entry| entry.table.is_empty() && entry.key == DATA_DIR)
@@ -81,6 +102,17 @@ pub(super) fn check(file: &File, root: &mut Command) -> anyhow::Result<()> {
         check_value(arg, &entry.value).map_err(|what| file.wrong(entry, what))?;
     }
     Ok(())
+}
+
+/// Checks a value of a server's flag by the flag's long name.
+///
+/// # Errors
+/// What is wrong with it, and what was expected.
+pub(super) fn check_flag(root: &Command, flag: &str, text: &str) -> Result<(), String> {
+    let arg = root.get_arguments().find(|arg| arg.get_long() == Some(flag));
+    let arg = arg.ok_or_else(|| format!("there is no flag --{flag}"))?;
+    let parts = arg.get_value_delimiter().map_or(vec![text], |delimiter| text.split(delimiter).collect());
+    parts.into_iter().try_for_each(|part| check_value(arg, &Given::One(part.to_owned())))
 }
 
 fn check_value(arg: &Arg, value: &Given) -> Result<(), String> {

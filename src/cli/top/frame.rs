@@ -31,6 +31,8 @@ pub(super) struct Size {
 }
 
 const KEYS: &str = "q quit  tab pane  ↑↓ PgUp PgDn scroll  s sort  r reverse  p pause";
+/// Warnings that are shown, of more their number.
+const WARNINGS: usize = 3;
 /// What stands between two columns.
 const GAP: usize = 2;
 /// How much of an id is shown at least.
@@ -88,7 +90,15 @@ fn head(sample: &Sample, view: &View, around: &Surroundings<'_>, width: usize) -
             format!("rates  {submitted:.1}/s submitted  {completed:.1}/s completed  {failed:.1}/s failed{more}")
         }
     };
-    vec![title, jobs, short(&rates, width)]
+    let mut lines = vec![title, jobs, short(&rates, width)];
+    let told = |text: String| paint(&short(&text, width), Colour::Yellow, around.colours);
+    lines.extend(sample.drains_for.map(|jobs| told(format!("draining: no job is granted, {jobs} still running"))));
+    let warnings = sample.warnings.iter().take(WARNINGS);
+    lines.extend(warnings.map(|warning| told(format!("warning  {}: {}", warning.name, warning.text))));
+    if let Some(more @ 1..) = sample.warnings.len().checked_sub(WARNINGS) {
+        lines.push(told(format!("warning  and {more} more: agq top --json has all")));
+    }
+    lines
 }
 
 /// How many rows each pane gets: what it has, as long as there is room, and else no less than its share.
@@ -206,6 +216,7 @@ fn tail(text: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::top::sample::Warning;
     use serde_json::json;
 
     fn sample() -> Sample {
@@ -223,6 +234,8 @@ mod tests {
                                  "last_seen": "2026-01-02T03:05:00Z", "tags": ["gpu"]})],
             running: (0..40).map(job).collect(),
             rates: Some(Rates { submitted: 2.5, completed: 1.0, failed: 0.0, at_least: false }),
+            warnings: Vec::new(),
+            drains_for: None,
         }
     }
 
@@ -251,6 +264,27 @@ mod tests {
         for word in ["paused", "1200", "busy", "2/4", "gpu", "1m01s", "sh -c 'make all'", "of 40", "q quit"] {
             assert!(text.contains(word), "{word}:\n{text}");
         }
+    }
+
+    #[test]
+    fn a_drain_and_warnings_stand_above_the_tables() {
+        let warning = |name: &str| Warning { name: name.to_owned(), since: 1, text: "see to it".to_owned() };
+        let warnings = ["a", "b", "c", "d", "e"].map(warning).to_vec();
+        let sample = Sample { warnings, drains_for: Some(2), ..sample() };
+        let now = "2026-01-02T03:05:06Z".parse().unwrap();
+        let around = Surroundings { server: "unix:/s", trouble: None, now, colours: false, keys: true };
+        let found = lines(&sample, &mut View::default(), &around, Size { width: 80, height: Some(24) });
+        assert_eq!(found.len(), 24);
+        assert_eq!(
+            found[3..8],
+            [
+                "draining: no job is granted, 2 still running",
+                "warning  a: see to it",
+                "warning  b: see to it",
+                "warning  c: see to it",
+                "warning  and 2 more: agq top --json has all",
+            ]
+        );
     }
 
     #[test]

@@ -30,6 +30,28 @@ pub(super) struct Sample {
     pub(super) running: Vec<Value>,
     /// Since the look before; `None` at the first.
     pub(super) rates: Option<Rates>,
+    /// What the server warns of; nothing for a key that may not look at it.
+    pub(super) warnings: Vec<Warning>,
+    /// The server drains: it waits for so many jobs.
+    pub(super) drains_for: Option<u64>,
+}
+
+/// What the server says that an operator should see to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Warning {
+    pub(super) name: String,
+    /// In Unix seconds.
+    pub(super) since: u64,
+    pub(super) text: String,
+}
+
+impl Warning {
+    /// Reads a line of INFO.
+    fn parse(line: &str) -> Option<Warning> {
+        let (name, rest) = line.strip_prefix("warning_")?.split_once(":since=")?;
+        let (since, text) = rest.split_once(",text=")?;
+        Some(Warning { name: name.to_owned(), since: since.parse().ok()?, text: text.to_owned() })
+    }
 }
 
 /// Jobs in a second.
@@ -56,7 +78,12 @@ impl Sample {
             let Rates { submitted, completed, failed, at_least } = rates;
             json!({"submitted": submitted, "completed": completed, "failed": failed, "at_least": at_least})
         });
-        json!({"jobs": jobs, "rates": rates, "queues": self.queues, "workers": self.workers, "running": self.running})
+        let warning = |it: &Warning| json!({"warning": it.name, "since": it.since, "text": it.text});
+        let warnings: Vec<Value> = self.warnings.iter().map(warning).collect();
+        json!({
+            "jobs": jobs, "rates": rates, "queues": self.queues, "workers": self.workers, "running": self.running,
+            "warnings": warnings, "draining": self.drains_for.is_some(),
+        })
     }
 }
 
@@ -79,9 +106,16 @@ impl Sampler {
     /// # Errors
     /// When the server does not answer, or not as it should.
     pub(super) async fn take(&mut self) -> anyhow::Result<Sample> {
-        let commands = [&["QUEUE.LIST"][..], &["WORKERS.LIST"], &["JOB.LIST", "STATUS", "running", "LIMIT", RUNNING]];
+        let commands = [
+            &["QUEUE.LIST"][..],
+            &["WORKERS.LIST"],
+            &["JOB.LIST", "STATUS", "running", "LIMIT", RUNNING],
+            &["INFO", "server", "warnings"],
+        ];
         let replies = self.client.pipeline(&commands.map(<[&str]>::to_vec)).await?;
-        let [queues, workers, running] = replies.as_slice() else { anyhow::bail!("not every command was answered") };
+        let [queues, workers, running, info] = replies.as_slice() else {
+            anyhow::bail!("not every command was answered")
+        };
         for reply in [queues, workers, running] {
             if let Some(text) = reply.as_error() {
                 return Err(Error::Server(String::from_utf8_lossy(text).into_owned()).into());
@@ -92,7 +126,16 @@ impl Sampler {
         for job in &mut running {
             job["work"] = self.works.of(job).into();
         }
-        Ok(Sample { queues: rows(queues)?, workers: rows(workers)?, running, rates: self.rates().await? })
+        let lines = || info.as_str().unwrap_or_default().lines();
+        let figure = |name: &str| lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.parse().ok());
+        Ok(Sample {
+            queues: rows(queues)?,
+            workers: rows(workers)?,
+            running,
+            rates: self.rates().await?,
+            warnings: lines().filter_map(Warning::parse).collect(),
+            drains_for: figure("draining_jobs"),
+        })
     }
 
     /// Counts the events since the last time.

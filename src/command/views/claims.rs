@@ -84,7 +84,8 @@ pub(super) fn brpop(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
             return Ok(Reply::array([key, Reply::bulk(Bytes::copy_from_slice(job.as_bytes()))]));
         }
     }
-    let drained = queues.len() == 1 && ctx.jobs().view().are_drained(&queues)?;
+    let drained =
+        ctx.server.shutdown.grants_nothing() || queues.len() == 1 && ctx.jobs().view().are_drained(&queues)?;
     Err(Halt::KeepAndBlock(park(ctx, &queues, deadline, drained, false)))
 }
 
@@ -125,7 +126,7 @@ pub(super) fn transfer(ctx: &mut Context<'_, '_>, command: &str, request: &Reque
         (None, None) => Ok(Reply::Null),
         (None, Some(deadline)) => {
             let queues = [queue];
-            let drained = ctx.jobs().view().are_drained(&queues)?;
+            let drained = ctx.server.shutdown.grants_nothing() || ctx.jobs().view().are_drained(&queues)?;
             Err(Halt::KeepAndBlock(park(ctx, &queues, deadline, drained, multiplexes)))
         }
     }

@@ -21,7 +21,7 @@ use crate::data::{Keyspace, Kind, Record, hashes, lists, sets, strings, trash, z
 use crate::storage::{Error, Result, Rows, Table, tables};
 
 /// Findings that are told one by one; of the rest only the number is.
-const MOST_TOLD: usize = 1000;
+pub(crate) const MOST_TOLD: usize = 1000;
 
 /// What does not hold, a sentence each with table and key; nothing when all is well. Past a thousand findings the last
 /// sentence says how many more there are.
@@ -44,18 +44,28 @@ fn check_in_turns(rows: &dyn Rows, owners_at_once: usize) -> Result<Vec<String>>
 
 /// What was found, told up to a bound and counted beyond it.
 #[derive(Debug, Default)]
-pub(in crate::data) struct Findings {
+pub(crate) struct Findings {
     lines: Vec<String>,
     more: u64,
 }
 
 impl Findings {
     fn add(&mut self, table: Table, what: fmt::Arguments<'_>) {
+        self.note(format_args!("{table}: {what}"));
+    }
+
+    /// Notes a finding.
+    pub(crate) fn note(&mut self, what: fmt::Arguments<'_>) {
         if self.lines.len() < MOST_TOLD {
-            self.lines.push(format!("{table}: {what}"));
+            self.lines.push(what.to_string());
         } else {
             self.more += 1;
         }
+    }
+
+    /// Notes so many findings that are not told one by one.
+    pub(crate) fn note_more(&mut self, more: u64) {
+        self.more += more;
     }
 
     /// Takes a row that cannot be read for a finding; any other error ends the check.
@@ -70,7 +80,8 @@ impl Findings {
         }
     }
 
-    fn told(mut self) -> Vec<String> {
+    /// A sentence for each, and one that says how many more there are.
+    pub(crate) fn told(mut self) -> Vec<String> {
         if self.more > 0 {
             self.lines.push(format!("and {} more findings", self.more));
         }

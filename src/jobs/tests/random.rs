@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
+use crate::jobs::check::check_in_turns;
 use crate::jobs::deliveries::{Delivery, Outcome};
 use crate::jobs::submit::Submitted;
 use crate::jobs::webhooks::Terms;
@@ -391,6 +392,8 @@ fn all_invariants_hold_after_every_step() {
                 let wrong = check(&bench.batch).unwrap();
                 prop_assert!(wrong.is_empty(), "after {step:?}: {wrong:#?}");
             }
+            let wrong = check_in_turns(&bench.batch, 2).unwrap();
+            prop_assert!(wrong.is_empty(), "in turns of two names: {wrong:#?}");
             Ok(())
         });
         result.unwrap_or_else(|error| panic!("with AGQ_JOBS_SEED={seed}: {error}"));

@@ -10,12 +10,14 @@ use agq_resp::Request;
 use bytes::BytesMut;
 use tokio::runtime::LocalOptions;
 use tokio::sync::Notify as Signal;
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
-use crate::command::{System, WebhookRules};
+use crate::command::{Session, System, WebhookRules};
 use crate::engine::Unit;
 use crate::jobs::Settings;
 use crate::server::inbox::Told;
+use crate::server::limits::ClientLimits;
 use crate::storage::Options;
 use crate::storage::files::{Disk, DiskFile, FileSystem};
 use crate::storage::sim_disk::SimDisk;
@@ -133,6 +135,7 @@ impl DiskFile for SlowFile {
 struct Bench {
     core: Core,
     inbox: Inbox,
+    rules: Rules,
     syncs: Arc<Syncs>,
 }
 
@@ -160,23 +163,20 @@ impl Bench {
             system: System::NONE,
             webhooks: WebhookRules::default(),
         };
-        let backups = BackupOptions {
-            dir: "nowhere".into(),
-            rate: 1,
-            max_snapshot_ms: 1,
-            every_ms: None,
-            keep: 1,
-            archive: None,
-        };
-        let core = Core::new(db, config, clock, DiskWatch::new(0), backups, &Notify::default()).unwrap();
+        let backups =
+            BackupOptions { dir: "nowhere".into(), rate: 1, max_snapshot_ms: 1, when: None, keep: 1, archive: None };
+        let watches = (DiskWatch::new(0), Watch::new(0));
+        let changes = Changes::new(Vec::new(), unbounded_channel().0);
+        let core = Core::new(db, config, clock, watches, backups, changes, &Notify::default()).unwrap();
         let core = Core { batch_time: Duration::MAX, ..core };
-        Bench { core, inbox: Inbox::default(), syncs }
+        let rules = Rules::new(ClientLimits::own(), false);
+        Bench { core, inbox: Inbox::default(), rules, syncs }
     }
 
     /// A turn of the core, and some of what threads do beside it.
     async fn turn(&mut self, steps: usize) {
         self.syncs.of_core.store(true, Ordering::Relaxed);
-        assert!(self.core.turn(&self.inbox).await);
+        assert!(self.core.turn(&self.inbox, &self.rules).await);
         self.syncs.of_core.store(false, Ordering::Relaxed);
         for _ in 0..steps {
             if !self.core.db.step().unwrap() {
@@ -189,7 +189,7 @@ impl Bench {
     fn read(&self, waits: &Rc<RefCell<Vec<u64>>>) {
         let (inbox, syncs, waits) = (self.inbox.clone(), Arc::clone(&self.syncs), Rc::clone(waits));
         tokio::task::spawn_local(async move {
-            let conn = inbox.open("reader".to_owned(), true);
+            let conn = inbox.open(|conn| Session::new(conn, "reader".to_owned(), true));
             loop {
                 syncs.began.notified().await;
                 // It is over by the time that anything else runs; that one counts.
@@ -205,7 +205,7 @@ impl Bench {
         let (inbox, left) = (self.inbox.clone(), Rc::clone(left));
         left.set(left.get() + 1);
         tokio::task::spawn_local(async move {
-            let conn = inbox.open("writer".to_owned(), true);
+            let conn = inbox.open(|conn| Session::new(conn, "writer".to_owned(), true));
             let (key, value) = (format!("k{writer}"), "v".repeat(64));
             for _ in 0..times {
                 ask(&inbox, conn, &["SET", &key, &value]).await;
@@ -254,7 +254,7 @@ fn a_read_after_an_idle_spell_waits_for_no_sync() {
             bench.turn(0).await;
         }
         let (before, made) = (bench.syncs.ended(), bench.core.db.stats().checkpoints);
-        let reader = bench.inbox.open("reader".to_owned(), true);
+        let reader = bench.inbox.open(|conn| Session::new(conn, "reader".to_owned(), true));
         let (inbox, done) = (bench.inbox.clone(), Rc::new(Cell::new(0)));
         let count = Rc::clone(&done);
         bench.turn(0).await;
@@ -266,7 +266,7 @@ fn a_read_after_an_idle_spell_waits_for_no_sync() {
                 count.set(count.get() + 1);
             }
         });
-        bench.core.run_batch(&bench.inbox.clone()).await.unwrap();
+        bench.core.run_batch(&bench.inbox, &bench.rules).await.unwrap();
         assert_eq!(bench.core.db.stats().checkpoints, made + 1);
         while done.get() < 2 {
             bench.turn(0).await;

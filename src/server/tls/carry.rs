@@ -4,10 +4,13 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::io::{AsyncWriteExt, DuplexStream, copy, sink, split};
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, sink, split};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_rustls::server::TlsStream;
+
+use crate::server::wire;
 
 /// How long a client may take for what is left to write to it once the core thread has hung up.
 const LINGER: Duration = Duration::from_secs(5);
@@ -21,13 +24,13 @@ pub(super) async fn carry(stream: TlsStream<TcpStream>, pipe: DuplexStream, serv
     let (mut from_client, mut to_client) = split(stream);
     let (mut from_core, mut to_core) = split(pipe);
     let mut outward = pin!(async {
-        copy(&mut from_core, &mut to_client).await?;
+        pass(&mut from_core, &mut to_client).await?;
         to_client.shutdown().await
     });
     let mut inward = pin!(async {
-        if copy(&mut from_client, &mut to_core).await.is_err() {
+        if pass(&mut from_client, &mut to_core).await.is_err() {
             // The core thread has hung up and takes no more, or the client has gone, as its next read says.
-            copy(&mut from_client, &mut sink()).await?;
+            pass(&mut from_client, &mut sink()).await?;
         }
         // The client writes no more; it may still read. Whether the core thread hears of it is its own affair.
         let _ = to_core.shutdown().await;
@@ -62,5 +65,17 @@ pub(super) async fn carry(stream: TlsStream<TcpStream>, pipe: DuplexStream, serv
             tracing::debug!(%error, "a connection over TLS failed");
         }
         _ => {}
+    }
+}
+
+/// Passes on what comes until there is no more, and keeps no buffer while it waits: most connections do, most of the time.
+async fn pass(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    loop {
+        let mut bytes = BytesMut::new();
+        if wire::read(from, &mut bytes).await? == 0 {
+            return Ok(());
+        }
+        to.write_all(&bytes).await?;
+        to.flush().await?;
     }
 }

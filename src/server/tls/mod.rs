@@ -5,10 +5,10 @@
 //! nothing of certificates.
 
 mod carry;
+mod names;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd as _, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +24,11 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::clock::Millis;
 use crate::server::inbox::Inbox;
 use crate::server::rules::Rules;
 use crate::server::{listen, panics};
+use listen::Origin;
 
 /// How long a client may take to greet.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -44,11 +46,33 @@ pub struct TlsOptions {
     pub bind: Vec<String>,
     /// Certificate, key, and who may come.
     pub files: ServerFiles,
+    /// A client's certificate may say which access key it acts as.
+    pub client_keys: bool,
+}
+
+/// How clients are greeted.
+pub(super) struct Greeting {
+    config: Arc<ServerConfig>,
+    client_keys: bool,
+    /// When the certificate ends.
+    ends: Option<Millis>,
+}
+
+impl Greeting {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// When one makes no sense.
+    pub(super) fn new(options: &TlsOptions) -> Result<Greeting, agq_tls::Error> {
+        let config = Arc::new(agq_tls::server_config(&options.files)?);
+        let ends = agq_tls::certificates_end(&options.files.certificate)?;
+        Ok(Greeting { config, client_keys: options.client_keys, ends: ends.and_then(|at| moment(&at)) })
+    }
 }
 
 /// The thread, and what it works with.
 pub(super) struct Tls {
-    configs: watch::Sender<Arc<ServerConfig>>,
+    greetings: watch::Sender<Greeting>,
     ended: oneshot::Receiver<()>,
     /// Where clients find it.
     pub(super) addresses: Vec<String>,
@@ -57,11 +81,15 @@ pub(super) struct Tls {
 /// A client that has greeted.
 struct Arrival {
     pipe: DuplexStream,
-    peer: SocketAddr,
-    /// The socket's number.
-    descriptor: RawFd,
+    origin: Origin,
     /// Gone when the core thread is done with the connection.
     served: oneshot::Sender<()>,
+}
+
+/// A time that is written as RFC 3339 has it; one before 1970 is 1970.
+fn moment(text: &str) -> Option<Millis> {
+    let at = text.parse::<jiff::Timestamp>().ok()?;
+    Some(Millis(u64::try_from(at.as_millisecond()).unwrap_or(0)))
 }
 
 impl Tls {
@@ -70,7 +98,9 @@ impl Tls {
     /// # Errors
     /// When a file makes no sense, an address cannot be had, or there can be no thread.
     pub(super) async fn start(options: &TlsOptions, inbox: &Inbox, rules: &Rc<Rules>) -> anyhow::Result<Tls> {
-        let (configs, config) = watch::channel(Arc::new(agq_tls::server_config(&options.files)?));
+        let greeting = Greeting::new(options)?;
+        rules.certificate_ends.set(greeting.ends);
+        let (greetings, greeting) = watch::channel(greeting);
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
         for address in &options.bind {
             let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
@@ -84,7 +114,7 @@ impl Tls {
         std::thread::Builder::new().name("agq-tls".to_owned()).spawn(move || {
             let work = async {
                 let listeners = listeners.into_iter().map(TcpListener::from_std).collect::<Result<Vec<_>, _>>()?;
-                accept_all(listeners, config, keepalive, hand_over).await;
+                accept_all(listeners, greeting, keepalive, hand_over).await;
                 anyhow::Ok(())
             };
             panics::or_exit("agq-tls", || {
@@ -99,17 +129,18 @@ impl Tls {
             "the arrivals over TLS",
             serve(arrivals, inbox.clone(), Rc::clone(rules)),
         ));
-        Ok(Tls { configs, ended, addresses })
+        Ok(Tls { greetings, ended, addresses })
     }
 
-    /// Greets clients with other files from now on; connections that are there stay as they are.
-    pub(super) fn renew(&self, config: ServerConfig) {
-        self.configs.send_replace(Arc::new(config));
+    /// Greets clients otherwise from now on; connections that are there stay as they are.
+    pub(super) fn renew(&self, greeting: Greeting, rules: &Rules) {
+        rules.certificate_ends.set(greeting.ends);
+        self.greetings.send_replace(greeting);
     }
 
     /// Accepts no more connections, and waits until what was written to those there are has gone out.
     pub(super) async fn end(self) {
-        drop(self.configs);
+        drop(self.greetings);
         // It ends with the thread.
         let _ = self.ended.await;
     }
@@ -117,9 +148,8 @@ impl Tls {
 
 /// Serves on the core thread what has greeted.
 async fn serve(mut arrivals: UnboundedReceiver<Arrival>, inbox: Inbox, rules: Rc<Rules>) {
-    while let Some(Arrival { pipe, peer, descriptor, served }) = arrivals.recv().await {
-        rules.descriptors.note(descriptor);
-        let connection = listen::admit(pipe, peer.to_string(), peer.ip().into(), &inbox, &rules);
+    while let Some(Arrival { pipe, origin, served }) = arrivals.recv().await {
+        let connection = listen::admit(pipe, origin, &inbox, &rules);
         tokio::task::spawn_local(async move {
             // Whether it ended well is its own affair.
             let _ = connection.await;
@@ -131,7 +161,7 @@ async fn serve(mut arrivals: UnboundedReceiver<Arrival>, inbox: Inbox, rules: Rc
 /// Accepts on the thread until nobody renews the configuration any more, then waits for the connections' ends.
 async fn accept_all(
     listeners: Vec<TcpListener>,
-    mut config: watch::Receiver<Arc<ServerConfig>>,
+    mut current: watch::Receiver<Greeting>,
     keepalive: Option<Duration>,
     hand_over: UnboundedSender<Arrival>,
 ) {
@@ -146,21 +176,23 @@ async fn accept_all(
             Some((stream, peer)) = streams.recv() => {
                 // Who has hung up already is found out by greeting.
                 let _ = listen::prepare(&stream, keepalive);
-                let acceptor = TlsAcceptor::from(Arc::clone(&config.borrow_and_update()));
+                let (acceptor, client_keys) = {
+                    let current = current.borrow_and_update();
+                    (TlsAcceptor::from(Arc::clone(&current.config)), current.client_keys)
+                };
                 make_room(&mut oldest_first);
-                oldest_first.push_back(greeting.spawn(greet(acceptor, stream, peer)));
+                oldest_first.push_back(greeting.spawn(greet(acceptor, client_keys, stream, peer)));
             }
             // A greeting that panicked has said so, and its client is gone.
-            Some(greeted) = greeting.join_next() => if let Ok(Some((stream, peer))) = greeted {
+            Some(greeted) = greeting.join_next() => if let Ok(Some((stream, origin))) = greeted {
                 let (pipe, theirs) = tokio::io::duplex(PIPE_BYTES);
                 let (served, done) = oneshot::channel();
-                let descriptor = stream.as_raw_fd();
-                if hand_over.send(Arrival { pipe: theirs, peer, descriptor, served }).is_ok() {
+                if hand_over.send(Arrival { pipe: theirs, origin, served }).is_ok() {
                     connections.spawn(carry::carry(stream, pipe, done));
                 }
             },
             Some(_) = connections.join_next() => {}
-            renewed = config.changed() => if renewed.is_err() {
+            renewed = current.changed() => if renewed.is_err() {
                 break;
             },
         }
@@ -199,14 +231,20 @@ async fn accept(listener: TcpListener, accepted: UnboundedSender<(TcpStream, Soc
     }
 }
 
-/// Greets a client; `None` when that fails.
+/// Greets a client; `None` when that fails. With `client_keys` its certificate is read for an access key's name.
 async fn greet(
     acceptor: TlsAcceptor,
+    client_keys: bool,
     stream: TcpStream,
     peer: SocketAddr,
-) -> Option<(TlsStream<TcpStream>, SocketAddr)> {
+) -> Option<(TlsStream<TcpStream>, Origin)> {
+    let mut origin = Origin::tcp(&stream, peer);
     let why = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => return Some((stream, peer)),
+        Ok(Ok(stream)) => {
+            let own = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+            origin.vouched = own.filter(|_| client_keys).and_then(names::vouched);
+            return Some((stream, origin));
+        }
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no greeting within {} s", HANDSHAKE.as_secs()),
     };

@@ -62,7 +62,8 @@ pub(super) fn start(inbox: &Inbox) -> io::Result<()> {
                 return;
             }
             let conn = inbox.open_own("webhooks");
-            let peer = Peer { conn, source: Source::Local, rules: Rc::clone(&rules) };
+            let rules = Rc::clone(&rules);
+            let peer = Peer { conn, source: Source::Local, is_vouched_for: false, rules };
             connection::serve(ours, inbox.clone(), peer).await;
             // Somebody may have killed it.
             tokio::time::sleep(PAUSE).await;

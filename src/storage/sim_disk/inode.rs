@@ -150,6 +150,15 @@ impl Inode {
         }
     }
 
+    /// Gives the pages of a range back: they are zeros, and take no space.
+    pub(super) fn give_back(&mut self, write: u64, offset: usize, len: usize) {
+        let pages = offset.div_ceil(PAGE)..((offset + len) / PAGE).min(self.data.0.len());
+        for number in pages.clone() {
+            self.data.put(number, None);
+        }
+        self.note_pages(write, pages.start, pages.end);
+    }
+
     /// Notes the pages as they are now among the contents that they have had.
     fn note_pages(&mut self, write: u64, from: usize, to: usize) {
         for number in from..to {

@@ -1,5 +1,7 @@
 //! TLS of the whole server: who is let in, what goes through, and certificates that are renewed.
 
+mod keys;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -177,6 +179,31 @@ fn a_renewed_certificate_is_shown_to_new_connections_and_a_bad_one_to_none() {
         assert!(line.contains("cert.pem: it holds none in PEM form"), "{line}");
         server.client("second", None).await;
         assert_eq!(before.call(&["PING"]).await.unwrap().as_str(), Some("PONG"));
+    });
+}
+
+#[test]
+fn config_set_renews_certificates_or_changes_nothing() {
+    run(async {
+        let server = Server::start(&[]);
+        let mut admin = server.client("first", None).await;
+        let [certificate, key] = ["second.pem", "second.key"].map(file);
+        // Half of a pair, and a pair with another thing that is wrong.
+        let refusal = admin.call(&["CONFIG", "SET", "tls-cert-file", &certificate]).await.unwrap_err().to_string();
+        assert!(refusal.contains("'tls-cert-file'") && refusal.contains("do not go together"), "{refusal}");
+        let both = ["CONFIG", "SET", "tls-cert-file", &certificate, "tls-key-file", &key];
+        let refusal = admin.call(&[&both[..], &["lease", "0"]].concat()).await.unwrap_err().to_string();
+        assert!(refusal.contains("'lease'"), "{refusal}");
+        server.client("first", None).await;
+        admin.call(&both).await.unwrap();
+        server.client("second", None).await;
+        assert!(server.refusal("first", None).await.contains("not valid for name"));
+        let shown = admin.call(&["CONFIG", "GET", "tls-cert-file"]).await.unwrap();
+        assert!(format!("{shown:?}").contains("second.pem"), "{shown:?}");
+        // From now on clients need a certificate.
+        admin.call(&["CONFIG", "SET", "tls-ca-cert-file", &file("ca.pem")]).await.unwrap();
+        assert!(server.refusal("second", None).await.contains("CertificateRequired"));
+        server.client("second", Some("client")).await;
     });
 }
 

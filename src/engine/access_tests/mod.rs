@@ -1,11 +1,13 @@
 //! Access keys in the engine: what each lets in, when it ends, and what the audit log says.
 
+mod audit;
+mod connections;
+
 use agq_resp::Request;
 
 use super::tests::{Bench, with_engine};
 use super::{ConnId, Input};
 use crate::command::Session;
-use crate::storage::{Rows as _, Table};
 
 const ADMIN: ConnId = 1;
 
@@ -271,175 +273,6 @@ fn no_command_looks_up_keys_that_it_does_not_name() {
 }
 
 #[test]
-fn within_a_transaction_each_command_is_asked_about_when_it_runs() {
-    with_access(|bench| {
-        bench.open_with(2, "app", "KEYS job:* SUBMIT mine");
-        bench.say(2, "MULTI");
-        refused(&bench.say(2, "GET other"));
-        assert_eq!(bench.say(2, "EXEC"), "-EXECABORT Transaction discarded because of previous errors.|");
-        granted(&bench.say(2, "SET job:free x"));
-        bench.say(2, "MULTI");
-        granted(&bench.submit(2, "j", "mine"));
-        // It is a key's name now, and a view of a job that nobody claimed with this key when it runs.
-        assert_eq!(bench.say(2, "SET job:j:status completed"), "+QUEUED|");
-        let reply = bench.say(2, "EXEC");
-        assert!(reply.starts_with("*2|$1|j|-NOPERM "), "{reply}");
-        // A key that is given in between counts from there on.
-        let narrow = bench.make_key("narrow", "SUBMIT none");
-        bench.say(2, "MULTI");
-        bench.say(2, &format!("AUTH {narrow}"));
-        bench.say(2, "GET job:free");
-        assert!(bench.say(2, "EXEC").contains("-NOPERM the key 'narrow'"));
-    });
-}
-
-#[test]
-fn a_revoked_key_ends_its_connections_and_takes_nothing_any_more() {
-    with_access(|bench| {
-        let secret = bench.open_with(2, "app", "KEYS * WORK q CHANNELS *");
-        bench.take(Input::Open(Box::new(Session::new(3, String::new(), true))));
-        bench.say(3, &format!("AUTH {secret}"));
-        bench.say(3, "SUBSCRIBE c");
-        assert_eq!(bench.say(2, "BLPOP list 0"), "parked");
-        // In one transaction, so that nothing comes in between.
-        bench.say(ADMIN, "MULTI");
-        for command in ["KEY.REVOKE app", "RPUSH list x", "PUBLISH c hello"] {
-            bench.say(ADMIN, command);
-        }
-        bench.send(ADMIN, &["EXEC"]);
-        let finished = bench.finished();
-        let killed: Vec<_> = finished.iter().filter(|(_, text)| text == "killed").map(|(conn, _)| *conn).collect();
-        assert_eq!(killed.iter().copied().collect::<std::collections::BTreeSet<_>>(), [2, 3].into());
-        let exec = finished.iter().find(|(conn, _)| *conn == ADMIN).unwrap();
-        assert_eq!(exec.1, "*3|+OK|:1|:0|");
-        assert!(finished.iter().all(|(_, text)| !text.contains("hello")), "{finished:?}");
-        assert_eq!(bench.say(ADMIN, "LRANGE list 0 -1"), "*1|$1|x|");
-        assert_eq!(bench.say(2, "GET a"), "parked", "nothing of it runs");
-        bench.open(4);
-        assert!(bench.say(4, &format!("AUTH {secret}")).starts_with("-WRONGPASS"));
-        assert_eq!(bench.say(ADMIN, "KEY.REVOKE app"), "-ERR Key not found: app|");
-    });
-}
-
-#[test]
-fn who_revokes_its_own_key_still_hears_of_it() {
-    with_access(|bench| {
-        bench.open_with(2, "boss", "ADMIN");
-        bench.send(2, &["KEY.REVOKE boss", "PING"]);
-        assert_eq!(bench.finished(), [(2, "+OK|".to_owned())]);
-    });
-}
-
-#[test]
-fn a_key_ends_when_it_expires_whatever_its_connections_do() {
-    with_access(|bench| {
-        let secret = bench.open_with(2, "app", "KEYS * EXPIRES 1000");
-        assert_eq!(bench.say(2, "BLPOP list 0"), "parked");
-        let at = bench.now.plus(1000);
-        assert!(bench.engine.next_deadline().is_some_and(|deadline| deadline <= at));
-        bench.now = at;
-        bench.engine.tick(&mut bench.batch, at, true).unwrap();
-        assert_eq!(bench.finished(), [(2, "killed".to_owned())]);
-        granted(&bench.say(ADMIN, "RPUSH list x"));
-        assert_eq!(bench.say(ADMIN, "LLEN list"), ":1|");
-        bench.open(3);
-        assert!(bench.say(3, &format!("AUTH {secret}")).starts_with("-WRONGPASS"));
-        assert!(bench.say(ADMIN, "KEY.LIST").contains("\"expired\":true"));
-    });
-}
-
-#[test]
-fn what_is_refused_leaves_nothing_but_its_line() {
-    with_access(|bench| {
-        bench.open_with(2, "app", "KEYS a");
-        let rows = |bench: &Bench<'_>| {
-            let mut found = Vec::new();
-            for table in Table::ALL.into_iter().filter(|table| *table != Table::Access) {
-                let (from, to) = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
-                let mut visit = |key: &[u8], value: &[u8]| {
-                    found.push((table, key.to_vec(), value.to_vec()));
-                    std::ops::ControlFlow::Continue(())
-                };
-                bench.batch.scan(table, from, to, false, &mut visit).unwrap();
-            }
-            found
-        };
-        let before = rows(bench);
-        for command in ["SET b 1", "FLUSHALL", "JOB.CLAIM w QUEUES q", "QUEUE.PAUSE q", "MSET a 1 b 2", "PLAN.DELETE p"]
-        {
-            refused(&bench.say(2, command));
-        }
-        refused(&bench.submit(2, "j", "q"));
-        assert_eq!(rows(bench), before);
-        let log = bench.say(ADMIN, "AUDIT.LIST LIMIT 8");
-        assert_eq!(log.matches("\"kind\":\"refusal\"").count(), 7, "{log}");
-        assert!(!log.contains("job_id"), "no payloads: {log}");
-        assert!(log.contains("\"key\":\"app\",\"connection\":2,\"address\":\"10.0.0.1:5000\""), "{log}");
-    });
-}
-
-#[test]
-fn the_audit_log_is_bounded_and_holds_no_secrets() {
-    with_access(|bench| {
-        let secret = bench.open_with(2, "app", "KEYS a");
-        bench.say(ADMIN, "CONFIG SET slowlog-log-slower-than 0");
-        bench.open(5);
-        granted(&bench.say(5, "MONITOR"));
-        bench.send(
-            2,
-            &[&format!("AUTH {secret}"), &format!("AUTH wrong {secret}"), &format!("HELLO 3 AUTH app {secret}")],
-        );
-        let shown = bench.finished().into_iter().map(|(_, text)| text).collect::<String>();
-        assert!(shown.contains("(redacted)") && !shown.contains(&secret), "{shown}");
-        for _ in 0..200 {
-            refused(&bench.say(2, "GET b"));
-        }
-        let log = bench.say(ADMIN, "AUDIT.LIST LIMIT 1000");
-        assert_eq!(log.matches("\\\"GET\\\" \\\"b\\\"").count(), 59, "one more was the wrong name: {log}");
-        let slow = bench.say(ADMIN, "SLOWLOG GET -1");
-        for text in [&log, &slow] {
-            assert!(!text.contains(&secret) && !text.contains(&secret[21..]), "{text}");
-        }
-        assert!(log.contains("\"kind\":\"action\",\"key\":\"default\"") && log.contains("KEY.CREATE"), "{log}");
-        // At the end of the minute one line says the rest.
-        let at = bench.engine.next_deadline().unwrap();
-        assert_eq!(at, bench.now.plus(60_000));
-        bench.now = at;
-        bench.engine.tick(&mut bench.batch, at, true).unwrap();
-        bench.finished();
-        assert!(bench.say(ADMIN, "AUDIT.LIST LIMIT 1").contains("141 more refusals, which were only counted"));
-        assert!(bench.engine.next_deadline().is_none_or(|next| next > at), "it does not spin");
-    });
-}
-
-#[test]
-fn pages_of_the_audit_log_show_every_entry_once() {
-    with_access(|bench| {
-        bench.open_with(2, "app", "KEYS a");
-        for n in 0..7 {
-            bench.now = bench.now.plus(1);
-            refused(&bench.say(2, &format!("GET refused{n}")));
-            bench.say(ADMIN, &format!("QUEUE.PAUSE queue{n}"));
-        }
-        let (mut cursor, mut seen) = ("0".to_owned(), String::new());
-        loop {
-            let page = bench.say(ADMIN, &format!("AUDIT.LIST LIMIT 4 CURSOR {cursor}"));
-            seen.push_str(&page);
-            cursor = page.split('|').nth(2).unwrap_or_default().to_owned();
-            if cursor == "0" {
-                break;
-            }
-        }
-        for n in 0..7 {
-            assert_eq!(seen.matches(&format!("refused{n}")).count(), 3, "in the command and the error: {seen}");
-            assert_eq!(seen.matches(&format!("queue{n}")).count(), 1, "{seen}");
-        }
-        assert_eq!(bench.say(ADMIN, "ACL LOG RESET"), "+OK|");
-        assert_eq!(bench.say(ADMIN, "ACL LOG"), "*0|");
-    });
-}
-
-#[test]
 fn dry_runs_answer_as_the_gate_does() {
     with_access(|bench| {
         bench.make_key("app", "KEYS a*");
@@ -449,25 +282,5 @@ fn dry_runs_answer_as_the_gate_does() {
         assert!(bench.say(ADMIN, "ACL LIST").contains("user app on #"));
         assert_eq!(bench.say(ADMIN, "ACL USERS"), "*2|$3|app|$7|default|");
         assert!(bench.say(ADMIN, "ACL GETUSER app").contains("~a*"));
-    });
-}
-
-#[test]
-fn who_is_vouched_for_has_that_key_while_it_counts() {
-    with_access(|bench| {
-        bench.make_key("app", "KEYS a EXPIRES 1000");
-        let vouched = |bench: &mut Bench<'_>, conn, name: &str| {
-            let name = crate::jobs::Id::sound(name.as_bytes()).unwrap();
-            bench.take(Input::Open(Box::new(Session::of_key(conn, String::new(), name))));
-        };
-        vouched(bench, 2, "app");
-        vouched(bench, 3, "nobody");
-        granted(&bench.say(2, "GET a"));
-        refused(&bench.say(2, "GET b"));
-        assert!(bench.say(3, "GET a").starts_with("-NOAUTH"));
-        bench.now = bench.now.plus(1000);
-        refused(&bench.say(2, "GET a"));
-        vouched(bench, 4, "app");
-        assert!(bench.say(4, "GET a").starts_with("-NOAUTH"));
     });
 }
