@@ -137,6 +137,17 @@ pub fn has_keys(rows: &dyn Rows) -> storage::Result<bool> {
 /// # Errors
 /// When there is one of its name, which would go on under other terms, or there are too many.
 pub fn create(batch: &mut Batch<'_>, key: &AccessKey) -> Result<()> {
+    if list(batch)?.len() >= MAX_KEYS {
+        return Err(Error::refused(format!("there are {MAX_KEYS} keys, no more are taken: revoke some")));
+    }
+    insert(batch, key)
+}
+
+/// Stores a key that is like none of those that there are.
+///
+/// # Errors
+/// When it has the session key's name, or there is one of its name or its id.
+pub(super) fn insert(batch: &mut Batch<'_>, key: &AccessKey) -> Result<()> {
     let name = &key.name;
     if &**name == "default" {
         return Err(Error::refused("the name 'default' is that of the session key: choose another"));
@@ -145,9 +156,6 @@ pub fn create(batch: &mut Batch<'_>, key: &AccessKey) -> Result<()> {
         return Err(Error::refused(format!(
             "there is a key '{name}': KEY.REVOKE {name} first, or choose another name"
         )));
-    }
-    if list(batch)?.len() >= MAX_KEYS {
-        return Err(Error::refused(format!("there are {MAX_KEYS} keys, no more are taken: revoke some")));
     }
     if batch.get(Table::Access, &id_row(&key.id))?.is_some() {
         return Err(Error::refused("the new key's id is taken already, by chance: try again"));

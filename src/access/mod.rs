@@ -8,6 +8,7 @@ mod check;
 mod keys;
 mod scopes;
 mod secret;
+pub mod transfer;
 
 pub use check::check;
 pub use keys::{AccessKey, MAX_KEYS, create, find, find_by_secret, has_keys, list, revoke};

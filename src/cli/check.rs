@@ -6,14 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::bail;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::serve::data_dir;
 use super::store::{self, Progress, Watched};
 use super::{exit, output};
-use crate::server::lock;
 use crate::storage::files::Disk;
 use crate::storage::shadow::ShadowDisk;
 use crate::storage::{self, Content, Db, Error, Options, Rows, Segment, Survey, Table};
@@ -46,17 +44,7 @@ struct Report {
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let (shown, lock, disk) = match &args.file {
         Some(file) => {
-            let file = std::path::absolute(file)?;
-            if !file.is_file() {
-                bail!("there is no file {}", file.display());
-            }
-            // A file that a server writes cannot be checked beside it.
-            if let Some(dir) = file.parent().filter(|_| file.ends_with("data.redb"))
-                && let Some(holder) = lock::holder(dir)?
-            {
-                bail!(lock::in_use(dir, &holder));
-            }
-            let disk = ShadowDisk::of_file(&file);
+            let (file, disk) = store::one_file(file)?;
             (file, None, disk)
         }
         None => {

@@ -59,6 +59,8 @@ mod worker;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub use config::fuzz_settings;
+#[cfg(any(test, feature = "fuzzing"))]
+pub use transfer::fuzz_transfer;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -148,7 +150,7 @@ enum Command {
     Check(check::CheckArgs),
     /// Make the file of a store as small as what is in it.
     Compact(compact::CompactArgs),
-    /// Write the keys of a store as lines of JSON.
+    /// Write everything in a store as lines of JSON.
     Export(transfer::ExportArgs),
     /// Make a store of what an export has written.
     Import(transfer::ImportArgs),

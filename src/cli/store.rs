@@ -2,15 +2,16 @@
 
 use std::cell::Cell;
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use bytes::Bytes;
 
 use super::duration;
-use crate::server::lock::Lock;
+use crate::server::lock::{self, Lock};
 use crate::storage::batch::KeyBound;
+use crate::storage::shadow::ShadowDisk;
 use crate::storage::{self, Rows, Table, Visit};
 
 /// Between two lines of progress.
@@ -25,6 +26,25 @@ pub(super) fn lock(dir: &Path) -> anyhow::Result<Lock> {
         bail!("there is no store in {}: choose its folder with --data-dir", dir.display());
     }
     Lock::take(dir)
+}
+
+/// One file that is a whole store, to be read only.
+///
+/// # Errors
+/// When there is none, or a server writes it.
+pub(super) fn one_file(file: &Path) -> anyhow::Result<(PathBuf, ShadowDisk)> {
+    let file = std::path::absolute(file)?;
+    if !file.is_file() {
+        bail!("there is no file {}", file.display());
+    }
+    // A file that a server writes cannot be read beside it.
+    if let Some(dir) = file.parent().filter(|_| file.ends_with("data.redb"))
+        && let Some(holder) = lock::holder(dir)?
+    {
+        bail!(lock::in_use(dir, &holder));
+    }
+    let disk = ShadowDisk::of_file(&file);
+    Ok((file, disk))
 }
 
 /// `4.0 MiB`, or `17 bytes`.

@@ -1,8 +1,6 @@
 //! Keys as a sequence of plain values, out of a store and into an empty one: what `agq export` writes and `agq import`
 //! reads. A key comes first, its content follows in parts of bounded size.
 
-use std::ops::Bound;
-
 use bytes::Bytes;
 
 use crate::clock::Millis;
@@ -18,18 +16,6 @@ use crate::storage::{self, Batch, Error, Rows, Table};
 const PART_BYTES: usize = 64 << 10;
 /// Elements after which it does.
 const PART_ELEMENTS: usize = 1000;
-
-/// The tables of the job system, whose records are not among the items.
-const OF_JOBS: [Table; 8] = [
-    Table::Plans,
-    Table::Jobs,
-    Table::Queues,
-    Table::Actions,
-    Table::Workers,
-    Table::Events,
-    Table::Webhooks,
-    Table::Schedules,
-];
 
 /// A key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,19 +47,6 @@ pub enum Item {
 
 /// What takes the items.
 pub type Take<'a> = dyn FnMut(Item) -> storage::Result<()> + 'a;
-
-/// True when the store has something that is no key: jobs, plans, queues and what belongs to them.
-///
-/// # Errors
-/// When the store fails.
-pub fn has_more_than_keys(rows: &dyn Rows) -> storage::Result<bool> {
-    for table in OF_JOBS {
-        if rows.first(table, Bound::Unbounded, Bound::Unbounded, false)?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
 
 /// Hands out every key of every database, in the order of databases and names; keys that have expired and are not yet
 /// removed are among them.

@@ -7,7 +7,7 @@
 mod codec;
 mod inputs;
 
-pub use crate::cli::fuzz_settings;
+pub use crate::cli::{fuzz_settings, fuzz_transfer};
 pub use crate::data::fuzz as data;
 pub use crate::jobs::fuzz as jobs;
 pub use crate::storage::fuzz as storage;
@@ -35,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     ("store_row", storage::store_row),
     ("table_keys", storage::table_keys),
     ("template", template),
+    ("transfer", fuzz_transfer),
     ("url", url),
 ];
 

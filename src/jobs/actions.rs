@@ -24,7 +24,7 @@ pub const MAX_INPUTS: usize = 100_000;
 pub const SHOWN_JOBS: usize = 100;
 
 /// The highest bound of parallel or failed jobs.
-const MAX_BOUND: u64 = 1_000_000;
+pub(super) const MAX_BOUND: u64 = 1_000_000;
 
 /// When a callback's job is submitted; the numbers are part of the row format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -278,7 +278,7 @@ impl<'a> SubmitAction<'a> {
     }
 }
 
-const OCCASIONS: [(&str, Occasion); 3] =
+pub(super) const OCCASIONS: [(&str, Occasion); 3] =
     [("on_complete", Occasion::Complete), ("on_success", Occasion::Success), ("on_failure", Occasion::Failure)];
 
 /// What a callback's input gets besides what was given.
@@ -293,14 +293,19 @@ fn callback(from: &mut Object<'_>, field: &str, occasion: Occasion) -> Result<Op
     let input = from.take("input");
     from.finish()?;
     if let Some(input) = input {
-        let path = format!("{path}.input");
-        check_length(&path, input.get().len())?;
-        let mut fields = Object::of(input, &path)?;
-        if let Some(taken) = TOTALS.into_iter().find(|name| fields.take_raw(name).is_some()) {
-            return Err(Error::refused(format!("{path}.{taken} is what AGQ adds itself: leave it out")));
-        }
+        check_callback_input(input, &format!("{path}.input"))?;
     }
     Ok(Some(Callback { occasion, plan, input: input.map(|input| input.get().to_owned()) }))
+}
+
+/// Checks what a callback is given: an object without what is added to it.
+pub(super) fn check_callback_input(input: &RawValue, path: &str) -> Result<()> {
+    check_length(path, input.get().len())?;
+    let mut fields = Object::of(input, path)?;
+    match TOTALS.into_iter().find(|name| fields.take_raw(name).is_some()) {
+        Some(taken) => Err(Error::refused(format!("{path}.{taken} is what AGQ adds itself: leave it out"))),
+        None => Ok(()),
+    }
 }
 
 /// What a submitted action answers.

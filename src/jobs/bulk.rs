@@ -25,7 +25,7 @@ const LOOKS: usize = 4;
 /// What is done; the numbers are part of the row format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-enum Verb {
+pub(super) enum Verb {
     Retry = 1,
     Cancel = 2,
     Delete = 3,
@@ -37,14 +37,14 @@ pub(super) struct Bulk {
     /// When it was begun, and its number: its timer's too.
     pub(super) at: Millis,
     pub(super) number: u64,
-    verb: Verb,
+    pub(super) verb: Verb,
     /// Which jobs; the status is that of the first phase.
-    filter: Filter,
+    pub(super) filter: Filter,
     /// The statuses whose jobs come after those of the filter's.
-    phases: Vec<Status>,
+    pub(super) phases: Vec<Status>,
     /// Jobs with higher places or numbers came later and are left alone.
-    upto: u64,
-    cursor: String,
+    pub(super) upto: u64,
+    pub(super) cursor: String,
 }
 
 /// How far a change of many jobs has come.
@@ -100,11 +100,11 @@ impl Bulk {
         Ok(Bulk { at, number, verb, filter, phases, upto, cursor })
     }
 
-    fn row_key(&self) -> Vec<u8> {
+    pub(super) fn row_key(&self) -> Vec<u8> {
         [&b"b"[..], &self.number.to_be_bytes()].concat()
     }
 
-    fn timer(&self) -> Vec<u8> {
+    pub(super) fn timer(&self) -> Vec<u8> {
         timer_key(Timer::Bulk, self.at, self.number)
     }
 

@@ -45,6 +45,14 @@ impl<'a> Definition<'a> {
     pub fn parse(text: &'a [u8]) -> Result<Definition<'a>> {
         check_length("schedule", text.len())?;
         let mut from = Object::parse(text, "schedule")?;
+        let job = from.take("job").ok_or_else(|| Error::refused("schedule.job is missing"))?;
+        let definition = Definition::take(&mut from, job)?;
+        from.finish()?;
+        Ok(definition)
+    }
+
+    /// Takes the fields of a definition but its job, which is `job`.
+    pub(super) fn take(from: &mut Object<'_>, job: &'a RawValue) -> Result<Definition<'a>> {
         let missing = |field: &str| Error::refused(format!("schedule.{field} is missing"));
         let mut moment = |name: &str| {
             let raw = from.take(name);
@@ -60,10 +68,8 @@ impl<'a> Definition<'a> {
         let cron = from.string("cron")?.ok_or_else(|| missing("cron"))?;
         let zone = from.string("zone")?.unwrap_or_else(|| "UTC".to_owned());
         let course = Course { cron, zone, start_at, end_at };
-        let misfire = choice(&mut from, "misfire", &Misfire::ALL, Misfire::name)?;
-        let overlap = choice(&mut from, "overlap", &Overlap::ALL, Overlap::name)?;
-        let job = from.take("job").ok_or_else(|| missing("job"))?;
-        from.finish()?;
+        let misfire = choice(from, "misfire", &Misfire::ALL, Misfire::name)?;
+        let overlap = choice(from, "overlap", &Overlap::ALL, Overlap::name)?;
         Ok(Definition { ticks: course.ticks()?, course, misfire, overlap, job, submit: template(job)? })
     }
 }
@@ -102,7 +108,7 @@ mod tests {
         let of = |more: &str| format!(r#"{{"cron":"@daily","job":{{"kind":"a"}}{more}}}"#);
         let definition = of("");
         assert_eq!(Definition::parse(definition.as_bytes()).unwrap().course.zone, "UTC");
-        assert_eq!(error("{}"), "ERR schedule.cron is missing");
+        assert_eq!(error(r#"{"job":{}}"#), "ERR schedule.cron is missing");
         assert_eq!(error(r#"{"cron":"@daily"}"#), "ERR schedule.job is missing");
         assert_eq!(error(r#"{"cron":5,"job":{}}"#), "ERR schedule.cron must be a string, not 5");
         assert_eq!(

@@ -19,7 +19,7 @@ use crate::jobs::{Counts, Id, Jobs, JobsView, job_row, json, plan_store};
 use crate::storage::{self, Table};
 
 /// Inputs of a chunk, which a slice makes jobs of; few in tests, so that small actions have several.
-const CHUNK: usize = if cfg!(test) { 2 } else { 250 };
+pub(super) const CHUNK: usize = if cfg!(test) { 2 } else { 250 };
 /// Jobs that are made at once: a number of whole chunks.
 const FIRST: usize = 4 * CHUNK;
 
@@ -71,13 +71,13 @@ impl JobsView<'_> {
         Ok(None)
     }
 
-    fn beginning(&self, id: &Id) -> Result<Job> {
+    pub(super) fn beginning(&self, id: &Id) -> Result<Job> {
         let row = self.rows.get(Table::JobData, &expansion_key(id, None))?.ok_or_else(|| missing(id))?;
         Ok(job_row::decode(id.clone(), &row)?)
     }
 
     /// The chunk of inputs in which a place stands.
-    fn chunk(&self, id: &Id, place: u64) -> Result<Bytes> {
+    pub(super) fn chunk(&self, id: &Id, place: u64) -> Result<Bytes> {
         let chunk = u32::try_from(place / CHUNK as u64).unwrap_or(u32::MAX);
         Ok(self.rows.get(Table::JobData, &expansion_key(id, Some(chunk)))?.ok_or_else(|| missing(id))?)
     }

@@ -125,7 +125,7 @@ impl Jobs<'_, '_> {
     }
 
     /// Writes a schedule's record, with its timer and the count of its plan, which follow from it.
-    fn write_schedule(&mut self, id: &Id, old: Option<&Schedule>, new: Option<&Schedule>) -> Result<()> {
+    pub(super) fn write_schedule(&mut self, id: &Id, old: Option<&Schedule>, new: Option<&Schedule>) -> Result<()> {
         let key = Bytes::copy_from_slice(id.as_bytes());
         let [before, after] = [old, new].map(|schedule| schedule.and_then(Schedule::timer_key));
         if before != after {

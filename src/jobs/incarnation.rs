@@ -16,7 +16,7 @@ use crate::jobs::job::{Reason, Status};
 use crate::jobs::{Jobs, JobsView, Result, Settings};
 use crate::storage::{self, Batch, Rows, Table};
 
-const INCARNATION: &[u8] = b"incarnation";
+pub(super) const INCARNATION: &[u8] = b"incarnation";
 
 /// Raises the store's incarnation by one. Returns the new one.
 ///

@@ -99,7 +99,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Reason; 14] = [
+    pub(super) const ALL: [Reason; 14] = [
         Reason::None,
         Reason::After,
         Reason::MaxParallel,

@@ -33,8 +33,8 @@ pub struct Rate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Bucket {
     /// Tokens, in parts: a token has as many parts as the rate has milliseconds.
-    parts: u64,
-    at: Millis,
+    pub(super) parts: u64,
+    pub(super) at: Millis,
     /// The timer that rings when there is a token again: its moment and number.
     pub(super) timer: Option<(Millis, u64)>,
 }

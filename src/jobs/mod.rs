@@ -60,6 +60,7 @@ mod tests;
 pub mod ticks;
 pub mod time;
 pub mod timers;
+pub mod transfer;
 pub mod update;
 pub mod url;
 pub mod webhooks;

@@ -53,11 +53,11 @@ pub struct Totals {
     /// Bytes that are kept.
     pub kept: u64,
     /// The next chunk's number.
-    next: u32,
+    pub(super) next: u32,
     /// Chunks below this are the head, which stays.
     pub(super) head_end: u32,
     /// The first chunk of the tail.
-    tail: u32,
+    pub(super) tail: u32,
 }
 
 impl Totals {
@@ -68,7 +68,7 @@ impl Totals {
     }
 
     /// Divides a stream that is whole into head and tail anew: the head is what stands within its first half.
-    fn divide(&mut self, chunks: &[(u32, u32, u64)], half: u64) {
+    pub(super) fn divide(&mut self, chunks: &[(u32, u32, u64)], half: u64) {
         let mut end = 0;
         let first_behind = chunks.iter().find(|(_, _, bytes)| {
             end += bytes;

@@ -38,7 +38,7 @@ pub(super) struct Repeat {
     pub(super) row: Bytes,
 }
 
-fn row_key(what: Repeats, key: &str) -> Vec<u8> {
+pub(super) fn row_key(what: Repeats, key: &str) -> Vec<u8> {
     [&[b'i', what as u8], key.as_bytes()].concat()
 }
 

@@ -272,6 +272,14 @@ impl Jobs<'_, '_> {
         }
     }
 
+    /// The plan that a submission is for, which must be there unless it comes along.
+    pub(super) fn plan_of(&mut self, submit: &Submit<'_>) -> Result<Option<Id>> {
+        match self.work_of(submit)?.0 {
+            Work::Plan(plan) => Ok(Some(plan)),
+            Work::Kind(_) => Ok(None),
+        }
+    }
+
     fn database_0(&self) -> View<'_> {
         View { rows: self.batch, keyspace: self.database_0, now: self.now }
     }

@@ -346,4 +346,5 @@ mod incarnation;
 mod queues;
 mod random;
 mod schedules;
+mod transfer;
 mod webhooks;

@@ -94,6 +94,13 @@ impl Terms {
     /// When a field is unknown, missing, of the wrong type or out of range; the error names it.
     pub fn parse(text: &[u8]) -> Result<Terms> {
         let mut from = Object::parse(text, "webhook")?;
+        let terms = Terms::take(&mut from)?;
+        from.finish()?;
+        Ok(terms)
+    }
+
+    /// Takes the fields of what a client wants.
+    pub(super) fn take(from: &mut Object<'_>) -> Result<Terms> {
         let url = from.string("url")?.ok_or_else(|| Error::refused("webhook.url is missing: where to send events"))?;
         let url = Url::parse("webhook.url", &url)?;
         let kinds = kinds(from.strings("events")?.unwrap_or_default())?;
@@ -108,8 +115,7 @@ impl Terms {
         let timeout_ms = from.integer("timeout_ms", TIMEOUTS_MS)?.unwrap_or(DEFAULT_TIMEOUT_MS);
         let max_attempts = from.integer("max_attempts", 1..=MAX_ATTEMPTS)?;
         let max_attempts = max_attempts.and_then(|most| u32::try_from(most).ok()).unwrap_or(DEFAULT_ATTEMPTS);
-        let backoff = Backoff::take(&mut from)?;
-        from.finish()?;
+        let backoff = Backoff::take(from)?;
         Ok(Terms { url, secret, kinds, queue, timeout_ms, max_attempts, backoff })
     }
 
@@ -149,7 +155,7 @@ fn kinds(names: Vec<String>) -> Result<u64> {
 }
 
 impl Webhook {
-    fn new(terms: Terms, now: Millis, cursor: u64) -> Webhook {
+    pub(super) fn new(terms: Terms, now: Millis, cursor: u64) -> Webhook {
         Webhook {
             terms,
             created_at: now,

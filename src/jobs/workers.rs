@@ -36,7 +36,7 @@ pub struct Worker {
     /// When it was last heard.
     pub last_seen: Millis,
     /// When its timer looks whether it is still heard.
-    timer_at: Millis,
+    pub(super) timer_at: Millis,
     /// How often it means to be heard.
     pub heartbeat_ms: u64,
     /// How many jobs it runs at once; 0 when it did not say.
@@ -91,7 +91,7 @@ impl Worker {
         timer_key(Timer::Worker, self.timer_at, self.number)
     }
 
-    fn forgotten_at(&self) -> Millis {
+    pub(super) fn forgotten_at(&self) -> Millis {
         self.alive_until().plus(KEPT_MS)
     }
 }
@@ -140,7 +140,7 @@ impl Profile {
     }
 }
 
-fn words(from: &mut Object<'_>, field: &str) -> Result<Option<Vec<String>>> {
+pub(super) fn words(from: &mut Object<'_>, field: &str) -> Result<Option<Vec<String>>> {
     let words = from.strings(field)?;
     check_words(words.as_deref().unwrap_or_default(), &from.path(field))?;
     Ok(words)

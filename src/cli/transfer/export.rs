@@ -1,4 +1,4 @@
-//! `agq export`: every key of a store, as lines. The store is read as a start would find it, and stays as it is.
+//! `agq export`: everything in a store, as lines. The store is read as a start would find it, and stays as it is.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -11,10 +11,13 @@ use clap::Args;
 use sha2::{Digest as _, Sha256};
 
 use super::line::{FORMAT, Footer, Header, Line, hex};
+use crate::access;
 use crate::cli::output::Closed;
 use crate::cli::serve::data_dir;
 use crate::cli::store::{self, Progress, Watched};
 use crate::data::transfer::{self, Item};
+use crate::jobs;
+use crate::server::lock::{self, Lock};
 use crate::storage::files::Disk;
 use crate::storage::shadow::ShadowDisk;
 use crate::storage::{self, Db, Error, Options};
@@ -24,9 +27,12 @@ pub(in crate::cli) struct ExportArgs {
     /// File to write, which must not be there yet [default: standard output]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Leave out jobs, plans, queues and what belongs to them; without this, a store that has some is refused
+    /// Export keys alone, without jobs, plans, queues, access keys and what belongs to them
     #[arg(long)]
     data_only: bool,
+    /// Export one file that is a whole store, a backup say, instead of the store in the folder
+    #[arg(long, value_name = "BACKUP")]
+    from: Option<PathBuf>,
     /// Folder of the store [default: ~/.agq]
     #[arg(long, env = "AGQ_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -34,28 +40,21 @@ pub(in crate::cli) struct ExportArgs {
 
 /// Exports a store.
 pub(in crate::cli) fn run(args: &ExportArgs) -> anyhow::Result<()> {
-    let dir = data_dir(args.data_dir.as_ref())?;
-    let _lock = store::lock(&dir)?;
-    let disk: Arc<dyn Disk> = Arc::new(ShadowDisk::of_folder(&dir));
-    let mut db = Db::open_on(&disk, &Options::new(&dir))?;
+    let (shown, _lock, disk) = source(args)?;
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    let mut db = Db::open_on(&disk, &Options::new(&shown))?;
     let (time, snapshot) = (db.last_time().0, db.snapshot()?);
-    if !args.data_only && transfer::has_more_than_keys(&snapshot)? {
-        bail!(
-            "the store has jobs, plans or queues, which an export does not hold yet: copy data.redb after a clean stop \
-             to keep them, or export the keys alone with --data-only"
-        );
-    }
     let header = Header { agq_export: FORMAT, version: env!("CARGO_PKG_VERSION").to_owned(), time };
     let progress = Progress::new();
     progress.begin("exported");
     let rows = Watched { rows: &snapshot, progress: &progress };
     let Some(path) = &args.file else {
-        return write(io::stdout().lock(), header, &rows).map(drop);
+        return write(io::stdout().lock(), header, &rows, args.data_only);
     };
     let mut new = File::options();
     let file = new.write(true).create_new(true).mode(0o600).open(path);
     let file = file.with_context(|| format!("cannot make {}", path.display()))?;
-    let written = write(&file, header, &rows).and_then(|()| Ok(file.sync_all()?));
+    let written = write(&file, header, &rows, args.data_only).and_then(|()| Ok(file.sync_all()?));
     written.and_then(|()| sync_parent(path)).inspect_err(|_| {
         // What failed is told; half an export is of no use.
         let _ = std::fs::remove_file(path);
@@ -68,22 +67,53 @@ fn sync_parent(path: &Path) -> anyhow::Result<()> {
     Ok(File::open(parent)?.sync_all()?)
 }
 
-/// Writes header, keys and footer.
-fn write(out: impl Write, header: Header, rows: &Watched<'_>) -> anyhow::Result<()> {
-    let mut lines = Lines { out: BufWriter::with_capacity(1 << 16, out), sum: Sha256::new(), lines: 0, keys: 0 };
-    let written = lines
-        .put(&Line::Header(header))
-        .and_then(|()| {
-            transfer::export(rows, &mut |item| {
-                lines.keys += u64::from(matches!(item, Item::Key(_)));
-                lines.put(&Line::of(&item))
-            })
-        })
-        .and_then(|()| lines.end());
-    match written {
-        Err(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::BrokenPipe => Err(Closed.into()),
+/// The store that is exported: its name, the lock of its folder, and its files.
+fn source(args: &ExportArgs) -> anyhow::Result<(PathBuf, Option<Lock>, ShadowDisk)> {
+    if let Some(file) = &args.from {
+        let (file, disk) = store::one_file(file)?;
+        return Ok((file, None, disk));
+    }
+    let dir = data_dir(args.data_dir.as_ref())?;
+    if let Some(holder) = lock::holder(&dir)?.filter(|holder| !holder.addresses.is_empty()) {
+        bail!(
+            "{}; or let the server make a backup and export that: agq export --from \"$(agq backup)\"",
+            lock::in_use(&dir, &holder)
+        );
+    }
+    let lock = store::lock(&dir)?;
+    let disk = ShadowDisk::of_folder(&dir);
+    Ok((dir, Some(lock), disk))
+}
+
+/// Writes every line.
+fn write(out: impl Write, header: Header, rows: &Watched<'_>, data_only: bool) -> anyhow::Result<()> {
+    let out = BufWriter::with_capacity(1 << 16, out);
+    let mut lines = Lines { out, sum: Sha256::new(), lines: 0, keys: 0, jobs: 0 };
+    match write_lines(&mut lines, header, rows, data_only) {
+        Err(jobs::Error::Storage(Error::Io { cause, .. })) if cause.kind() == io::ErrorKind::BrokenPipe => {
+            Err(Closed.into())
+        }
         written => Ok(written?),
     }
+}
+
+fn write_lines(lines: &mut Lines<impl Write>, header: Header, rows: &Watched<'_>, data_only: bool) -> jobs::Result<()> {
+    lines.put(&Line::Header(header))?;
+    transfer::export(rows, &mut |item| {
+        lines.keys += u64::from(matches!(item, Item::Key(_)));
+        lines.put(&Line::of(&item))
+    })?;
+    lines.put_rest("counters", &jobs::transfer::counters(rows, !data_only)?)?;
+    if !data_only {
+        for key in access::transfer::export(rows)? {
+            lines.put_rest(access::transfer::KIND, &key)?;
+        }
+        jobs::transfer::export(rows, &mut |kind, object| {
+            lines.jobs += u64::from(kind == "job");
+            Ok(lines.put_rest(kind, &object)?)
+        })?;
+    }
+    Ok(lines.end()?)
 }
 
 struct Lines<W: Write> {
@@ -91,11 +121,20 @@ struct Lines<W: Write> {
     sum: Sha256,
     lines: u64,
     keys: u64,
+    jobs: u64,
 }
 
 impl<W: Write> Lines<W> {
     fn put(&mut self, line: &Line) -> storage::Result<()> {
-        let mut text = serde_json::to_vec(line).map_err(|error| failed(error.into()))?;
+        self.put_text(serde_json::to_vec(line).map_err(|error| failed(error.into()))?)
+    }
+
+    /// A line of something else than keys.
+    fn put_rest(&mut self, kind: &str, object: &str) -> storage::Result<()> {
+        self.put_text(format!("{{\"{kind}\":{object}}}").into_bytes())
+    }
+
+    fn put_text(&mut self, mut text: Vec<u8>) -> storage::Result<()> {
         text.push(b'\n');
         self.sum.update(&text);
         self.lines += 1;
@@ -104,8 +143,8 @@ impl<W: Write> Lines<W> {
 
     fn end(&mut self) -> storage::Result<()> {
         let sha256 = hex(&self.sum.clone().finalize());
-        let (lines, keys) = (self.lines, self.keys);
-        self.put(&Line::Footer(Footer { lines, keys, sha256 }))?;
+        let (lines, keys, jobs) = (self.lines, self.keys, Some(self.jobs));
+        self.put(&Line::Footer(Footer { lines, keys, jobs, sha256 }))?;
         self.out.flush().map_err(failed)
     }
 }

@@ -2,23 +2,25 @@
 //! footer says that they are all: a failure, or a crash, leaves none.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::Args;
 use sha2::{Digest as _, Sha256};
 
-use super::line::{FORMAT, Footer, Header, Line, hex};
+use super::line::{FORMAT, Footer, Header, Line, OLDEST, Read, hex, read};
+use crate::access;
 use crate::cli::output;
 use crate::cli::serve::data_dir;
 use crate::cli::store::Progress;
 use crate::clock::Millis;
-use crate::data::transfer::{Import, Item};
+use crate::data::transfer::Import;
+use crate::jobs;
 use crate::server::lock::Lock;
 use crate::storage::files::{Disk, RealDisk};
-use crate::storage::{Db, Options};
+use crate::storage::{Batch, Db, Options};
 
 /// The longest line: a string of the longest length in hexadecimal digits, and its frame.
 const LONGEST_LINE: u64 = (1 << 30) + (1 << 20);
@@ -51,14 +53,15 @@ pub(in crate::cli) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     let aside = dir.join(ASIDE);
     remove(&aside)?;
     let made = make(&aside, BufReader::with_capacity(1 << 16, file));
-    let keys = made.with_context(|| format!("{}: nothing was imported", args.file.display())).inspect_err(|_| {
-        // What failed is told; the next import removes what is left.
-        let _ = fs::remove_dir_all(&aside);
-    })?;
+    let Made { keys, jobs } =
+        made.with_context(|| format!("{}: nothing was imported", args.file.display())).inspect_err(|_| {
+            // What failed is told; the next import removes what is left.
+            let _ = fs::remove_dir_all(&aside);
+        })?;
     fs::rename(aside.join("data.redb"), dir.join("data.redb"))?;
     RealDisk::open(&dir)?.sync_dir()?;
     remove(&aside)?;
-    output::line(format_args!("{keys} keys are in {} now", dir.display()))
+    output::line(format_args!("{keys} keys and {jobs} jobs are in {} now", dir.display()))
 }
 
 fn remove(dir: &Path) -> anyhow::Result<()> {
@@ -70,24 +73,35 @@ fn remove(dir: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Makes a store of what the lines say, and closes it. Returns how many keys it has.
-fn make(dir: &Path, from: impl BufRead) -> anyhow::Result<u64> {
+/// What a store was made of.
+struct Made {
+    keys: u64,
+    jobs: u64,
+}
+
+/// Makes a store of what the lines say, and closes it.
+fn make(dir: &Path, from: impl BufRead) -> anyhow::Result<Made> {
     let progress = Progress::new();
     progress.begin("imported");
-    let mut lines = Lines { from, sum: Sha256::new(), line: 0, keys: 0 };
+    let mut lines = Lines { from, sum: Sha256::new(), line: 0, keys: 0, jobs: 0, text: Vec::new() };
     let header = lines.header()?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(dir)?);
-    let (mut db, mut import) = (Db::open_stepped(&disk, &Options::new(dir))?, Import::default());
-    let mut more = true;
+    let mut db = Db::open_stepped(&disk, &Options::new(dir))?;
+    let mut store = Store::new(&header, fastrand::Rng::new());
+    let (mut more, mut ended) = (true, false);
     while more {
         let mut batch = db.batch()?;
         while more && batch.rows_written() < BATCH_ROWS && batch.bytes_written() < BATCH_BYTES {
             progress.step();
-            let taken = match lines.next()? {
-                Some(item) => import.take(&mut batch, item),
-                None => {
-                    more = false;
-                    import.finish(&mut batch)
+            let taken = if ended {
+                store.finish(&mut batch).map(|done| more = !done)
+            } else {
+                match lines.next(&header)? {
+                    Some(read) => store.take(&mut batch, read),
+                    None => {
+                        ended = true;
+                        Ok(())
+                    }
                 }
             };
             taken.with_context(|| format!("line {}", lines.line))?;
@@ -102,7 +116,69 @@ fn make(dir: &Path, from: impl BufRead) -> anyhow::Result<u64> {
         }
     }
     db.close()?;
-    Ok(lines.keys)
+    Ok(Made { keys: lines.keys, jobs: lines.jobs })
+}
+
+/// The store that is made, as far as it has come.
+pub(super) struct Store {
+    format: u32,
+    keys: Import,
+    rest: jobs::transfer::Import,
+    /// Access keys that came.
+    access_keys: usize,
+    /// Something else than keys has come.
+    rest_begun: bool,
+}
+
+impl Store {
+    pub(super) fn new(header: &Header, random: fastrand::Rng) -> Store {
+        let rest = jobs::transfer::Import::new(Millis(header.time), random);
+        Store { format: header.agq_export, keys: Import::default(), rest, access_keys: 0, rest_begun: false }
+    }
+
+    /// Takes a line.
+    ///
+    /// # Errors
+    /// When it says nothing that may stand there.
+    pub(super) fn take(&mut self, batch: &mut Batch<'_>, read: Read<'_>) -> anyhow::Result<()> {
+        let (kind, raw) = match read {
+            Read::Line(line) => {
+                ensure!(!self.rest_begun, "a line of keys behind the line 'counters', expected all keys before it");
+                return Ok(self.keys.take(batch, line.item()?)?);
+            }
+            Read::Rest(kind, raw) => (kind, raw),
+        };
+        ensure!(self.format > OLDEST, "a line '{kind}', which format {OLDEST} does not have");
+        if !self.rest_begun {
+            self.keys.finish(batch)?;
+            self.rest_begun = true;
+        }
+        let taken = if kind == access::transfer::KIND {
+            self.access_keys += 1;
+            access::transfer::import(batch, raw, self.access_keys - 1)
+        } else {
+            self.rest.take(batch, &kind, raw)
+        };
+        taken.map_err(plain)
+    }
+
+    /// Ends the store, a piece at a time: true when that was all.
+    ///
+    /// # Errors
+    /// When something is missing.
+    pub(super) fn finish(&mut self, batch: &mut Batch<'_>) -> anyhow::Result<bool> {
+        self.keys.finish(batch)?;
+        self.rest.finish(batch).map_err(plain)
+    }
+}
+
+/// An error without the code that a client would read.
+fn plain(error: jobs::Error) -> anyhow::Error {
+    let text = error.to_string();
+    match text.strip_prefix("ERR ") {
+        Some(text) => anyhow!("{text}"),
+        None => error.into(),
+    }
 }
 
 struct Lines<R> {
@@ -111,41 +187,52 @@ struct Lines<R> {
     /// The number of the last line that was read, from 1 on.
     line: u64,
     keys: u64,
+    jobs: u64,
+    /// The last line.
+    text: Vec<u8>,
 }
 
 impl<R: BufRead> Lines<R> {
-    /// The next line, and what came before it.
-    fn read(&mut self) -> anyhow::Result<(Line, Sha256)> {
-        let mut text = Vec::new();
-        self.from.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut text)?;
+    /// Reads the next line. Returns the sum of what came before it.
+    fn read(&mut self) -> anyhow::Result<Sha256> {
+        // A long one leaves no room behind that nothing needs any more.
+        self.text = Vec::new();
+        self.from.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut self.text)?;
         self.line += 1;
         let before = self.sum.clone();
-        ensure!(text.ends_with(b"\n"), "line {}: the file is cut: no footer, or no end of the line", self.line);
-        self.sum.update(&text);
-        let line = serde_json::from_slice(&text).with_context(|| format!("line {}", self.line))?;
-        Ok((line, before))
+        ensure!(self.text.ends_with(b"\n"), "line {}: the file is cut: no footer, or no end of the line", self.line);
+        self.sum.update(&self.text);
+        Ok(before)
     }
 
     fn header(&mut self) -> anyhow::Result<Header> {
-        match self.read()?.0 {
-            Line::Header(header) if header.agq_export == FORMAT => Ok(header),
-            Line::Header(header) => bail!("it has format {}, this program knows {FORMAT}", header.agq_export),
+        self.read()?;
+        match read(&self.text).context("line 1")? {
+            Read::Line(Line::Header(header)) if (OLDEST..=FORMAT).contains(&header.agq_export) => Ok(header),
+            Read::Line(Line::Header(header)) => {
+                bail!("it has format {}, this program knows {OLDEST} to {FORMAT}", header.agq_export)
+            }
             _ => bail!("line 1: no header, expected the first line of an export"),
         }
     }
 
-    /// The next item; `None` when the footer is reached, and right.
-    fn next(&mut self) -> anyhow::Result<Option<Item>> {
-        let (line, before) = self.read()?;
-        let Line::Footer(footer) = line else {
-            let item = line.item().with_context(|| format!("line {}", self.line))?;
-            self.keys += u64::from(matches!(item, Item::Key(_)));
-            return Ok(Some(item));
+    /// The next line; `None` when the footer is reached, and right.
+    fn next(&mut self, header: &Header) -> anyhow::Result<Option<Read<'_>>> {
+        let before = self.read()?;
+        let line = self.line;
+        let footer = match read(&self.text).with_context(|| format!("line {line}"))? {
+            Read::Line(Line::Footer(footer)) => footer,
+            other => {
+                self.keys += u64::from(matches!(other, Read::Line(Line::Key(_))));
+                self.jobs += u64::from(matches!(&other, Read::Rest(kind, _) if kind == "job"));
+                return Ok(Some(other));
+            }
         };
-        let expected = Footer { lines: self.line - 1, keys: self.keys, sha256: hex(&before.finalize()) };
-        ensure!(footer == expected, "line {}: the footer says {footer:?}, the lines are {expected:?}", self.line);
+        let jobs = (header.agq_export > OLDEST).then_some(self.jobs);
+        let expected = Footer { lines: line - 1, keys: self.keys, jobs, sha256: hex(&before.finalize()) };
+        ensure!(footer == expected, "line {line}: the footer says {footer:?}, the lines are {expected:?}");
         let behind = self.from.fill_buf()?.len();
-        ensure!(behind == 0, "line {}: something stands behind the footer", self.line + 1);
+        ensure!(behind == 0, "line {}: something stands behind the footer", line + 1);
         Ok(None)
     }
 }

@@ -1,19 +1,29 @@
 //! The lines of an export. docs/export.md is their description; a change that an older program would misread raises
 //! [`FORMAT`].
 
+use std::borrow::Cow;
+use std::fmt;
+
 use anyhow::{bail, ensure};
 use bytes::Bytes;
+use serde::de::{DeserializeOwned, Deserializer as _, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::access;
 
 use crate::clock::Millis;
 use crate::data::Kind;
 use crate::data::transfer::{Item, Key};
+use crate::jobs;
 
 /// The number of the format.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
+/// The oldest that is read: it knows keys only.
+pub(super) const OLDEST: u32 = 1;
 
-/// One line.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// One line of keys, or the first or last.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Line {
     Header(Header),
@@ -65,6 +75,9 @@ pub(super) struct Footer {
     pub(super) lines: u64,
     /// Keys among them.
     pub(super) keys: u64,
+    /// Jobs among them; in format 1 there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) jobs: Option<u64>,
     /// SHA-256 of all their bytes, line ends included, in hexadecimal digits.
     pub(super) sha256: String,
 }
@@ -110,6 +123,64 @@ impl Text {
                     _ => bail!("'hex' is not pairs of hexadecimal digits: '{hex:.40}'"),
                 }
             }
+        }
+    }
+}
+
+/// What a line is.
+#[derive(Debug)]
+pub(super) enum Read<'a> {
+    /// One of keys, or the first or last.
+    Line(Line),
+    /// One of the rest of the store: its kind and its object.
+    Rest(Cow<'a, str>, &'a RawValue),
+}
+
+/// Reads a line.
+///
+/// # Errors
+/// When it is no object of one field, of a kind that there is.
+pub(super) fn read(text: &[u8]) -> anyhow::Result<Read<'_>> {
+    let mut from = serde_json::Deserializer::from_slice(text);
+    let (kind, raw) = from.deserialize_map(OneField)?;
+    from.end()?;
+    if jobs::transfer::is_kind(&kind) || kind == access::transfer::KIND {
+        return Ok(Read::Rest(kind, raw));
+    }
+    Ok(Read::Line(match &*kind {
+        "header" => Line::Header(value(raw)?),
+        "key" => Line::Key(value(raw)?),
+        "bytes" => Line::Bytes(value(raw)?),
+        "elements" => Line::Elements(value(raw)?),
+        "fields" => Line::Fields(value(raw)?),
+        "members" => Line::Members(value(raw)?),
+        "footer" => Line::Footer(value(raw)?),
+        other => bail!("'{other:.40}' is no kind of line that this program knows"),
+    }))
+}
+
+fn value<T: DeserializeOwned>(raw: &RawValue) -> anyhow::Result<T> {
+    Ok(serde_json::from_str(raw.get())?)
+}
+
+/// Reads an object of one field, without looking into its value.
+struct OneField;
+
+impl<'de> Visitor<'de> for OneField {
+    type Value = (Cow<'de, str>, &'de RawValue);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of one field, which says what the line is")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        #[derive(Deserialize)]
+        struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+        let first = map.next_entry::<Name<'_>, &RawValue>()?;
+        let (Name(kind), raw) = first.ok_or_else(|| A::Error::custom("an object without a field"))?;
+        match map.next_key::<Name<'_>>()? {
+            None => Ok((kind, raw)),
+            Some(Name(second)) => Err(A::Error::custom(format!("a second field '{second:.40}', a line has one"))),
         }
     }
 }
@@ -191,7 +262,7 @@ mod tests {
             ];
             for item in items {
                 let text = serde_json::to_string(&Line::of(&item)).unwrap();
-                let line: Line = serde_json::from_str(&text).unwrap();
+                let Read::Line(line) = read(text.as_bytes()).unwrap() else { panic!("{text}") };
                 prop_assert_eq!(line.item().unwrap(), item);
             }
         }
@@ -211,7 +282,10 @@ mod tests {
             r#"{"members":[["m","NaN"]]}"#,
             r#"{"unknown":[]}"#,
         ] {
-            let line = serde_json::from_str::<Line>(text).map_err(anyhow::Error::from).and_then(Line::item);
+            let line = read(text.as_bytes()).and_then(|read| match read {
+                Read::Line(line) => line.item(),
+                Read::Rest(..) => bail!("a line of another part"),
+            });
             assert!(line.is_err(), "{text}");
         }
     }

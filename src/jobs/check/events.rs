@@ -163,16 +163,20 @@ fn follows(before: Option<&Last>, event: &Event) -> bool {
         (Some(before), None) => before.to.is_terminal(),
         (None, _) => true,
     };
-    chained
-        && match event.subject {
-            Subject::Job { .. } => may_follow(event.from, event.to),
-            // An action runs, or has ended.
-            Subject::Action(_) => match event.from {
-                None => event.to == Status::Running,
-                Some(from) => {
-                    (from == Status::Running && event.to.is_terminal())
-                        || (from.is_terminal() && event.to == Status::Running)
-                }
-            },
-        }
+    chained && may_be(event)
+}
+
+/// Whether there is such a transition.
+pub(in crate::jobs) fn may_be(event: &Event) -> bool {
+    match event.subject {
+        Subject::Job { .. } => may_follow(event.from, event.to),
+        // An action runs, or has ended.
+        Subject::Action(_) => match event.from {
+            None => event.to == Status::Running,
+            Some(from) => {
+                (from == Status::Running && event.to.is_terminal())
+                    || (from.is_terminal() && event.to == Status::Running)
+            }
+        },
+    }
 }

@@ -6,7 +6,7 @@
 
 mod counts;
 mod data;
-mod events;
+pub(super) mod events;
 mod index;
 mod records;
 mod turns;

@@ -12,7 +12,7 @@ use crate::jobs::webhooks::Terms;
 
 /// What happens next; the numbers choose among the jobs, workers and queues that there are.
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     Submit { json: usize, queue: bool },
     SubmitAfter { first: usize, second: usize, policy: usize },
     SubmitAction { inputs: usize, terms: usize },
@@ -116,7 +116,7 @@ const SCHEDULED: [&str; 5] = [
     r#"{"kind":"a","unique_key":"u","on_conflict":"replace","key":"x"}"#,
 ];
 
-fn steps() -> impl Strategy<Value = Step> {
+pub(super) fn steps() -> impl Strategy<Value = Step> {
     let any_job = || 0..40_usize;
     prop_oneof![
         4 => (0..JOBS.len(), any::<bool>()).prop_map(|(json, queue)| Step::Submit { json, queue }),
@@ -164,7 +164,7 @@ fn steps() -> impl Strategy<Value = Step> {
 }
 
 /// The jobs that the test knows, with the last epoch it saw of each.
-type Known = Vec<(Id, u64)>;
+pub(super) type Known = Vec<(Id, u64)>;
 
 fn worker(n: u8) -> Id {
     id(&format!("w{n}"))
@@ -177,7 +177,7 @@ impl Bench<'_> {
     }
 
     /// What may be refused is tried all the same: a refusal must change nothing.
-    fn step(&mut self, step: &Step, known: &mut Known) {
+    pub(super) fn step(&mut self, step: &Step, known: &mut Known) {
         let chosen = |n: usize| known.get(n % known.len().max(1)).cloned().unwrap_or_else(|| (id("none"), 1));
         match step {
             Step::Submit { json, queue } => {
@@ -369,25 +369,35 @@ impl Bench<'_> {
     }
 }
 
+/// A store with what the steps need.
+pub(super) fn begin(db: &Db) -> Bench<'_> {
+    let mut bench = Bench::new(db);
+    plan_store::submit(&mut bench.batch, &plan::Plan::parse(PLAN_P).unwrap(), false, START).unwrap();
+    let plan = br#"{"plan_id":"q","tasks":[{"task_number":1,"command":"echo","args":["{{input.jobs_failed}}"]}]}"#;
+    plan_store::submit(&mut bench.batch, &plan::Plan::parse(plan).unwrap(), false, START).unwrap();
+    let able = Profile::parse(br#"{"worker_id":"w0","tools":["gpu"]}"#).unwrap();
+    bench.command(|jobs| jobs.register(&able)).unwrap();
+    bench
+}
+
+/// Tries sequences of steps, so many unless the variable says otherwise.
+pub(super) fn try_lives(cases: u64, test: impl Fn(&[Step]) -> std::result::Result<(), TestCaseError>) {
+    let given = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
+    let cases = u32::try_from(given("AGQ_JOBS_CASES").unwrap_or(cases)).unwrap();
+    let seed = given("AGQ_JOBS_SEED").unwrap_or(SEED);
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_le_bytes(); 4].concat());
+    let mut runner = TestRunner::new_with_rng(config, random);
+    let result = runner.run(&proptest::collection::vec(steps(), 1..60), |steps| test(&steps));
+    result.unwrap_or_else(|error| panic!("with AGQ_JOBS_SEED={seed}: {error}"));
+}
+
 #[test]
 fn all_invariants_hold_after_every_step() {
     with_store(|db| {
-        let given = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
-        let cases = u32::try_from(given("AGQ_JOBS_CASES").unwrap_or(1000)).unwrap();
-        let seed = given("AGQ_JOBS_SEED").unwrap_or(SEED);
-        let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
-        let random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_le_bytes(); 4].concat());
-        let mut runner = TestRunner::new_with_rng(config, random);
-        let result = runner.run(&proptest::collection::vec(steps(), 1..60), |steps| {
-            let mut bench = Bench::new(db);
-            plan_store::submit(&mut bench.batch, &plan::Plan::parse(PLAN_P).unwrap(), false, START).unwrap();
-            let plan =
-                br#"{"plan_id":"q","tasks":[{"task_number":1,"command":"echo","args":["{{input.jobs_failed}}"]}]}"#;
-            plan_store::submit(&mut bench.batch, &plan::Plan::parse(plan).unwrap(), false, START).unwrap();
-            let able = Profile::parse(br#"{"worker_id":"w0","tools":["gpu"]}"#).unwrap();
-            bench.command(|jobs| jobs.register(&able)).unwrap();
-            let mut known = Known::new();
-            for step in &steps {
+        try_lives(1000, |steps| {
+            let (mut bench, mut known) = (begin(db), Known::new());
+            for step in steps {
                 bench.step(step, &mut known);
                 let wrong = check(&bench.batch).unwrap();
                 prop_assert!(wrong.is_empty(), "after {step:?}: {wrong:#?}");
@@ -396,6 +406,5 @@ fn all_invariants_hold_after_every_step() {
             prop_assert!(wrong.is_empty(), "in turns of two names: {wrong:#?}");
             Ok(())
         });
-        result.unwrap_or_else(|error| panic!("with AGQ_JOBS_SEED={seed}: {error}"));
     });
 }
