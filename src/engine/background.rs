@@ -28,6 +28,9 @@ pub(super) struct Background {
     /// Work that is to panic when it runs next.
     #[cfg(test)]
     pub(super) panics_in: Option<Work>,
+    /// Work that is to find no room at its end.
+    #[cfg(test)]
+    pub(super) no_room_in: Option<Work>,
 }
 
 /// The kinds of work that come again by themselves.
@@ -53,18 +56,24 @@ impl Background {
     pub(super) fn plan_anew(&mut self) {
         self.planned_for = None;
     }
+
+    /// Fails as a test wants it.
+    #[cfg(test)]
+    fn fail(&self, kind: Work) -> storage::Result<()> {
+        assert_ne!(self.panics_in, Some(kind), "as the test wants it");
+        let full = || storage::Error::Full { file: "a log".to_owned(), cause: std::io::ErrorKind::StorageFull.into() };
+        if self.no_room_in == Some(kind) { Err(full()) } else { Ok(()) }
+    }
 }
 
 impl Engine {
-    /// As [`Engine::run_background`]; a slice that finds no room is taken back, and comes again later.
+    /// As [`Engine::run_background`]; a slice that finds no room was taken back, and comes again later.
     pub(super) fn try_background(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<bool> {
-        let mark = batch.mark();
         match self.run_background(batch, now) {
             Err(error) if error.is_refusal() => {
-                // The slices before it were kept one by one: only what it wrote itself is undone.
-                batch.rollback(mark);
-                batch.release();
-                self.touched.notices.clear();
+                // What the slices before it did stands.
+                self.tell_notices();
+                self.send_messages(None);
                 Ok(true)
             }
             ran => ran,
@@ -100,7 +109,7 @@ impl Engine {
         if self.server.refusal.is_none() { Allowed::Everything } else { Allowed::NoNewJobs }
     }
 
-    /// Runs a slice of work: all of it or, where it panics, nothing.
+    /// Runs a slice of work: all of it or, where it panics or finds no room, nothing.
     fn slice(
         &mut self,
         batch: &mut Batch<'_>,
@@ -110,28 +119,29 @@ impl Engine {
     ) -> storage::Result<()> {
         let (mark, keyspaces_before) = (batch.mark(), self.server.keyspaces);
         let (touched_before, messages_before) = (self.touched.things.len(), self.server.messages.len());
+        let notices_before = self.touched.notices.len();
         let worked = catch_unwind(AssertUnwindSafe(|| {
             work(self, batch, now)?;
             #[cfg(test)]
-            assert_ne!(self.background.panics_in, Some(kind), "as the test wants it");
+            self.background.fail(kind)?;
             storage::Result::Ok(())
         }));
-        let Ok(result) = worked else {
+        if !matches!(worked, Ok(Ok(()))) {
+            batch.rollback(mark);
+            self.touched.notices.truncate(notices_before);
+            self.touched.things.truncate(touched_before);
+            self.server.messages.truncate(messages_before);
+            self.server.keyspaces = keyspaces_before;
+        }
+        batch.release();
+        worked.unwrap_or_else(|_panic| {
             tracing::error!(
                 ?kind,
                 "work in the background panicked; it was taken back and rests for a minute: please report it"
             );
-            batch.rollback(mark);
-            self.touched.notices.clear();
-            self.touched.things.truncate(touched_before);
-            self.server.messages.truncate(messages_before);
-            self.server.keyspaces = keyspaces_before;
             self.background.resting[kind as usize] = now.plus(REST_MS);
-            batch.release();
-            return Ok(());
-        };
-        batch.release();
-        result
+            Ok(())
+        })
     }
 
     fn sweep_slice(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<()> {
@@ -147,10 +157,12 @@ impl Engine {
     fn index_slice_or_give_up(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<()> {
         let mark = batch.mark();
         let worked = catch_unwind(AssertUnwindSafe(|| self.index_slice(batch, now)));
-        worked.unwrap_or_else(|_panic| {
-            tracing::error!("the index of a sorted set panicked; it was taken back and is not made: please report it");
+        if !matches!(worked, Ok(Ok(()))) {
             batch.rollback(mark);
             batch.release();
+        }
+        worked.unwrap_or_else(|_panic| {
+            tracing::error!("the index of a sorted set panicked; it was taken back and is not made: please report it");
             self.server.indexing.pop_front();
             Ok(())
         })

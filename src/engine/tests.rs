@@ -4,6 +4,7 @@ use agq_resp::Request;
 use bytes::BytesMut;
 
 use super::*;
+use crate::engine::run::BATCH_BYTES;
 use crate::storage::{Bound, Db, Options, Refusal};
 
 /// An engine over an empty store, with an open batch.
@@ -299,5 +300,37 @@ fn work_in_the_background_that_panics_is_taken_back_and_rests() {
         bench.now = bench.now.plus(60_000);
         bench.engine.tick(&mut bench.batch, bench.now, true).unwrap();
         assert_eq!(rows(bench), None);
+    });
+}
+
+#[test]
+fn work_in_the_background_that_finds_no_room_leaves_nothing_behind() {
+    with_engine(|bench| {
+        bench.open(1);
+        bench.send(1, &["SET a x PX 10", r#"JOB.SUBMIT {"kind":"k","job_id":"j","expires_at":1001000}"#]);
+        bench.engine.tick(&mut bench.batch, bench.now, true).unwrap();
+        bench.now = bench.now.plus(5_000);
+        let state = |bench: &Bench<'_>| {
+            let wrong = crate::jobs::check::check(&bench.batch).unwrap();
+            let due = crate::data::keys::next_expiry(&bench.batch).unwrap();
+            let view = JobsView { rows: &bench.batch, now: bench.now };
+            (wrong, due, view.need_job(b"j").unwrap().status, bench.batch.rows_written())
+        };
+        let before = state(bench);
+        for work in [background::Work::Sweep, background::Work::Jobs] {
+            bench.engine.background.no_room_in = Some(work);
+            bench.engine.tick(&mut bench.batch, bench.now, true).unwrap();
+            if work == background::Work::Sweep {
+                assert_eq!(state(bench), before, "the sweep is taken back, and nothing follows it");
+            }
+            let (wrong, _, status, _) = state(bench);
+            assert_eq!((wrong, status), (Vec::new(), crate::jobs::Status::Pending), "{work:?}");
+        }
+        bench.engine.background.no_room_in = None;
+        // The sweep tries again once it would have come anyway.
+        bench.now = bench.now.plus(1_000);
+        bench.engine.tick(&mut bench.batch, bench.now, true).unwrap();
+        let (wrong, due, status, _) = state(bench);
+        assert_eq!((wrong, due, status), (Vec::new(), None, crate::jobs::Status::Failed));
     });
 }

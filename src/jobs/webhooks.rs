@@ -57,7 +57,7 @@ pub struct Terms {
     /// How long the endpoint may take.
     pub(super) timeout_ms: u64,
     /// How often an event is tried before it is given up.
-    pub(super) max_attempts: u32,
+    pub(crate) max_attempts: u32,
     pub(super) backoff: Backoff,
 }
 
@@ -69,19 +69,19 @@ pub struct Webhook {
     /// When it was made.
     pub created_at: Millis,
     /// Another one after each WEBHOOK.PUT: what comes of a delivery from before that counts no more.
-    pub(super) version: u64,
+    pub(crate) version: u64,
     /// Why it is told nothing.
-    pub(super) paused: Option<Paused>,
+    pub(crate) paused: Option<Paused>,
     /// The number of the event that is looked at next.
-    pub(super) cursor: u64,
+    pub(crate) cursor: u64,
     /// How often that event was tried in vain.
-    pub(super) tries: u32,
+    pub(crate) tries: u32,
     /// When it is tried again, after the first time.
-    pub(super) retry_at: Option<Millis>,
+    pub(crate) retry_at: Option<Millis>,
     /// Events that were delivered, given up, and removed from the feed before they were come to.
-    pub(super) delivered: u64,
-    pub(super) given_up: u64,
-    pub(super) passed_over: u64,
+    pub(crate) delivered: u64,
+    pub(crate) given_up: u64,
+    pub(crate) passed_over: u64,
     pub(super) delivered_at: Option<Millis>,
     /// What went wrong last, and when.
     pub(super) last_error: Option<(Millis, String)>,
@@ -205,7 +205,7 @@ impl Webhook {
         out.finish()
     }
 
-    pub(super) fn decode(row: &Bytes) -> storage::Result<Webhook> {
+    pub(crate) fn decode(row: &Bytes) -> storage::Result<Webhook> {
         let mut from = Reader::new(Table::Webhooks, row, VERSION)?;
         let url = Url::read(&from.string()?).map_err(|why| from.corrupt(&format!("its address {why}")))?;
         let mut secret = from.strings()?;

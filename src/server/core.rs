@@ -26,6 +26,9 @@ use crate::server::{start_engine, webhooks};
 use crate::storage::{Db, Pace, WriteSet};
 use crate::wall_clock::WallClock;
 
+#[cfg(test)]
+mod tests;
+
 /// A batch takes no more units past so many rows …
 const BATCH_ROWS: usize = 2000;
 /// … bytes …
@@ -58,6 +61,8 @@ pub(super) struct Core {
     db: Db,
     clock: WallClock,
     last_busy: Instant,
+    /// [`BATCH_TIME`], where no test says otherwise.
+    batch_time: Duration,
     /// Units with writes that wait until a checkpoint has drained.
     held: Vec<Input>,
     /// Large reads under way on other threads.
@@ -96,6 +101,7 @@ impl Core {
             db,
             clock,
             last_busy: Instant::now(),
+            batch_time: BATCH_TIME,
             held: Vec::new(),
             reading: Rc::default(),
             delivers: false,
@@ -119,38 +125,43 @@ impl Core {
         self.engine.server().held = Some(Box::new(move |conn| mailboxes.held(conn)));
         // The first turn finds out what is due, and whether there are webhooks, before any client comes.
         inbox.waker()();
-        loop {
-            self.watchdog.beat();
-            self.hand_in_held(inbox);
-            if inbox.is_empty() && !(inbox.is_stopping() && self.owes_nothing()) {
-                self.sleep(inbox).await;
-            }
-            // One turn of the scheduler: every connection that is ready hands in its unit first.
-            tokio::task::yield_now().await;
-            self.gather.wait(inbox).await;
-            let pace = self.db.pace();
-            self.hand_in_held(inbox);
-            let result = self.run_batch(inbox, rules).await;
-            self.start_deliveries(inbox);
-            if let Some(reason) = inbox.failure() {
-                self.db.stop(&reason);
-            }
-            if let Some(reason) = self.db.stopped() {
-                give_up(reason);
-            }
-            if let Err(error) = result {
-                self.db.stop(&format!("{error:#}"));
-                give_up(&format!("{error:#}"));
-            }
-            if inbox.is_stopping() && inbox.is_empty() && self.owes_nothing() {
-                self.notify.stopping();
-                inbox.abandon_waiting();
-                return self;
-            }
-            if pace == Pace::Slow {
-                tokio::time::sleep(SLOWED).await;
-            }
+        while self.turn(inbox, rules).await {}
+        self.notify.stopping();
+        inbox.abandon_waiting();
+        self
+    }
+
+    /// One turn: sleeps until there is something to do, and runs a batch. False once everything has come to its end.
+    async fn turn(&mut self, inbox: &Inbox, rules: &Rules) -> bool {
+        self.watchdog.beat();
+        self.hand_in_held(inbox);
+        if inbox.is_empty() && !(inbox.is_stopping() && self.owes_nothing()) {
+            self.sleep(inbox).await;
         }
+        // One turn of the scheduler: every connection that is ready hands in its unit first.
+        tokio::task::yield_now().await;
+        self.gather.wait(inbox).await;
+        let pace = self.db.pace();
+        self.hand_in_held(inbox);
+        let result = self.run_batch(inbox, rules).await;
+        self.start_deliveries(inbox);
+        if let Some(reason) = inbox.failure() {
+            self.db.stop(&reason);
+        }
+        if let Some(reason) = self.db.stopped() {
+            give_up(reason);
+        }
+        if let Err(error) = result {
+            self.db.stop(&format!("{error:#}"));
+            give_up(&format!("{error:#}"));
+        }
+        if inbox.is_stopping() && inbox.is_empty() && self.owes_nothing() {
+            return false;
+        }
+        if pace == Pace::Slow {
+            tokio::time::sleep(SLOWED).await;
+        }
+        true
     }
 
     /// Starts the deliveries of webhooks with the first that there is.
@@ -370,18 +381,13 @@ impl Core {
             self.engine.clock_stepped(&mut batch, now)?;
         }
         while let Some(input) = inbox.pop() {
-            let waits = match paused {
-                Some((_, true)) => matches!(input, Input::Unit(_)),
-                Some((_, false)) => input.writes(),
-                None => false,
-            };
-            if waits || (holds_writes && input.writes()) {
+            if input.is_paused(paused) || (holds_writes && input.writes()) {
                 self.held.push(input);
                 continue;
             }
             self.engine.take(&mut batch, input, now)?;
             let full = batch.rows_written() >= BATCH_ROWS || batch.bytes_written() >= BATCH_BYTES;
-            if full || self.engine.has_heavy() || began.elapsed() >= BATCH_TIME {
+            if full || self.engine.has_heavy() || began.elapsed() >= self.batch_time {
                 break;
             }
         }

@@ -21,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The folder of the store, for the process that serves.
 const DIR: &str = "AGQ_TEST_PANIC_DIR";
 
-fn options(dir: &Path, durability: storage::DurabilityMode) -> Options {
+/// A server on loopback, on a store in this folder.
+pub(super) fn options(dir: &Path, durability: storage::DurabilityMode) -> Options {
     Options {
         compact_rate: 64 << 20,
         storage: storage::Options { durability, ..storage::Options::new(dir) },

@@ -29,6 +29,16 @@ enum Wanted {
     Points,
 }
 
+/// What is crashed at every I/O: what a store does, or one I/O in [`PARTS`] of a script of commands.
+#[derive(Clone, Copy)]
+enum Points {
+    Store(Scene, DurabilityMode),
+    Engine(DurabilityMode, u64),
+}
+
+/// Parts of the script's I/Os.
+const PARTS: u64 = 4;
+
 /// Lives the lives that the arguments ask for, on every core.
 ///
 /// # Errors
@@ -44,10 +54,16 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
         }),
         Wanted::Points => {
             let modes = [DurabilityMode::Always, DurabilityMode::Interval(10_000), DurabilityMode::None];
-            let scenes: Vec<_> = modes.into_iter().flat_map(|mode| Scene::ALL.map(|scene| (scene, mode))).collect();
-            run_all("scenes", scenes.len() as u64, |number| {
-                let (scene, mode) = scenes[number as usize];
-                Box::new(move || crash_everywhere(scene, mode, 1))
+            let scenes = modes.into_iter().flat_map(|mode| Scene::ALL.map(|scene| Points::Store(scene, mode)));
+            // Those of the script in parts, which take about as long as a scene.
+            let scripts = modes.into_iter().flat_map(|mode| (0..PARTS).map(move |part| Points::Engine(mode, part)));
+            let points: Vec<_> = scripts.chain(scenes).collect();
+            run_all("scenes", points.len() as u64, |number| {
+                let points = points[number as usize];
+                Box::new(move || match points {
+                    Points::Store(scene, mode) => crash_everywhere(scene, mode, 1),
+                    Points::Engine(mode, part) => agq::engine::sim::points::crash_everywhere(mode, part, PARTS),
+                })
             })
         }
     }

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::ops::{Bound, ControlFlow};
 
 use crate::engine::model_tests::reference::Model;
+use crate::engine::model_tests::reference::webhooks::Feed;
 use crate::engine::model_tests::steps::PROGRESS;
 use crate::jobs::actions::Action;
 use crate::jobs::check::check;
+use crate::jobs::events::KINDS;
 use crate::jobs::{Id, Job, JobsView, Status, Stream};
 use crate::storage::{Rows, Table};
 
@@ -68,6 +70,47 @@ pub(super) fn compare(model: &Model, rows: &dyn Rows) {
     assert_eq!(names, model.actions.keys().map(String::as_str).collect::<Vec<_>>(), "actions");
     actions.iter().for_each(|(id, action)| compare_action(model, id, action));
     compare_schedules(model, &view);
+    compare_webhooks(model, &view);
+}
+
+fn compare_webhooks(model: &Model, view: &JobsView<'_>) {
+    let stored = view.webhooks().unwrap();
+    let names: Vec<&str> = stored.iter().map(|(id, _)| &**id).collect();
+    assert_eq!(names, model.webhooks.keys().copied().collect::<Vec<_>>(), "webhooks in the store and in the model");
+    if stored.is_empty() {
+        return;
+    }
+    let (feed, first) = feed(view.rows);
+    for (id, webhook) in stored {
+        let known = &model.webhooks[&*id];
+        let shown = (webhook.paused.is_some(), webhook.tries, webhook.retry_at, webhook.delivered, webhook.given_up);
+        let expected = (known.paused, known.tries, known.retry_at, known.delivered, known.given_up);
+        assert_eq!(shown, expected, "webhook {id} in the store and in the model");
+        // What it does not want it passes in memory, and writes down now and then.
+        let next = |from: u64| known.hook.next(&feed, from.max(first));
+        assert_eq!(next(webhook.cursor), next(known.next), "where webhook {id} stands: {webhook:?}, {known:?}");
+    }
+}
+
+/// The events that the store keeps, and the number of the first.
+pub(super) fn feed(rows: &dyn Rows) -> (Feed, u64) {
+    let view = JobsView { rows, now: crate::clock::Millis(0) };
+    let events = view.events(0, usize::MAX).unwrap().into_iter();
+    let feed: Feed =
+        events.map(|(number, event)| (number, (KINDS[event.kind()].to_owned(), event.queue.to_string()))).collect();
+    let first = feed.keys().next().copied().unwrap_or_else(|| next_event(rows));
+    (feed, first)
+}
+
+/// The event at which a webhook stands in the store, if there is such a webhook.
+pub(super) fn place(rows: &dyn Rows, webhook: &str) -> Option<u64> {
+    let view = JobsView { rows, now: crate::clock::Millis(0) };
+    view.need_webhook(webhook.as_bytes()).ok().map(|webhook| webhook.cursor)
+}
+
+/// The number of the next event.
+pub(super) fn next_event(rows: &dyn Rows) -> u64 {
+    JobsView { rows, now: crate::clock::Millis(0) }.next_event().unwrap()
 }
 
 fn compare_schedules(model: &Model, view: &JobsView<'_>) {

@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use crate::clock::Millis;
 use crate::engine::model_tests::reference::{
-    ActionSubmission, Backoff, Conflict, Limits, Occasion, Submission, Terms, Work, schedules::Definition,
+    ActionSubmission, Backoff, Conflict, Limits, Occasion, Submission, Terms, Work,
+    schedules::Definition,
+    webhooks::{Hook, Taken},
 };
 use crate::jobs::job::AfterPolicy;
 use crate::jobs::schedules::{Misfire, Overlap};
@@ -15,6 +17,8 @@ pub(super) const START: Millis = Millis(1_800_000_000_000);
 pub(super) const LEASED: [u64; 3] = [10, 11, 12];
 /// Connections of workers that only know lists: those of `l0` and `l1`.
 pub(super) const LISTED: [u64; 2] = [20, 21];
+/// The server's own connection, which delivers to webhooks.
+pub(super) const DELIVERER: u64 = 30;
 /// The connection of everybody else.
 pub(super) const CONTROL: u64 = 1;
 
@@ -53,6 +57,10 @@ pub(super) enum Deed {
     PutSchedule { name: &'static str, definition: Box<Definition> },
     PauseSchedule(&'static str, bool),
     DeleteSchedule(&'static str),
+    PutWebhook(&'static str, Hook),
+    PauseWebhook(&'static str, bool),
+    DeleteWebhook(&'static str),
+    Deliver([Taken; 2]),
 }
 
 /// How the server's life ends, and when in a batch.
@@ -189,7 +197,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => flag().prop_map(Deed::Pause),
         1 => limits().prop_map(Deed::Limit),
     ];
-    prop_oneof![4 => submits, 4 => claims, 6 => reports, 3 => control, 1 => schedules()]
+    prop_oneof![4 => submits, 4 => claims, 6 => reports, 3 => control, 1 => schedules(), 2 => webhooks()]
 }
 
 fn schedules() -> impl Strategy<Value = Deed> {
@@ -215,6 +223,31 @@ fn schedules() -> impl Strategy<Value = Deed> {
         }),
         1 => (name(), any::<bool>()).prop_map(|(name, paused)| Deed::PauseSchedule(name, paused)),
         1 => name().prop_map(Deed::DeleteSchedule),
+    ]
+}
+
+fn webhooks() -> impl Strategy<Value = Deed> {
+    let name = || prop_oneof![Just("h"), Just("i")];
+    let kinds = prop_oneof![
+        2 => Just(&["job.", "action."][..]),
+        2 => Just(&["job.completed", "job.failed", "job.cancelled", "action."][..]),
+        1 => Just(&["action."][..]),
+    ];
+    let queue = prop_oneof![3 => Just(None), 1 => Just(Some("other"))];
+    let backoff = prop_oneof![Just(0_u64), Just(700), Just(20_000)];
+    let hook = (kinds, queue, 1..4_u32, backoff).prop_map(|(kinds, queue, attempts, backoff_ms)| Hook {
+        kinds,
+        queue,
+        attempts,
+        backoff_ms,
+    });
+    let taken =
+        || prop_oneof![8 => Just(Taken::Ok), 6 => Just(Taken::Failed), 1 => Just(Taken::Gone), 1 => Just(Taken::Late)];
+    prop_oneof![
+        3 => (name(), hook).prop_map(|(name, hook)| Deed::PutWebhook(name, hook)),
+        1 => (name(), prop::bool::weighted(0.3)).prop_map(|(name, paused)| Deed::PauseWebhook(name, paused)),
+        1 => name().prop_map(Deed::DeleteWebhook),
+        8 => (taken(), taken()).prop_map(|(one, other)| Deed::Deliver([one, other])),
     ]
 }
 
@@ -321,6 +354,17 @@ impl Definition {
         let (misfire, overlap) = (self.misfire.name(), self.overlap.name());
         let job = self.submission.json().replacen(r#""job_id":"","#, "", 1);
         format!(r#"{{"cron":"{cron}","misfire":"{misfire}","overlap":"{overlap}","job":{job}}}"#)
+    }
+}
+
+impl Hook {
+    pub(super) fn json(&self) -> String {
+        let Hook { kinds, queue, attempts, backoff_ms } = self;
+        let all = |kind: &&str| format!("\"{kind}{}\"", if kind.ends_with('.') { "*" } else { "" });
+        let kinds = kinds.iter().map(all).collect::<Vec<_>>().join(",");
+        let queue = queue.map(|queue| format!(r#","queue":"{queue}""#)).unwrap_or_default();
+        let backoff = format!(r#""backoff":{{"type":"fixed","ms":{backoff_ms}}}"#);
+        format!(r#"{{"url":"http://localhost/","events":[{kinds}],"max_attempts":{attempts},{backoff}{queue}}}"#)
     }
 }
 

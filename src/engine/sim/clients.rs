@@ -1,15 +1,16 @@
 //! The clients of a life: connections that send, wait, give up and go away, and what they are answered.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use agq_resp::{Reply, ReplyDecoder, ReplyLimits, Request};
 use bytes::BytesMut;
 use fastrand::Rng;
 
 use super::data_words::{DATABASES, DataWords, Words, words};
-use super::facts::Facts;
+use super::facts::{Facts, Heard};
 use super::job_words::{JobWords, PLANS};
-use crate::command::Session;
+use crate::clock::Millis;
+use crate::command::{Flags, Session, lookup};
 use crate::engine::{ConnId, Input, Output, Unit};
 use crate::storage::sim::{Check, Tally};
 
@@ -22,9 +23,11 @@ enum Role {
     Worker(&'static str),
     ListWorker,
     Control,
+    /// The server's own, which delivers events to webhooks.
+    Deliverer,
 }
 
-const ROLES: [Role; 11] = [
+const ROLES: [Role; 12] = [
     Role::Data(0),
     Role::Data(1),
     Role::Data(2),
@@ -36,6 +39,7 @@ const ROLES: [Role; 11] = [
     Role::ListWorker,
     Role::Control,
     Role::Control,
+    Role::Deliverer,
 ];
 
 /// What the next reply of a connection answers.
@@ -78,6 +82,7 @@ impl Clients {
     /// The server has started: all connections are new.
     pub(super) fn connect(&mut self) -> Vec<Input> {
         self.conns.clear();
+        self.facts.paused = None;
         (0..ROLES.len()).flat_map(|role| self.open(role)).collect()
     }
 
@@ -87,13 +92,20 @@ impl Clients {
         let conn = self.last_conn;
         let (sent, rest, received) = (VecDeque::new(), VecDeque::new(), BytesMut::new());
         self.conns.insert(conn, Conn { role, sent, busy: false, rest, received });
-        let mut inputs = vec![Input::Open(Box::new(Session::new(conn, String::new(), true)))];
+        let session = Session::new(conn, String::new(), true);
+        let session = Session { is_own: ROLES[role] == Role::Deliverer, ..session };
+        let mut inputs = vec![Input::Open(Box::new(session))];
         let database = match ROLES[role] {
             Role::Data(database) => database,
             Role::Waiting => role % DATABASES,
             Role::Control => {
                 let plans = PLANS.map(|plan| Sent::Command(vec!["PLAN.SUBMIT".to_owned(), plan.to_owned()]));
                 inputs.push(self.send(conn, plans.into()));
+                return inputs;
+            }
+            Role::Deliverer => {
+                // What it had under way, it makes anew.
+                self.facts.deliveries.begin();
                 return inputs;
             }
             Role::Worker(_) | Role::ListWorker => return inputs,
@@ -146,22 +158,57 @@ impl Clients {
         inputs
     }
 
+    /// The connections whose inputs have to wait, by what CLIENT PAUSE was answered.
+    pub(super) fn paused(&self, inputs: &[Input], now: Millis) -> BTreeSet<ConnId> {
+        let Some((until, all)) = self.facts.paused else { return BTreeSet::new() };
+        let writes = |request: &Request| {
+            let command = lookup(request.arg(0));
+            command.is_some_and(|command| command.name == "EXEC" || command.flags.has(Flags::WRITE))
+        };
+        let units = inputs.iter().filter_map(|input| match input {
+            Input::Unit(unit) if until > now && (all || unit.requests.iter().any(writes)) => Some(unit.conn),
+            _ => None,
+        });
+        units.collect()
+    }
+
+    /// What the deliverer does next, while nobody else does anything.
+    pub(super) fn deliver(&mut self, rng: &mut Rng) -> Vec<Input> {
+        let own = self.conns.iter_mut().find(|(_, state)| ROLES[state.role] == Role::Deliverer);
+        let Some((conn, state)) = own.map(|(conn, state)| (*conn, state)) else { return Vec::new() };
+        if !state.rest.is_empty() {
+            return vec![Input::Unit(unit(conn, std::mem::take(&mut state.rest)))];
+        }
+        if state.busy { Vec::new() } else { vec![self.next(conn, Role::Deliverer, rng)] }
+    }
+
     fn next(&mut self, conn: ConnId, role: Role, rng: &mut Rng) -> Input {
         let Clients { facts, last_element, last_id, .. } = self;
-        let mut data = DataWords { rng, last_element };
+        let mut together = false;
         let commands: Vec<Words> = match role {
-            Role::Data(_) => (0..1 + data.rng.usize(..3)).map(|_| data.command()).collect(),
-            Role::Waiting => vec![data.pop()],
+            Role::Deliverer => {
+                let commands = facts.deliveries.say(rng).into_iter().map(Sent::Command).collect();
+                return self.send(conn, commands);
+            }
+            Role::Data(_) => {
+                let mut data = DataWords { rng, last_element };
+                (0..1 + data.rng.usize(..3)).map(|_| data.command()).collect()
+            }
+            Role::Waiting => vec![DataWords { rng, last_element }.pop()],
             role => {
                 let mut jobs = JobWords { rng, jobs: &facts.jobs, actions: &facts.actions, last_id };
                 match role {
                     Role::Worker(name) => (0..1 + jobs.rng.usize(..2)).map(|_| jobs.worker(name)).collect(),
                     Role::ListWorker => vec![jobs.list_worker()],
+                    _ if jobs.rng.u8(..12) == 0 => {
+                        together = true;
+                        jobs.key_and_job()
+                    }
                     _ => (0..1 + jobs.rng.usize(..3)).map(|_| jobs.control()).collect(),
                 }
             }
         };
-        if commands.len() > 1 && rng.u8(..4) == 0 {
+        if together || commands.len() > 1 && rng.u8(..4) == 0 {
             let mut requests = vec![request(&words("MULTI"))];
             requests.extend(commands.iter().map(request));
             requests.push(request(&words("EXEC")));
@@ -173,8 +220,8 @@ impl Clients {
         self.send(conn, commands.into_iter().map(Sent::Command).collect())
     }
 
-    /// Takes what the engine has for the connections; `record` is the last one that was written.
-    pub(super) fn hear(&mut self, outputs: Vec<Output>, record: u64, tally: &mut Tally) -> Check<()> {
+    /// Takes what the engine has for the connections.
+    pub(super) fn hear(&mut self, outputs: Vec<Output>, heard: Heard, tally: &mut Tally) -> Check<()> {
         for output in outputs {
             let (conn, bytes, finished) = match output {
                 Output::Finished(finished) => (finished.conn, finished.out, Some(finished.rest)),
@@ -192,7 +239,7 @@ impl Clients {
                 let Some(sent) = state.sent.pop_front() else {
                     return Err(format!("connection {conn} asked nothing and was told {reply:?}"));
                 };
-                learn(&mut self.facts, &sent, &reply, record, tally)?;
+                learn(&mut self.facts, &sent, &reply, heard, tally)?;
             }
             if !state.busy && !state.sent.is_empty() {
                 return Err(format!("connection {conn} was left without {} replies", state.sent.len()));
@@ -211,13 +258,13 @@ impl Sent {
     }
 }
 
-fn learn(facts: &mut Facts, sent: &Sent, reply: &Reply, record: u64, tally: &mut Tally) -> Check<()> {
+fn learn(facts: &mut Facts, sent: &Sent, reply: &Reply, heard: Heard, tally: &mut Tally) -> Check<()> {
     match (sent, reply) {
-        (Sent::Command(words), reply) => facts.learn(words, reply, record, tally),
+        (Sent::Command(words), reply) => facts.learn(words, reply, heard, tally),
         (Sent::Exec(commands), Reply::Array(replies)) if replies.len() == commands.len() => {
             tally.count("transactions");
             let mut pairs = commands.iter().zip(replies);
-            pairs.try_for_each(|(words, reply)| facts.learn(words, reply, record, tally))
+            pairs.try_for_each(|(words, reply)| facts.learn(words, reply, heard, tally))
         }
         (Sent::Exec(commands), reply) if reply.as_error().is_none() => {
             Err(format!("{} commands were to be executed, and {reply:?} was answered", commands.len()))

@@ -46,6 +46,12 @@ impl Clock {
         self.set_back
     }
 
+    /// So much time passes, and nobody sets anything.
+    pub(super) fn pass(&mut self, ms: u64) {
+        self.wall = self.wall.plus(ms);
+        self.now = self.steady.advance(u128::from(ms) * 1_000_000, self.wall);
+    }
+
     /// Some time passes, and the server reads its clocks.
     pub(super) fn read(&mut self, rng: &mut Rng) -> Change {
         let passed = match rng.u8(..100) {

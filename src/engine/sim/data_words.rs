@@ -50,7 +50,8 @@ impl DataWords<'_> {
             42..53 => self.hash(),
             53..64 => self.set(),
             64..78 => self.sorted_set(),
-            78..96 => self.key(),
+            78..95 => self.key(),
+            95 => self.pause(),
             _ => self.database(),
         }
     }
@@ -106,7 +107,9 @@ impl DataWords<'_> {
 
     fn hash(&mut self) -> Words {
         let (name, field, n) = (self.name('h'), self.below(8), self.below(1000));
-        words(&match self.rng.u8(..6) {
+        words(&match self.rng.u8(..7) {
+            // So many that it is read on another thread.
+            6 => format!("HRANDFIELD {name} -10001"),
             0 | 1 => format!("HSET {name} f{field} {n} g{field} {n}"),
             2 => format!("HDEL {name} f{field} g{field}"),
             3 => format!("HINCRBY {name} f{field} {n}"),
@@ -117,7 +120,9 @@ impl DataWords<'_> {
 
     fn set(&mut self) -> Words {
         let (name, other, n) = (self.name('m'), self.name('m'), self.below(20));
-        words(&match self.rng.u8(..7) {
+        words(&match self.rng.u8(..8) {
+            // So many that it is read on another thread.
+            7 => format!("SRANDMEMBER {name} -400"),
             0 | 1 => format!("SADD {name} {n} {} {}", n + 1, n * 7),
             2 => format!("SREM {name} {n} {}", n + 1),
             3 => format!("SPOP {name}"),
@@ -154,6 +159,16 @@ impl DataWords<'_> {
             9 if !name.starts_with(['l', 'x']) => format!("COPY {name} {other} REPLACE"),
             9 => format!("TYPE {name}"),
             _ => format!("MOVE {name} {}", self.below(DATABASES as u64)),
+        })
+    }
+
+    /// Holds all up, for less than a run takes.
+    fn pause(&mut self) -> Words {
+        let ms = self.below(3_000);
+        words(&match self.rng.u8(..5) {
+            0 | 1 => format!("CLIENT PAUSE {ms} WRITE"),
+            2 | 3 => format!("CLIENT PAUSE {ms}"),
+            _ => "CLIENT UNPAUSE".to_owned(),
         })
     }
 

@@ -1,15 +1,27 @@
 //! What clients were told, and what therefore must never be said again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agq_resp::Reply;
 
 use super::data_words::Words;
+use super::deliveries::Deliveries;
+use super::job_words::PAIR;
+use crate::clock::Millis;
 use crate::command::lookup;
 use crate::storage::sim::{Check, Tally};
 
 /// Jobs that clients remember.
 const REMEMBERED: usize = 60;
+
+/// When something was told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Heard {
+    /// The last record that was written.
+    pub(super) record: u64,
+    /// The time of its batch.
+    pub(super) at: Millis,
+}
 
 /// What was told, each with the last record that was written by then: with it goes the fact.
 #[derive(Default)]
@@ -20,6 +32,11 @@ pub(super) struct Facts {
     /// Jobs with the last epoch that was told, and actions.
     pub(super) jobs: Vec<(String, u64)>,
     pub(super) actions: Vec<String>,
+    pub(super) deliveries: Deliveries,
+    /// Until when clients have to wait, and whether reads have to.
+    pub(super) paused: Option<(Millis, bool)>,
+    /// Names that a key and a job were to share of which one was refused.
+    pub(super) refused_pairs: BTreeSet<String>,
 }
 
 impl Facts {
@@ -28,15 +45,24 @@ impl Facts {
         self.grants.retain(|_, record| *record <= found);
         self.completed.retain(|_, record| *record <= found);
         self.popped.retain(|_, record| *record <= found);
+        self.deliveries.lost_after(found);
     }
 
     /// Takes in the reply to a command.
-    pub(super) fn learn(&mut self, sent: &Words, reply: &Reply, record: u64, tally: &mut Tally) -> Check<()> {
+    pub(super) fn learn(&mut self, sent: &Words, reply: &Reply, heard: Heard, tally: &mut Tally) -> Check<()> {
+        let record = heard.record;
         if let Some(error) = reply.as_error() {
             if error.starts_with(b"ERR internal error") {
                 return Err(format!("{sent:?} panicked: {}", String::from_utf8_lossy(error)));
             }
             tally.count("refused commands");
+            if let [name, words, ..] = &sent[..]
+                && (name == "SET" || name == "JOB.SUBMIT")
+                && let Some(pair) = words.find(PAIR)
+            {
+                let end = words[pair..].find('"').map_or(words.len(), |end| pair + end);
+                self.refused_pairs.insert(words[pair..end].to_owned());
+            }
             return Ok(());
         }
         let name = sent.first().map(String::as_str).unwrap_or_default();
@@ -57,6 +83,16 @@ impl Facts {
             }),
             "JOB.SUBMIT" | "JOB.MSUBMIT" => {
                 texts(reply).into_iter().for_each(|job| self.remember(job, 0));
+                Ok(())
+            }
+            "CLIENT" => {
+                let ms = sent.get(2).and_then(|ms| ms.parse().ok());
+                self.paused = ms.map(|ms| (heard.at.plus(ms), sent.get(3).is_none()));
+                Ok(())
+            }
+            "WEBHOOK.CLAIM" => self.deliveries.handed(reply, heard, tally),
+            "WEBHOOK.REPORT" => {
+                self.deliveries.reported(sent, heard, tally);
                 Ok(())
             }
             "ACTION.SUBMIT" => self.action(reply),

@@ -3,6 +3,7 @@
 use fastrand::Rng;
 
 use super::data_words::{Words, words};
+use super::deliveries::HOOKS;
 
 /// What every life begins with.
 pub(super) const PLANS: [&str; 2] = [
@@ -36,15 +37,14 @@ const SCHEDULES: [&str; 3] = [
     r#"{"cron":"*/10 * * * * *","misfire":"skip","overlap":"skip","job":{"plan_id":"p","queue":"other"}}"#,
     r#"{"cron":"0 */6 * * *","misfire":"all","job":{"kind":"a","unique_key":"v","on_conflict":"return"}}"#,
 ];
-const WEBHOOKS: [&str; 2] = [
-    r#"{"url":"http://localhost:1/","events":["*"],"max_attempts":2}"#,
-    r#"{"url":"http://localhost:1/","events":["job.completed","action.*"],"queue":"other"}"#,
-];
 const PROGRESS: [&str; 3] = [
     "0.5",
     r#"{"tasks":[{"task_number":1,"exit_code":0,"stdout_bytes":3}]}"#,
     r#"{"tasks":[{"task_number":1,"exit_code":0},{"task_number":2,"exit_code":0}]}"#,
 ];
+
+/// With this begin the names that a key and a job share.
+pub(super) const PAIR: &str = "pair";
 
 /// Chooses commands; jobs are among those that clients know.
 pub(super) struct JobWords<'a> {
@@ -130,11 +130,27 @@ impl JobWords<'_> {
             50..53 => command("SCHEDULE.PUT", &[self.one(&["s", "t"]), self.one(&SCHEDULES)]),
             53 => command(self.one(&["SCHEDULE.PAUSE", "SCHEDULE.RESUME"]), &["s"]),
             54 => command("SCHEDULE.DELETE", &[self.one(&["s", "t"])]),
-            55 => command("WEBHOOK.PUT", &[self.one(&["h", "i"]), self.one(&WEBHOOKS)]),
-            56 => command("WEBHOOK.DELETE", &[self.one(&["h", "i"])]),
+            55 => {
+                let hook = &HOOKS[self.rng.usize(..HOOKS.len())];
+                command("WEBHOOK.PUT", &[hook.webhook, &hook.json()])
+            }
+            56 => match self.rng.u8(..4) {
+                0 => command("WEBHOOK.DELETE", &[self.one(&["h", "i"])]),
+                1 => words("WEBHOOK.PAUSE i"),
+                _ => words("WEBHOOK.RESUME i"),
+            },
             57 => command("PLAN.SUBMIT", &[self.one(&PLANS)]),
             _ => command("JOB.GET", &[&self.job().0]),
         }
+    }
+
+    /// A transaction that makes a key and a job of one name; what else it does may be refused.
+    pub(super) fn key_and_job(&mut self) -> Vec<Words> {
+        let name = self.id(PAIR);
+        let json = format!(r#"{{"job_id":"{name}",{},"queue":"pairs"}}"#, self.one(&WORK));
+        let mut commands = vec![command("SET", &[&name, "v"]), command("JOB.SUBMIT", &[&json]), self.control()];
+        self.rng.shuffle(&mut commands);
+        commands
     }
 
     /// What a worker with leases says; its claim may wait.

@@ -4,7 +4,9 @@
 //! clocks that are set; batches end, checkpoints are made, keys expire and jobs fall due as in the core loop. After each
 //! crash the rows are exactly those of a record that was promised, or of one written after it; every row can be read and
 //! all that has to hold of them does; a client sees what a client saw before; and nothing that was told is said again: no
-//! job is granted twice at one epoch or after it was completed, no element is popped twice.
+//! job is granted twice at one epoch or after it was completed, no element is popped twice, no tick of a schedule comes
+//! twice. Webhooks are told of everything that they want, in order; large reads on other threads answer what the store was
+//! when they began; who is paused is told nothing; a key and a job of one transaction are there together.
 //!
 //! What commands answer is not judged here: the reference model of the jobs does that, and the comparison with Redis.
 //! [`run_seed`] is the same every time for the same seed; the tests call it, and `cargo xtask sim`.
@@ -13,11 +15,15 @@ mod check;
 mod clients;
 mod clock;
 mod data_words;
+mod deliveries;
 mod facts;
 mod job_words;
+pub mod points;
 mod seen;
 #[cfg(test)]
 mod tests;
+mod turn;
+mod written;
 
 use fastrand::Rng;
 
@@ -28,10 +34,12 @@ use crate::jobs::Settings;
 use crate::storage::sim::ledger::{Ledger, Stop};
 use crate::storage::sim::{Check, Crash, Stage, Tally, after, durability, failing, open_stepped, options};
 use crate::storage::sim_disk::{Faults, Operation, SimDisk};
-use crate::storage::{Db, DurabilityMode, Error, Options, Pace};
+use crate::storage::{Db, Error, Options};
 use clients::Clients;
 use clock::{Change, Clock};
 use seen::Seen;
+use turn::Reading;
+use written::Written;
 
 /// Lives one life.
 ///
@@ -48,6 +56,19 @@ struct Running {
     engine: Engine,
     /// Inputs that wait until a checkpoint has drained.
     held: Vec<Input>,
+    /// Large reads under way on other threads.
+    reading: Vec<Reading>,
+}
+
+fn config() -> Config {
+    Config {
+        key: None,
+        parameters: Vec::new(),
+        sweep_interval_ms: 30_000,
+        jobs: Settings::default(),
+        system: System::NONE,
+        webhooks: WebhookRules::default(),
+    }
 }
 
 struct Life {
@@ -61,6 +82,7 @@ struct Life {
     clients: Clients,
     /// What a client saw at the end, and after which record.
     seen: Option<(u64, Seen)>,
+    written: Written,
     stage: Stage,
     tally: Tally,
 }
@@ -79,6 +101,7 @@ impl Life {
             clock: Clock::new(),
             clients: Clients::default(),
             seen: None,
+            written: Written::default(),
             stage: Stage::Idle,
             tally: Tally::default(),
         }
@@ -101,7 +124,8 @@ impl Life {
             let worked = self.work(&mut running);
             self.end(running, worked)?;
         }
-        let running = self.start()?;
+        let mut running = self.start()?;
+        self.rest(&mut running)?;
         let closed = self.close(running);
         self.tally.count("lives of an engine");
         closed.map(|()| self.tally.clone())
@@ -114,6 +138,7 @@ impl Life {
         self.tally.count_many("records replayed", db.stats().replayed);
         self.times.truncate(usize::try_from(found).map_err(|error| error.to_string())?);
         self.clients.facts.lost_after(found);
+        self.written.lost_after(found);
         let last = self.times.last().copied().unwrap_or_default();
         if db.last_time() < last {
             return Err(format!("the store's time is {:?}, that of record {found} was {last:?}", db.last_time()));
@@ -126,6 +151,8 @@ impl Life {
         if change == Change::Accepted {
             // From here on the store may say the earlier time, whatever its records say.
             self.times.iter_mut().for_each(|time| *time = (*time).min(self.clock.now()));
+            self.clients.facts.deliveries.forget_times();
+            self.written.forget_times();
         }
         self.count_clock(change, true);
         let mut engine = self.start_engine(&mut db).map_err(|error| format!("the engine does not start: {error}"))?;
@@ -134,22 +161,14 @@ impl Life {
             seen::see(&mut engine, &db, self.clock.now())?.shows_again(before, set_back)?;
             self.tally.count("crashes after which a client saw what it had seen");
         }
-        Ok(Running { db, engine, held: self.clients.connect() })
+        Ok(Running { db, engine, held: self.clients.connect(), reading: Vec::new() })
     }
 
     /// An engine over the open store, as the server makes it.
     fn start_engine(&mut self, db: &mut Db) -> Result<Engine, Error> {
-        let config = Config {
-            key: None,
-            parameters: Vec::new(),
-            sweep_interval_ms: 30_000,
-            jobs: Settings::default(),
-            system: System::NONE,
-            webhooks: WebhookRules::default(),
-        };
         let now = self.clock.now();
         let mut batch = db.batch()?;
-        let engine = Engine::new(&mut batch, config, self.rng.u64(..), now)?;
+        let engine = Engine::new(&mut batch, config(), self.rng.u64(..), now)?;
         let rows = batch.finish();
         if !rows.is_empty() {
             self.ledger.write(&rows);
@@ -191,122 +210,6 @@ impl Life {
                 }
             }
         }
-    }
-
-    /// Runs batches until something ends the run.
-    fn work(&mut self, running: &mut Running) -> Result<(), Stop> {
-        for _ in 0..self.rng.u32(2..40) {
-            self.batch(running).map_err(|stop| match stop {
-                Stop::Failed(error @ Error::Corrupt { .. }) => Stop::Broken(error.to_string()),
-                stop => stop,
-            })?;
-            if let Some(reason) = running.db.stopped() {
-                return Err(Error::Stopped { reason: reason.to_owned() }.into());
-            }
-        }
-        self.stage = Stage::Idle;
-        let now = self.clock.now();
-        self.disk.set_faults(Faults::default());
-        let seen = seen::see(&mut running.engine, &running.db, now).map_err(Stop::Broken)?;
-        self.seen = Some((running.db.stats().seq, seen));
-        Ok(())
-    }
-
-    /// One batch, as the core loop runs it.
-    fn batch(&mut self, running: &mut Running) -> Result<(), Stop> {
-        let change = self.clock.read(&mut self.rng);
-        self.count_clock(change, false);
-        let now = self.clock.now();
-        let mut inputs = std::mem::take(&mut running.held);
-        inputs.extend(self.clients.inputs(&mut self.rng));
-        let Running { db, engine, held } = running;
-        self.stage = Stage::Idle;
-        db.look_at_space()?;
-        engine.server().facts.storage = Some(db.stats());
-        engine.server().refusal = db.refusal();
-        let holds_writes = db.pace() == Pace::Wait;
-        let may_work = !holds_writes && !db.is_held();
-        let mut batch = db.batch()?;
-        if self.clock.take_step() {
-            engine.clock_stepped(&mut batch, now)?;
-        }
-        for input in inputs {
-            if holds_writes && input.writes() {
-                held.push(input);
-            } else {
-                engine.take(&mut batch, input, now)?;
-            }
-        }
-        engine.tick(&mut batch, now, may_work)?;
-        if self.rng.u8(..100) < 5 {
-            check::check(&batch)?;
-        }
-        let rows = batch.finish();
-        if !rows.is_empty() {
-            let seq = self.ledger.write(&rows);
-            self.times.push(now);
-            self.stage = Stage::Appending;
-            match db.append(&rows, now) {
-                // What found no room was refused before it was part of the batch.
-                Err(error) if error.is_refusal() => {
-                    return Err(Stop::Broken(format!("a record found no room: {error}")));
-                }
-                appended => appended?,
-            }
-            self.stage = Stage::Syncing;
-            db.flush()?;
-            if self.options.durability == DurabilityMode::Always {
-                self.ledger.promise(seq);
-            }
-        }
-        let record = self.ledger.history.len() as u64;
-        self.clients.hear(engine.take_outputs(), record, &mut self.tally).map_err(Stop::Broken)?;
-        self.stage = Stage::Applying;
-        db.apply(&rows)?;
-        self.ledger.apply(&rows);
-        self.tally.count("batches");
-        self.behind(running)
-    }
-
-    /// What happens between two batches, and behind the core's back.
-    fn behind(&mut self, running: &mut Running) -> Result<(), Stop> {
-        let db = &mut running.db;
-        self.stage = Stage::Checkpoint;
-        if !db.is_held() && (db.checkpoint_due(0) || self.rng.u8(..100) < 4) {
-            db.checkpoint()?;
-            self.tally.count("checkpoints");
-        }
-        for _ in 0..self.rng.u32(..12) {
-            if !db.step()? {
-                break;
-            }
-        }
-        if self.options.durability != DurabilityMode::Always && self.rng.u8(..100) < 10 {
-            self.stage = Stage::Syncing;
-            db.sync_log()?;
-            self.ledger.promise(db.stats().seq);
-        }
-        if self.rng.u8(..100) < 3 {
-            // As for a large read.
-            drop(db.snapshot()?);
-        }
-        if db.compaction().is_none() && self.rng.u8(..100) < 3 {
-            db.begin_compaction(u64::MAX)?;
-        }
-        match db.turn_compaction()? {
-            None => {}
-            Some(Ok(_)) => self.tally.count("compactions done"),
-            Some(Err(_)) => self.tally.count("compactions failed"),
-        }
-        if db.refusal().is_some() && self.rng.u8(..100) < 30 {
-            self.disk.set_capacity(None);
-            self.tally.count("full disks that had room again");
-        }
-        let stats = db.stats();
-        if !stats.checkpoint_draining {
-            self.ledger.promise(stats.checkpoint_seq);
-        }
-        Ok(())
     }
 
     fn end(&mut self, running: Running, worked: Result<(), Stop>) -> Check<()> {

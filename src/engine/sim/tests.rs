@@ -1,7 +1,10 @@
 //! The lives of the suite: the same each time.
 
 use super::*;
-use crate::storage::Table;
+use crate::storage::{DurabilityMode, Table};
+
+/// Of the script's I/Os one in so many is crashed at, unless `AGQ_POINTS_STRIDE` says otherwise.
+const STRIDE: u64 = 3;
 
 /// The seeds of one durability mode; together 180.
 fn run_mode(mode: u64) {
@@ -29,6 +32,13 @@ fn run_mode(mode: u64) {
         ("clocks set back over a restart", 5),
         ("clocks far back that were accepted", 5),
         ("checkpoints", 200),
+        ("deliveries to webhooks", 1000),
+        ("deliveries that were made again", 50),
+        ("webhooks that were told everything", 60),
+        ("units of clients that were paused", 50),
+        ("large reads on snapshots", 50),
+        ("keys and jobs of one transaction", 20),
+        ("ticks of schedules", 50),
     ] {
         assert!(sum.times(what) >= least, "too few {what}: {sum}");
     }
@@ -66,4 +76,24 @@ fn what_does_not_hold_of_keys_or_jobs_is_found() {
         assert!(matches!(check::check(&batch), Err(Stop::Broken(_))), "{table}");
         batch.remove(table, [9_u8; 8].as_slice()).unwrap();
     }
+}
+
+#[test]
+fn no_io_of_a_script_of_commands_is_a_bad_one_to_crash_at() {
+    let modes = [DurabilityMode::Always, DurabilityMode::Interval(10_000), DurabilityMode::None];
+    let stride = std::env::var("AGQ_POINTS_STRIDE").map_or(STRIDE, |stride| stride.parse().unwrap());
+    let mut sum = Tally::default();
+    for (first, mode) in (0..).zip(modes) {
+        match points::crash_everywhere(mode, first % stride, stride) {
+            Ok(tally) => sum.add(&tally),
+            Err(broken) => panic!("{broken}; cargo xtask sim --points repeats it"),
+        }
+    }
+    for stage in [Stage::Appending, Stage::Checkpoint] {
+        for crash in Crash::ALL {
+            assert!(sum.crashes_at(stage, crash) >= 15, "too few of {crash:?} while {stage:?}: {sum}");
+        }
+    }
+    assert!(sum.crashes_at(Stage::Syncing, Crash::PowerCut) >= 3, "{sum}");
+    assert!(sum.times("scripts that came to the same end") >= 120, "{sum}");
 }

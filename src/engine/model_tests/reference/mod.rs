@@ -7,7 +7,9 @@ mod control;
 mod reports;
 pub(super) mod schedules;
 mod submit;
+mod terms;
 mod time;
+pub(super) mod webhooks;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::clock::Millis;
 use crate::jobs::Status;
 use crate::jobs::job::{AfterPolicy, Reason};
+
+pub(super) use terms::{ActionSubmission, Backoff, Conflict, Occasion, Submission, Terms, Work};
 
 use Status::{Cancelled, Completed, Failed, Pending, Running, Scheduled, Waiting};
 
@@ -26,76 +30,6 @@ const DAY_MS: u64 = 86_400_000;
 /// Of an action so many jobs are made at once, the others so many at a time: what tests are built with.
 const FIRST: usize = 8;
 const CHUNK: usize = 2;
-
-/// What a job runs: of a kind, of a plan that every worker can run, of one with variables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Work {
-    Plain,
-    Plan,
-    Kind,
-}
-
-/// How a failed job waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Backoff {
-    Doubling,
-    Fixed(u64),
-}
-
-/// What jobs and actions are submitted with alike.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Terms {
-    pub(super) queue: &'static str,
-    pub(super) priority: u8,
-    pub(super) key: Option<&'static str>,
-    pub(super) needs_gpu: bool,
-    pub(super) attempts: u32,
-    pub(super) max_losses: u32,
-    pub(super) delay_ms: u64,
-    pub(super) timeout_ms: Option<u64>,
-    pub(super) expires_at: Option<Millis>,
-    pub(super) retention_ms: Option<u64>,
-    pub(super) backoff: Backoff,
-}
-
-/// What happens when another job holds the unique key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Conflict {
-    Reject,
-    Return,
-    Replace,
-}
-
-/// A job that is submitted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Submission {
-    pub(super) id: String,
-    pub(super) work: Work,
-    pub(super) terms: Terms,
-    pub(super) unique: Option<(&'static str, Conflict)>,
-    pub(super) idempotency: Option<&'static str>,
-    pub(super) after: Vec<String>,
-    pub(super) policy: AfterPolicy,
-}
-
-/// When an action's callback runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Occasion {
-    Complete,
-    Success,
-    Failure,
-}
-
-/// An action that is submitted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ActionSubmission {
-    pub(super) id: String,
-    pub(super) inputs: usize,
-    pub(super) terms: Terms,
-    pub(super) max_parallel: Option<usize>,
-    pub(super) max_failures: Option<usize>,
-    pub(super) callbacks: Vec<Occasion>,
-}
 
 /// A worker's hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -283,6 +217,7 @@ pub(super) struct Model {
     pub(super) workers: BTreeMap<String, Worker>,
     pub(super) actions: BTreeMap<String, Action>,
     pub(super) schedules: BTreeMap<&'static str, schedules::Schedule>,
+    pub(super) webhooks: BTreeMap<&'static str, webhooks::Webhook>,
     pub(super) conns: BTreeMap<u64, Conn>,
     /// Claims that wait, the oldest first.
     pub(super) parked: Vec<Claim>,
@@ -392,25 +327,6 @@ impl Model {
                 let turn = self.next();
                 self.turns.insert((queue, lane, key), turn);
             }
-        }
-    }
-}
-
-impl Terms {
-    /// What a plan's job has that says nothing.
-    pub(super) fn plain() -> Terms {
-        Terms {
-            queue: "ready",
-            priority: 5,
-            key: None,
-            needs_gpu: false,
-            attempts: 1,
-            max_losses: 3,
-            delay_ms: 0,
-            timeout_ms: None,
-            expires_at: None,
-            retention_ms: None,
-            backoff: Backoff::Doubling,
         }
     }
 }

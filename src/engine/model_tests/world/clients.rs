@@ -196,6 +196,16 @@ impl Open<'_, '_> {
                 let expected = self.side.model.delete_schedule(name);
                 self.ask(&["SCHEDULE.DELETE", name], &expected);
             }
+            Deed::PutWebhook(name, hook) => self.put_webhook(name, *hook),
+            Deed::PauseWebhook(name, paused) => {
+                let expected = self.side.model.pause_webhook(name, *paused);
+                self.ask(&[if *paused { "WEBHOOK.PAUSE" } else { "WEBHOOK.RESUME" }, name], &expected);
+            }
+            Deed::DeleteWebhook(name) => {
+                let expected = self.side.model.delete_webhook(name);
+                self.ask(&["WEBHOOK.DELETE", name], &expected);
+            }
+            Deed::Deliver(outcomes) => self.deliver(*outcomes),
             report_or_control => self.change(report_or_control),
         }
     }

@@ -1,9 +1,10 @@
 //! The engine over a store on a disk that fails, its clients, and the model beside it.
 
 mod clients;
+mod webhooks;
 mod workers;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use agq_resp::{Reply, ReplyDecoder, ReplyLimits, Request};
@@ -15,7 +16,9 @@ use crate::engine::model_tests::compare::{compare, learn, retried, stands};
 use crate::engine::model_tests::reference::{
     Action, ActionSubmission, Answer, Claim, Job, LEASE_MS, Model, No, Submission, Takes, Terms, Work,
 };
-use crate::engine::model_tests::steps::{CONTROL, Cut, Deed, LEASED, LISTED, PLANS, PROGRESS, START, Step, callbacks};
+use crate::engine::model_tests::steps::{
+    CONTROL, Cut, DELIVERER, Deed, LEASED, LISTED, PLANS, PROGRESS, START, Step, callbacks,
+};
 use crate::engine::{ConnId, Engine, Input, Output, Unit};
 use crate::jobs::job::AfterPolicy;
 use crate::jobs::{Settings, Status};
@@ -80,6 +83,8 @@ fn start(db: &mut Db, seed: u64, now: Millis) -> Engine {
     for conn in LEASED.into_iter().chain(LISTED).chain([CONTROL]) {
         engine.take(&mut batch, Input::Open(Box::new(Session::new(conn, String::new(), true))), now).unwrap();
     }
+    let own = Session { is_own: true, ..Session::new(DELIVERER, String::new(), true) };
+    engine.take(&mut batch, Input::Open(Box::new(own)), now).unwrap();
     assert!(batch.finish().is_empty());
     engine
 }
