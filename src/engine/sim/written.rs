@@ -40,12 +40,14 @@ impl Written {
     ) -> Result<(), Stop> {
         let (mut jobs, mut keys) = (BTreeSet::new(), BTreeSet::new());
         for (table, changes) in rows.iter() {
-            for (key, new) in changes.iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {
+            for (key, new) in changes.iter() {
                 let old = before.get(&(table, key.clone()));
+                if old.is_none() && matches!(table, Table::Jobs | Table::Keys) {
+                    // A row that was not there and is removed was made by the transaction, and removed by somebody after it.
+                    if table == Table::Jobs { &mut jobs } else { &mut keys }.extend(pair(key));
+                }
+                let Some(new) = new else { continue };
                 match table {
-                    Table::Jobs | Table::Keys if pair(key).is_some() && old.is_none() => {
-                        if table == Table::Jobs { &mut jobs } else { &mut keys }.extend(pair(key));
-                    }
                     Table::Webhooks => {
                         if let Some(old) = old {
                             let id = String::from_utf8_lossy(key);
