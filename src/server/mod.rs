@@ -3,6 +3,7 @@
 //! Everything runs on the core thread's current-thread runtime: a listener and one task per connection
 //! ([`connection`]) hand units to the core loop ([`core`]) through an [`inbox::Inbox`] and wait for their replies.
 
+mod backup_times;
 mod backups;
 mod compactions;
 mod connection;
@@ -49,7 +50,8 @@ use crate::engine::Engine;
 use crate::jobs::Settings;
 use crate::storage::{self, Db};
 use crate::wall_clock::WallClock;
-pub use backups::{BackupOptions, When};
+pub use backup_times::When;
+pub use backups::BackupOptions;
 pub use disk::log_repair;
 use inbox::Inbox;
 use listen::Listener;
