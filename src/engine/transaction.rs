@@ -1,11 +1,15 @@
 //! Queueing between MULTI and EXEC, and running what was queued as one unit.
 
 use agq_resp::{Reply, Request};
+use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::command::{Command, CommandError, Flags, lookup};
+use crate::data::Keyspace;
+use crate::data::keyspaces::DATABASES;
 use crate::engine::dispatch::Step;
 use crate::engine::{ConnId, Engine, Unit, gate};
+use crate::storage::batch::Mark;
 use crate::storage::{self, Batch};
 
 impl Engine {
@@ -50,7 +54,8 @@ impl Engine {
     }
 
     /// Runs the commands of an EXEC. One that fails is taken back, the others stay, as in Redis; what they write
-    /// together must not pass the cap of one unit.
+    /// together must not pass the cap of one unit. Where one finds no room nothing stays: whoever writes two things in one
+    /// transaction is not left with half of them by a full disk.
     pub(super) fn run_transaction(
         &mut self,
         batch: &mut Batch<'_>,
@@ -64,33 +69,87 @@ impl Engine {
         let admitted = queued.iter().map(|request| gate::admit(request, session, &self.server));
         let commands = match admitted.collect::<Result<Vec<_>, CommandError>>() {
             Ok(commands) => commands,
-            Err(error) => {
-                return Ok(Reply::error(format!("EXECABORT Transaction discarded because of: {}", error.0)));
-            }
+            Err(error) => return Ok(discarded(error.0.as_bytes())),
         };
         let began = self.nanos();
-        let mut replies = Vec::with_capacity(queued.len());
+        let before = Before {
+            mark: batch.mark(),
+            database: session.database,
+            keyspaces: self.server.keyspaces,
+            touched: self.touched.things.len(),
+            messages: self.server.messages.len(),
+            revoked: self.server.revoked.len(),
+        };
+        batch.take_lacked_room();
         self.in_transaction = true;
-        for (command, request) in commands.into_iter().zip(queued) {
-            self.server.facts.commands_processed += 1;
-            let step = self.execute_permitted(batch, unit, command, request, now);
-            replies.push(match step {
-                Ok(Step::Reply(reply)) => reply,
-                Ok(Step::Parked(wait)) => wait.timeout_reply,
-                Ok(Step::Ask(ask)) => self.ask(unit.conn, ask, now),
-                // Nothing is read elsewhere within a transaction, and neither EXEC nor SUBSCRIBE is queued.
-                Ok(Step::Heavy(_) | Step::Execute(_) | Step::Several(_)) => Reply::Null,
-                Err(error) => {
-                    self.in_transaction = false;
-                    return Err(error);
-                }
-            });
-        }
+        let ran = self.run_queued(batch, unit, &commands, queued, now);
         self.in_transaction = false;
+        let reply = match ran? {
+            Ok(replies) => Reply::Array(replies),
+            Err(lacked_room) => {
+                self.take_back(batch, unit.conn, &before);
+                discarded(&lacked_room)
+            }
+        };
         batch.release();
         if let Some(command) = lookup(exec.arg(0)) {
             self.note(unit.conn, command, exec, self.nanos() - began, None, now);
         }
-        Ok(Reply::Array(replies))
+        Ok(reply)
     }
+
+    /// The replies of these commands, or the error of the first that found no room.
+    fn run_queued(
+        &mut self,
+        batch: &mut Batch<'_>,
+        unit: &Unit,
+        commands: &[&'static Command],
+        queued: &[Request],
+        now: Millis,
+    ) -> storage::Result<Result<Vec<Reply>, Bytes>> {
+        let mut replies = Vec::with_capacity(queued.len());
+        for (command, request) in commands.iter().zip(queued) {
+            self.server.facts.commands_processed += 1;
+            let reply = match self.execute_permitted(batch, unit, command, request, now)? {
+                Step::Reply(reply) => reply,
+                Step::Parked(wait) => wait.timeout_reply,
+                Step::Ask(ask) => self.ask(unit.conn, ask, now),
+                // Nothing is read elsewhere within a transaction, and neither EXEC nor SUBSCRIBE is queued.
+                Step::Heavy(_) | Step::Execute(_) | Step::Several(_) => Reply::Null,
+            };
+            if batch.take_lacked_room()
+                && let Some(error) = reply.as_error()
+            {
+                return Ok(Err(error.clone()));
+            }
+            replies.push(reply);
+        }
+        Ok(Ok(replies))
+    }
+
+    /// Takes back what the commands of an EXEC did to the store and to the connection, and what would be told of it.
+    fn take_back(&mut self, batch: &mut Batch<'_>, conn: ConnId, before: &Before) {
+        batch.rollback(before.mark);
+        self.touched.things.truncate(before.touched);
+        self.server.messages.truncate(before.messages);
+        self.server.revoked.truncate(before.revoked);
+        self.server.keyspaces = before.keyspaces;
+        if let Some(session) = self.sessions.get_mut(&conn) {
+            session.database = before.database;
+        }
+    }
+}
+
+/// How it stood before an EXEC.
+struct Before {
+    mark: Mark,
+    database: u8,
+    keyspaces: [Keyspace; DATABASES],
+    touched: usize,
+    messages: usize,
+    revoked: usize,
+}
+
+fn discarded(why: &[u8]) -> Reply {
+    Reply::error(format!("EXECABORT Transaction discarded because of: {}", String::from_utf8_lossy(why)))
 }

@@ -45,14 +45,14 @@ impl<'a> Definition<'a> {
     pub fn parse(text: &'a [u8]) -> Result<Definition<'a>> {
         check_length("schedule", text.len())?;
         let mut from = Object::parse(text, "schedule")?;
-        let job = from.take("job").ok_or_else(|| Error::refused("schedule.job is missing"))?;
+        let job = from.take("job");
         let definition = Definition::take(&mut from, job)?;
         from.finish()?;
         Ok(definition)
     }
 
     /// Takes the fields of a definition but its job, which is `job`.
-    pub(super) fn take(from: &mut Object<'_>, job: &'a RawValue) -> Result<Definition<'a>> {
+    pub(super) fn take(from: &mut Object<'_>, job: Option<&'a RawValue>) -> Result<Definition<'a>> {
         let missing = |field: &str| Error::refused(format!("schedule.{field} is missing"));
         let mut moment = |name: &str| {
             let raw = from.take(name);
@@ -66,6 +66,7 @@ impl<'a> Definition<'a> {
             return Err(Error::refused(format!("schedule.end_at is {end}, before schedule.start_at, {start}")));
         }
         let cron = from.string("cron")?.ok_or_else(|| missing("cron"))?;
+        let job = job.ok_or_else(|| missing("job"))?;
         let zone = from.string("zone")?.unwrap_or_else(|| "UTC".to_owned());
         let course = Course { cron, zone, start_at, end_at };
         let misfire = choice(from, "misfire", &Misfire::ALL, Misfire::name)?;

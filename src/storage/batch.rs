@@ -135,6 +135,8 @@ pub struct Batch<'txn> {
     room: u64,
     /// What runs adds data: it must find room.
     adds: bool,
+    /// Something found none.
+    lacked_room: bool,
     /// Rows looked at, for tests of what commands cost.
     #[cfg(test)]
     pub(crate) looks: std::cell::Cell<u64>,
@@ -151,6 +153,7 @@ impl<'txn> Batch<'txn> {
             log_ready: places.map_or(u64::MAX, |(log, _)| log.ready()),
             room: places.map_or(u64::MAX, |(_, space)| space.room()),
             adds: false,
+            lacked_room: false,
             txn,
             open: [const { OnceCell::new() }; Table::COUNT],
             cache,
@@ -206,12 +209,13 @@ impl<'txn> Batch<'txn> {
         if self.adds && written > self.room {
             let needed = written - self.unit.bytes as u64;
             let room = self.room.saturating_sub(self.unit.bytes as u64);
+            self.lacked_room = true;
             return Err(Error::NoRoom { needed, room, refusal: space.refusal() });
         }
         // Before the row counts: a record that is appended finds its place, even on a full disk.
         let record = most_bytes(self.rows, self.bytes);
         if record > self.log_ready {
-            self.log_ready = log.reserve(record)?;
+            self.log_ready = log.reserve(record).inspect_err(|_| self.lacked_room = true)?;
         }
         Ok(())
     }
@@ -219,6 +223,11 @@ impl<'txn> Batch<'txn> {
     /// Says whether what runs next adds data, and has to be refused where there is no room for that.
     pub fn set_adds(&mut self, adds: bool) {
         self.adds = adds;
+    }
+
+    /// Whether something was refused for want of room since this was asked last.
+    pub fn take_lacked_room(&mut self) -> bool {
+        std::mem::take(&mut self.lacked_room)
     }
 
     /// A place to go back to with [`Batch::rollback`].

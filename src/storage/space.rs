@@ -19,6 +19,8 @@ const MOST_RESERVED: u64 = 64 << 20;
 const PART_RESERVED: u64 = 8;
 /// What the pages of a row take at most, in times of the row.
 const PAGES: u64 = 2;
+/// Less than this part of the reserve is worth no checkpoint.
+const PART_CROWDED: u64 = 32;
 /// Fewer bytes than these are no room.
 const LEAST: u64 = 16 << 10;
 /// How much is given back at a time, in times of what is kept free: for the room, and for as much again.
@@ -187,6 +189,12 @@ impl Space {
     /// True when another checkpoint makes room, though nothing was written since the last.
     pub(super) fn wants_checkpoint(&self) -> bool {
         self.tight && self.freed > 0
+    }
+
+    /// True when little room is left, and what no checkpoint covers is thought to need more of it than that: a checkpoint
+    /// tells how much it does need.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.tight && self.uncovered > self.room().max(self.reserve() / PART_CROWDED)
     }
 
     /// How many bytes of free pages to give back, and how many to keep, when that was not done since the checkpoint with

@@ -126,6 +126,28 @@ fn a_command_that_is_larger_than_the_room_is_refused_alone() {
 }
 
 #[test]
+fn what_is_on_its_way_does_not_keep_out_a_command_that_there_is_room_for() {
+    let disk = SimDisk::new(1);
+    disk.set_faults(Faults { capacity: Some(16 << 20), ..Faults::default() });
+    let mut db = open(&disk, &Options { checkpoint_size: 4 << 20, ..options() });
+    let large = |db: &mut Db, n| change(db, true, &[(name(n), Some(vec![n as u8; 200_000].into()))]);
+    let mut end = 0;
+    loop {
+        while large(&mut db, end).is_ok() {
+            end += 1;
+        }
+        // Nobody is idle: whoever was refused tries again at once.
+        if !db.checkpoint_due(0) {
+            break;
+        }
+        db.checkpoint().unwrap();
+        drain(&mut db);
+    }
+    let free = (16 << 20) - disk.allocated() - (2 << 20);
+    assert!(free < 3 * 200_000, "{free} bytes beside the reserve, after {end} rows");
+}
+
+#[test]
 fn a_record_never_meets_a_full_disk() {
     let disk = SimDisk::new(1);
     let mut db = open(&disk, &options());

@@ -56,7 +56,10 @@ impl Facts {
                 return Err(format!("{sent:?} panicked: {}", String::from_utf8_lossy(error)));
             }
             tally.count("refused commands");
+            // Where one finds no room, nothing of the transaction stays.
+            let lacked_room = error.starts_with(b"MISCONF") || error.starts_with(b"OOM");
             if let [name, words, ..] = &sent[..]
+                && !lacked_room
                 && (name == "SET" || name == "JOB.SUBMIT")
                 && let Some(pair) = words.find(PAIR)
             {

@@ -358,7 +358,7 @@ impl Import {
         let job = take_json(from, "job")?;
         let job = need(from, "job", job)?;
         let raw = crate::jobs::json::parse(job.as_bytes(), "schedule.job")?;
-        let definition = Definition::take(from, raw)?;
+        let definition = Definition::take(from, Some(raw))?;
         let mut jobs = self.at(batch);
         let plan = jobs.plan_of(definition.submit())?;
         let schedule = feed::take_schedule(from, (number, created_at), (definition, plan))?;

@@ -29,6 +29,7 @@ impl Db {
         // Without room for more a checkpoint tells what is free again.
         idle_ms >= IDLE_MS
             || self.space.is_short()
+            || self.space.is_crowded()
             // A view that comes with a checkpoint costs nothing of its own.
             || self.compacting.wants_view()
             || self.checkpoints.window_rows >= self.checkpoints.rows_allowed()

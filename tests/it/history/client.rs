@@ -124,13 +124,18 @@ impl Client<'_> {
         }
         let mut refusal = None;
         for _ in 0..=call.commands.len() {
-            // MULTI and what is queued: `OK`, `QUEUED`, or a refusal, after which EXEC does nothing.
+            // MULTI and what is queued: `OK`, `QUEUED`, or a refusal, after which EXEC does nothing. EXEC refuses too what
+            // was queued while there was room.
             if let Frame::Line(b'-', text) = self.wire.read()? {
                 refusal = Some(String::from_utf8_lossy(&text).into_owned());
             }
         }
         let given = match (self.wire.read()?, refusal) {
-            (Frame::Line(b'-', text), Some(refusal)) if text.starts_with(b"EXECABORT") => Answer::Error(refusal),
+            (Frame::Line(b'-', text), refusal) if text.starts_with(b"EXECABORT") => {
+                let text = String::from_utf8_lossy(&text);
+                let why = text.split_once("because of: ").map_or(&*text, |(_, why)| why);
+                Answer::Error(refusal.unwrap_or_else(|| why.to_owned()))
+            }
             (Frame::Many(_, frames), None) => {
                 let answers = call.commands.iter().zip(frames).map(|(words, frame)| answer(&words[0], frame));
                 Answer::Many(answers.collect())
