@@ -191,10 +191,11 @@ impl Space {
         self.tight && self.freed > 0
     }
 
-    /// True when little room is left, and what no checkpoint covers is thought to need more of it than that: a checkpoint
-    /// tells how much it does need.
+    /// True when little room is left, and what no checkpoint covers is thought to need more of it than that, or has freed
+    /// more: a checkpoint tells how much there is.
     pub(super) fn is_crowded(&self) -> bool {
-        self.tight && self.uncovered > self.room().max(self.reserve() / PART_CROWDED)
+        let open = self.uncovered.max(self.since.freed);
+        self.tight && open > self.room().max(self.reserve() / PART_CROWDED)
     }
 
     /// How many bytes of free pages to give back, and how many to keep, when that was not done since the checkpoint with

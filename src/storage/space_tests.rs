@@ -126,25 +126,31 @@ fn a_command_that_is_larger_than_the_room_is_refused_alone() {
 }
 
 #[test]
-fn what_is_on_its_way_does_not_keep_out_a_command_that_there_is_room_for() {
+fn what_is_on_its_way_and_what_was_freed_counts_though_nobody_is_ever_idle() {
     let disk = SimDisk::new(1);
     disk.set_faults(Faults { capacity: Some(16 << 20), ..Faults::default() });
     let mut db = open(&disk, &Options { checkpoint_size: 4 << 20, ..options() });
     let large = |db: &mut Db, n| change(db, true, &[(name(n), Some(vec![n as u8; 200_000].into()))]);
-    let mut end = 0;
-    loop {
-        while large(&mut db, end).is_ok() {
-            end += 1;
+    let taken = |db: &mut Db, from: u32| {
+        let mut end = from;
+        loop {
+            while large(db, end).is_ok() {
+                end += 1;
+            }
+            // Nobody is idle: whoever was refused tries again at once.
+            if !db.checkpoint_due(0) {
+                return end - from;
+            }
+            db.checkpoint().unwrap();
+            drain(db);
         }
-        // Nobody is idle: whoever was refused tries again at once.
-        if !db.checkpoint_due(0) {
-            break;
-        }
-        db.checkpoint().unwrap();
-        drain(&mut db);
-    }
+    };
+    let end = taken(&mut db, 0);
     let free = (16 << 20) - disk.allocated() - (2 << 20);
     assert!(free < 3 * 200_000, "{free} bytes beside the reserve, after {end} rows");
+    (0..end / 2).for_each(|n| delete(&mut db, n));
+    let again = taken(&mut db, end);
+    assert!(again * 4 >= end / 2 * 3, "{again} of {}", end / 2);
 }
 
 #[test]

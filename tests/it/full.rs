@@ -52,7 +52,7 @@ fn deletes_make_room(dir: &Path, flags: &[&str]) {
     let (taken, refusal) = fill(&mut wire);
     assert!(taken > 50 && refusal.starts_with(['-']), "{taken}: {refusal}");
     let half = taken / 2;
-    let enough = half - half / 8;
+    let enough = half - half / 4;
     (0..half).for_each(|n| assert_eq!(shown(&mut wire, &format!("DEL key:{n}")), ":1"));
     fill_up(&mut wire, taken, enough);
     (half..taken).for_each(|n| assert_eq!(shown(&mut wire, &format!("DEL key:{n}")), ":1"));
