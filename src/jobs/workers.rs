@@ -65,7 +65,7 @@ impl Worker {
 
     pub(super) fn decode(row: &Bytes) -> storage::Result<Worker> {
         let mut from = Reader::new(Table::Workers, row, VERSION)?;
-        let worker = Worker {
+        let mut worker = Worker {
             number: from.number()?,
             registered_at: Millis(from.number()?),
             last_seen: Millis(from.number()?),
@@ -74,8 +74,13 @@ impl Worker {
             slots: from.number()?,
             tools: from.strings()?,
             tags: from.strings()?,
-            access_key: from.strings()?.pop().map(|key| Id::stored(Table::Workers, key.as_bytes())).transpose()?,
+            access_key: None,
         };
+        let mut keys = from.strings()?;
+        worker.access_key = keys.pop().map(|key| Id::stored(Table::Workers, key.as_bytes())).transpose()?;
+        if !keys.is_empty() {
+            return Err(from.corrupt("more than one access key"));
+        }
         from.finish()?;
         Ok(worker)
     }

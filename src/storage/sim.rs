@@ -108,6 +108,11 @@ pub(crate) fn failing(rng: &mut Rng, most: u64) -> Failing {
     Failing { operation, file: file.map(str::to_owned), after: rng.u64(..most), lasting: rng.bool() }
 }
 
+/// True when a read, write or sync has failed, and the store has stopped for it.
+fn has_failed(db: &Db) -> bool {
+    db.stopped().is_some_and(|reason| reason.contains("Input/output error"))
+}
+
 impl Life {
     fn new(seed: u64, threads: bool) -> Life {
         let mut rng = Rng::with_seed(seed);
@@ -218,7 +223,10 @@ impl Life {
             match self.act(db, &mut snapshots) {
                 Ok(()) => {}
                 Err(ledger::Stop::Broken(broken)) => return Err(broken),
-                Err(ledger::Stop::Failed(error)) if error.is_refusal() => self.refused_for_space(db)?,
+                // A read, write or sync that failed stops the store, whatever is refused for want of space meanwhile.
+                Err(ledger::Stop::Failed(error)) if error.is_refusal() && !has_failed(db) => {
+                    self.refused_for_space(db)?
+                }
                 Err(ledger::Stop::Failed(_)) => {
                     self.tally.count("failed or cut reads, writes and syncs");
                     let crash = Crash::ALL[self.rng.usize(..2)];
