@@ -14,9 +14,8 @@ pub fn event_json(number: u64, event: &Event) -> String {
     out.finish()
 }
 
-fn put_event(out: &mut Json, number: u64, event: &Event) {
-    out.number("seq", number);
-    out.time("at", Some(event.at));
+/// What went from where to where, and why.
+pub(super) fn put_transition(out: &mut Json, event: &Event) {
     match &event.subject {
         Subject::Job { id, .. } => out.text("job_id", id),
         Subject::Action(id) => out.text("action_id", id),
@@ -26,10 +25,18 @@ fn put_event(out: &mut Json, number: u64, event: &Event) {
         out.text("from", from.name());
     }
     out.text("to", event.to.name());
-    if let Subject::Job { reason, epoch, .. } = &event.subject {
-        if let Some(reason) = reason.name() {
-            out.text("reason", reason);
-        }
+    if let Subject::Job { reason, .. } = &event.subject
+        && let Some(reason) = reason.name()
+    {
+        out.text("reason", reason);
+    }
+}
+
+fn put_event(out: &mut Json, number: u64, event: &Event) {
+    out.number("seq", number);
+    out.time("at", Some(event.at));
+    put_transition(out, event);
+    if let Subject::Job { epoch, .. } = &event.subject {
         out.number("epoch", *epoch);
     }
 }

@@ -55,6 +55,27 @@ pub trait Rows {
     }
 }
 
+/// What looks at the key and the value of a row, and may fail.
+pub type TryVisit<'a, E> = dyn FnMut(&[u8], &[u8]) -> std::result::Result<(), E> + 'a;
+
+/// Visits the rows between two bounds in ascending order until the visitor fails.
+///
+/// # Errors
+/// The visitor's, or that the store cannot be read.
+pub fn try_scan<E: From<Error>>(
+    rows: &dyn Rows,
+    table: Table,
+    (from, to): (KeyBound<'_>, KeyBound<'_>),
+    visit: &mut TryVisit<'_, E>,
+) -> std::result::Result<(), E> {
+    let mut visited = Ok(());
+    rows.scan(table, from, to, false, &mut |key, value| {
+        visited = visit(key, value);
+        if visited.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    visited
+}
+
 /// The rows of a table that a batch changed: `None` is a removal.
 pub type TableChanges = BTreeMap<Bytes, Option<Bytes>>;
 

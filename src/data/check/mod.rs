@@ -11,13 +11,14 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 
 use bytes::Bytes;
 
 use crate::data::keys::{count_key, deadline_key, expiring_key, meta_number, record_key, split_deadline_key};
 use crate::data::keyspaces::{self, DATABASES};
 use crate::data::{Keyspace, Kind, Record, hashes, lists, sets, strings, trash, zsets};
+use crate::storage::batch::try_scan;
 use crate::storage::{Error, Result, Rows, Table, tables};
 
 /// Findings that are told one by one; of the rest only the number is.
@@ -134,12 +135,9 @@ pub(in crate::data) fn rows_under(
 ) -> Result<()> {
     let end = tables::prefix_end(prefix);
     let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-    let mut visited = Ok(());
-    rows.scan(table, Bound::Included(prefix), end, false, &mut |key, value| {
-        visited = visit(key.get(prefix.len()..).unwrap_or_default(), value);
-        if visited.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    visited
+    try_scan(rows, table, (Bound::Included(prefix), end), &mut |key, value| {
+        visit(key.get(prefix.len()..).unwrap_or_default(), value)
+    })
 }
 
 /// The keyspaces that may have keys.

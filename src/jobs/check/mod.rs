@@ -11,14 +11,14 @@ mod index;
 mod records;
 mod turns;
 
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 
 use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::data::check::Findings;
 use crate::jobs::{Id, JobsView, Result, job_row};
-use crate::storage::batch::KeyBound;
+use crate::storage::batch::{KeyBound, try_scan};
 use crate::storage::{Rows, Table};
 
 /// What does not hold; nothing when all is well. Past a thousand findings the last sentence says how many more there are.
@@ -62,13 +62,8 @@ fn each(rows: &dyn Rows, table: Table, visit: &mut VisitRow<'_>) -> Result<()> {
 fn each_between(
     rows: &dyn Rows,
     table: Table,
-    (from, to): (KeyBound<'_>, KeyBound<'_>),
+    between: (KeyBound<'_>, KeyBound<'_>),
     visit: &mut VisitRow<'_>,
 ) -> Result<()> {
-    let mut visited = Ok(());
-    rows.scan(table, from, to, false, &mut |key, value| {
-        visited = visit(key, Bytes::copy_from_slice(value));
-        if visited.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    visited
+    try_scan(rows, table, between, &mut |key, value| visit(key, Bytes::copy_from_slice(value)))
 }

@@ -14,9 +14,10 @@ use crate::jobs::plan_store::Stored;
 use crate::jobs::repeats::Repeat;
 use crate::jobs::rows::{EVENTS, NUMBERS};
 use crate::jobs::show::Json;
-use crate::jobs::transfer::{action, each, each_under, feed, job, output, put_flag, queue};
+use crate::jobs::transfer::{action, each_under, feed, job, output, put_flag, queue};
 use crate::jobs::workers::Worker;
 use crate::jobs::{Id, JobsView};
+use crate::storage::batch::try_scan;
 use crate::storage::{Error, Rows, Table};
 
 /// What takes the values: the kind, and the object.
@@ -45,16 +46,16 @@ pub fn export(rows: &dyn Rows, take: &mut Take<'_>) -> Result<()> {
     let view = JobsView { rows, now: Millis(0) };
     let all = (Bound::Unbounded, Bound::Unbounded);
     // Behind the rows that count the use of plans.
-    each(rows, Table::Plans, (Bound::Included(&[1]), Bound::Unbounded), &mut |id, row| {
+    try_scan(rows, Table::Plans, (Bound::Included(&[1]), Bound::Unbounded), &mut |id, row| {
         take("plan", plan_json(&Id::stored(Table::Plans, id)?, &Stored::decode(&copy(row))?))
     })?;
     for (name, found) in view.queues()? {
         take("queue", queue::queue_json(&name, &found))?;
     }
-    each(rows, Table::Workers, all, &mut |id, row| {
+    try_scan(rows, Table::Workers, all, &mut |id, row| {
         take("worker", queue::worker_json(&Id::stored(Table::Workers, id)?, &Worker::decode(&copy(row))?))
     })?;
-    each(rows, Table::Actions, all, &mut |id, _| action::export(&view, &Id::stored(Table::Actions, id)?, take))?;
+    try_scan(rows, Table::Actions, all, &mut |id, _| action::export(&view, &Id::stored(Table::Actions, id)?, take))?;
     each_under(rows, Table::JobIndex, b"n", &mut |_, id| {
         let found = view.indexed_job(id)?;
         take("job", job::job_json(&view, &found)?)?;
@@ -80,7 +81,7 @@ fn export_rest(view: &JobsView<'_>, take: &mut Take<'_>) -> Result<()> {
     each_under(view.rows, Table::JobIndex, b"b", &mut |_, row| {
         take("bulk", feed::bulk_json(&Bulk::decode(&copy(row))?))
     })?;
-    each(view.rows, Table::Events, (Bound::Unbounded, Bound::Unbounded), &mut |key, row| {
+    try_scan(view.rows, Table::Events, (Bound::Unbounded, Bound::Unbounded), &mut |key, row| {
         let number = key.first_chunk().map(|number| u64::from_be_bytes(*number));
         let number = number.ok_or_else(|| Error::corrupt(Table::Events, "a key that is no number"))?;
         take("event", feed::event_json(number, &Event::decode(&copy(row))?))

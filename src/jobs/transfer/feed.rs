@@ -13,6 +13,7 @@ use crate::jobs::json::Object;
 use crate::jobs::repeats::{Repeat, Repeats};
 use crate::jobs::schedules::Schedule;
 use crate::jobs::show::Json;
+use crate::jobs::show_feed::put_transition;
 use crate::jobs::terms::{check_word, word};
 use crate::jobs::transfer::{
     hex, need, need_id, need_moment, put_count, put_flag, put_json, put_moment, take_count, take_flag, take_hex,
@@ -316,19 +317,8 @@ pub(super) fn event_json(number: u64, event: &Event) -> String {
     let mut out = Json::new();
     out.number("seq", number);
     out.number("at", event.at.0);
-    match &event.subject {
-        Subject::Job { id, .. } => out.text("job_id", id),
-        Subject::Action(id) => out.text("action_id", id),
-    }
-    out.text("queue", &event.queue);
-    if let Some(from) = event.from {
-        out.text("from", from.name());
-    }
-    out.text("to", event.to.name());
-    if let Subject::Job { reason, epoch, .. } = &event.subject {
-        if let Some(reason) = reason.name() {
-            out.text("reason", reason);
-        }
+    put_transition(&mut out, event);
+    if let Subject::Job { epoch, .. } = &event.subject {
         put_count(&mut out, "epoch", *epoch);
     }
     out.finish()

@@ -15,7 +15,7 @@ mod put;
 mod queue;
 
 use std::borrow::Cow;
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 
 use bytes::Bytes;
 
@@ -25,7 +25,7 @@ use crate::jobs::error::{Error, Result, shown};
 use crate::jobs::json::{self, Object};
 use crate::jobs::show::Json;
 use crate::jobs::{Id, time};
-use crate::storage::batch::KeyBound;
+use crate::storage::batch::try_scan;
 use crate::storage::{Rows, Table};
 
 pub use export::{Take, counters, export};
@@ -54,26 +54,11 @@ pub fn is_kind(word: &str) -> bool {
 /// What looks at a row: its key and its value.
 type VisitRow<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
 
-/// Visits rows until something fails.
-fn each(
-    rows: &dyn Rows,
-    table: Table,
-    (from, to): (KeyBound<'_>, KeyBound<'_>),
-    visit: &mut VisitRow<'_>,
-) -> Result<()> {
-    let mut visited = Ok(());
-    rows.scan(table, from, to, false, &mut |key, value| {
-        visited = visit(key, value);
-        if visited.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    visited
-}
-
 /// Visits the rows that begin with a prefix.
 fn each_under(rows: &dyn Rows, table: Table, prefix: &[u8], visit: &mut VisitRow<'_>) -> Result<()> {
     let end = crate::storage::tables::prefix_end(prefix);
     let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-    each(rows, table, (Bound::Included(prefix), end), visit)
+    try_scan(rows, table, (Bound::Included(prefix), end), visit)
 }
 
 fn put_moment(out: &mut Json, name: &str, at: Option<Millis>) {

@@ -137,7 +137,8 @@ pub(super) static ALL: [Kind; 13] = [
         is_there: |it, _, was| is_near(it.client_memory as u64, it.max_client_memory as u64, was, (8, 6)),
         tell: |it, _| {
             format!(
-                "clients hold {} of the {} bytes of --max-client-memory, past which the one that holds most is ended: raise it, or                  find who takes no replies with CLIENT LIST",
+                "clients hold {} of the {} bytes of --max-client-memory, past which the one that holds most is ended: raise it, or \
+                 find who takes no replies with CLIENT LIST",
                 it.client_memory, it.max_client_memory
             )
         },
