@@ -16,7 +16,7 @@ use crate::clock::Millis;
 use crate::storage::db::definition;
 use crate::storage::files::{Disk, DiskFile};
 use crate::storage::meta::StoreMeta;
-use crate::storage::recover::{begin, commit_durably};
+use crate::storage::store_file::{begin, commit_durably};
 use crate::storage::{Error, Result, Snapshot, Table, plain_file};
 
 /// Table name → rows u64, checksum u64, little-endian.

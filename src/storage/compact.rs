@@ -12,7 +12,7 @@ use redb::{Database, ReadableDatabase, ReadableTableMetadata};
 
 use crate::storage::db::{definition, real_disk};
 use crate::storage::files::Disk;
-use crate::storage::recover::{self, DATA, commit_durably};
+use crate::storage::store_file::{self, DATA, commit_durably};
 use crate::storage::{Db, Error, Options, Result, Rows, Snapshot, Table, plain_file};
 
 /// What the copy is called until it takes the place of the file.
@@ -74,7 +74,7 @@ pub fn compact_on(disk: &Arc<dyn Disk>, options: &Options, copied: &mut dyn FnMu
 /// Copies every row and the store's own, and closes the copy. Returns how many rows there are.
 fn copy(db: &mut Db, mut to: Database, copied: &mut dyn FnMut()) -> Result<u64> {
     let snapshot = db.snapshot()?;
-    recover::begin(&to)?.commit()?;
+    store_file::begin(&to)?.commit()?;
     let mut rows = 0;
     for table in Table::ALL {
         let mut after = Some(Vec::new());

@@ -10,8 +10,9 @@ use crate::storage::db::{apply_rows, real_disk};
 use crate::storage::files::{Disk, DiskFile};
 use crate::storage::log_segment::{CycleHeader, NAMES, read_header, read_records};
 use crate::storage::meta::StoreMeta;
-use crate::storage::recover::{self, DATA, Records, Store, belongs, commit_durably, open_segment, open_store};
+use crate::storage::recover::{Records, belongs, open_segment};
 use crate::storage::signals::{Signals, StopOnDrop};
+use crate::storage::store_file::{self, DATA, Store, commit_durably, open_store};
 use crate::storage::write_behind::Applier;
 use crate::storage::{Error, Options, Result, Table, WriteSet};
 
@@ -80,7 +81,7 @@ pub fn discard_log_on(disk: &Arc<dyn Disk>, options: &Options, stamp: &str) -> R
     if meta.log_required {
         let (own, foreign) = read_what_can_be(disk, &meta, stamp, &mut discarded)?;
         let replay = own.replay(&meta)?;
-        let txn = recover::begin(&database)?;
+        let txn = store_file::begin(&database)?;
         apply_rows(&txn, &replay.rows)?;
         let kept = StoreMeta { seq: replay.seq, time: replay.time, log_required: false, ..meta };
         commit_durably(txn, &kept)?;

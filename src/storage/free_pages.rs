@@ -1,7 +1,7 @@
 //! Which pages of `data.redb` are free, as redb itself saved it with its last durable commit.
 //!
 //! redb tells how many pages are free only by walking every tree, and never which. But each durable commit of a store
-//! saves the state of its allocator in a table of redb's own (`recover::commit_durably` asks for that, so that an opening
+//! saves the state of its allocator in a table of redb's own (`store_file::commit_durably` asks for that, so that an opening
 //! need not walk the file), and the next opening allocates by it. Here that table is read, by the description of redb's
 //! file format 3 ("File format", `docs/design.md` in its repository). Nothing is taken on trust: what does not look as
 //! described is an error, and then nothing is known about free pages.

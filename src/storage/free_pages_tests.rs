@@ -5,8 +5,8 @@ use redb::{Database, TableDefinition};
 
 use super::*;
 use crate::storage::files::Disk;
-use crate::storage::recover::{begin, commit_durably};
 use crate::storage::sim_disk::SimDisk;
+use crate::storage::store_file::{begin, commit_durably};
 use crate::storage::{Db, Options, plain_file};
 
 const ROWS: TableDefinition<'static, u32, &[u8]> = TableDefinition::new("rows");

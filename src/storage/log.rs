@@ -11,7 +11,7 @@ use crate::storage::archiver::Archiver;
 use crate::storage::log_record::{self, CycleSeed, RecordHead};
 use crate::storage::log_segment::{CycleHeader, NAMES, RECORDS, Segments};
 use crate::storage::log_sync::LogSync;
-use crate::storage::recover::random;
+use crate::storage::store_file::random;
 use crate::storage::{Error, Result, WriteSet};
 
 /// What a record needs is reserved in multiples of so many bytes.

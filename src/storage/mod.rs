@@ -44,6 +44,7 @@ mod snapshot;
 mod space;
 #[cfg(test)]
 mod space_tests;
+mod store_file;
 mod survey;
 pub mod tables;
 #[cfg(test)]

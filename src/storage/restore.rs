@@ -16,8 +16,8 @@ use crate::storage::backup::{Phase, Progress, STEP, Watch, copy_file, forget_man
 use crate::storage::db::apply_rows;
 use crate::storage::files::{Disk, DiskFile};
 use crate::storage::meta::StoreMeta;
-use crate::storage::recover::{DATA, RESTORING, begin, commit_durably, random};
 use crate::storage::row_cache::RowCache;
+use crate::storage::store_file::{DATA, RESTORING, begin, commit_durably, random};
 use crate::storage::{Backup, Batch, Error, Result, WriteSet, plain_file};
 
 /// Bytes of records that are merged before they are put into the file.

@@ -1,7 +1,7 @@
 //! What the store refuses while there is no room, and what goes on: a reserve in the log and among the pages that wait to
 //! be written is kept for what frees space.
 
-use crate::storage::recover::DATA;
+use crate::storage::store_file::DATA;
 use crate::storage::{Bound, Db, Error, Refusal, Result};
 
 /// The most of log, in bytes, that is made ready for commands that free space when room becomes short …

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::storage::files::{Disk, DiskFile, FileSystem};
 use crate::storage::log_segment::NAMES;
-use crate::storage::recover::DATA;
+use crate::storage::store_file::DATA;
 
 const BLOCK: usize = 4096;
 

@@ -6,8 +6,9 @@ use crate::clock::Millis;
 use crate::storage::files::Disk;
 use crate::storage::log_segment::{NAMES, read_header, read_records};
 use crate::storage::meta::{FORMAT, StoreMeta};
-use crate::storage::recover::{DATA, Records, Store, belongs, open_segment, open_store, read_log};
+use crate::storage::recover::{Records, belongs, open_segment, read_log};
 use crate::storage::signals::{Signals, StopOnDrop};
+use crate::storage::store_file::{DATA, Store, open_store};
 use crate::storage::write_behind::Applier;
 use crate::storage::{Error, Options, Result};
 

@@ -5,21 +5,26 @@
 //! place would corrupt the file. What the file holds at any moment is thus a state that redb itself could have left,
 //! and a barrier that has been passed is a sync that has happened.
 
+mod backend;
+mod thread;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+pub(super) use backend::Backend;
+pub(super) use thread::WriteBehindThread;
 
 use crate::storage::files::DiskFile;
 use crate::storage::give_back::{GiveBack, give_back};
 use crate::storage::log::is_full;
 use crate::storage::overlay::Overlay;
-use crate::storage::recover::DATA;
 use crate::storage::signals::Signals;
+use crate::storage::store_file::DATA;
 use crate::storage::{Error, Result};
 
 /// Bytes of queued pages past which a writer waits.
@@ -320,28 +325,6 @@ impl WriteBehind {
             self.signals.wake();
         }
     }
-
-    /// The thread's life.
-    fn run(&self) {
-        loop {
-            let mut state = self.state();
-            while !state.is_due() && !state.end && self.signals.stopped().is_none() {
-                state.idle = true;
-                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-                state.idle = false;
-            }
-            if state.held.is_some() && !state.end {
-                state = self.work.wait_timeout(state, RETRY).unwrap_or_else(PoisonError::into_inner).0;
-            }
-            if self.signals.stopped().is_some() || state.end && (state.queue.is_empty() || state.held.is_some()) {
-                drop(state);
-                self.progress.notify_all();
-                return;
-            }
-            drop(state);
-            self.apply_run(RUN);
-        }
-    }
 }
 
 impl State {
@@ -362,117 +345,5 @@ impl fmt::Debug for WriteBehind {
     }
 }
 
-/// What redb holds.
-#[derive(Debug)]
-pub(super) struct Backend(pub(super) Arc<WriteBehind>);
-
-impl redb::StorageBackend for Backend {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.len())
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let (patches, cut) = {
-            let state = self.0.state();
-            let end = offset.saturating_add(out.len() as u64);
-            if end > state.len {
-                let message = format!("reading {offset}..{end} of a file of {} bytes", state.len);
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
-            }
-            let cut = state.cuts.iter().map(|(_, len)| *len).min().unwrap_or(u64::MAX);
-            (state.overlay.patches(offset, out.len()), cut)
-        };
-        if !patches.cover(offset, out.len()) {
-            let read = self.0.file.read_at(offset, out)?;
-            // What the file does not have yet, or still has though it was cut, reads as zeros.
-            let valid = usize::try_from(cut.saturating_sub(offset)).unwrap_or(usize::MAX).min(read);
-            out[valid..].fill(0);
-        }
-        patches.apply(offset, out);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.signals.check_io()?;
-        let mut state = self.0.state();
-        let number = self.0.push(&mut state, Op::SetLen(len));
-        if len < state.len {
-            state.overlay.cut(len);
-            state.cuts.push_back((number, len));
-        }
-        state.len = len;
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.signals.check_io()?;
-        let mut state = self.0.state();
-        self.0.push(&mut state, Op::Barrier);
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let data: Arc<[u8]> = data.into();
-        let mut state = self.0.state();
-        // While a write waits for space the queue does not move, and redb writes pages even when it only reads.
-        while state.queued_bytes > BOUND && state.held.is_none() && self.0.signals.stopped().is_none() {
-            state = self.0.wait(state);
-        }
-        self.0.signals.check_io()?;
-        state.queued_bytes += data.len();
-        if offset == 0 {
-            let [before, since] = &mut state.uncommitted;
-            *before = std::mem::take(since);
-        } else {
-            state.uncommitted[1].push(offset..offset + data.len() as u64);
-        }
-        let number = self.0.push(&mut state, Op::Write { offset, data: Arc::clone(&data) });
-        state.overlay.put(offset, &data, number);
-        state.len = state.len.max(offset + data.len() as u64);
-        Ok(())
-    }
-
-    fn close(&self) -> io::Result<()> {
-        self.0.wait_until(|state| state.queue.is_empty()).map_err(io::Error::other)
-    }
-}
-
-/// The thread that applies the queue; when this is dropped it ends, after what is queued unless the store has stopped.
-#[derive(Debug)]
-pub(super) struct WriteBehindThread {
-    shared: Arc<WriteBehind>,
-    handle: Option<JoinHandle<()>>,
-}
-
-impl WriteBehindThread {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// When the operating system gives no thread.
-    pub(super) fn start(shared: Arc<WriteBehind>) -> Result<WriteBehindThread> {
-        let run = Arc::clone(&shared);
-        let handle = thread::Builder::new()
-            .name("agq-pages".to_owned())
-            .spawn(move || {
-                run.signals.guard("agq-pages", || run.run());
-                run.progress.notify_all();
-            })
-            .map_err(|source| Error::io("starting the thread that writes pages", source))?;
-        Ok(WriteBehindThread { shared, handle: Some(handle) })
-    }
-}
-
-impl Drop for WriteBehindThread {
-    fn drop(&mut self) {
-        self.shared.state().end = true;
-        self.shared.work.notify_one();
-        if let Some(handle) = self.handle.take() {
-            // A panic of the thread has been printed; there is nobody left to tell.
-            let _ = handle.join();
-        }
-    }
-}
-
 #[cfg(test)]
-#[path = "write_behind_tests.rs"]
 mod tests;

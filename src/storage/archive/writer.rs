@@ -7,7 +7,7 @@ use crate::storage::archive::read::Archive;
 use crate::storage::archive::{HEADER, MARK, MARK_SEQ, PIECE, PieceHeader, piece_name};
 use crate::storage::files::{Disk, DiskFile};
 use crate::storage::log_record::{CycleSeed, RecordHead, seal};
-use crate::storage::recover::random;
+use crate::storage::store_file::random;
 use crate::storage::{Error, Result};
 
 /// Appends records to an archive.

@@ -16,8 +16,8 @@ use crate::storage::db::{definition, table_rows};
 use crate::storage::files::{Disk, DiskFile};
 use crate::storage::log_sync::LogSync;
 use crate::storage::meta::StoreMeta;
-use crate::storage::recover::{self, DATA, commit_durably};
 use crate::storage::signals::{Signals, StopOnDrop};
+use crate::storage::store_file::{self, DATA, commit_durably};
 use crate::storage::write_behind::Applier;
 use crate::storage::{Error, Options, Result, Rows, Snapshot, Table, plain_file, space};
 
@@ -191,7 +191,7 @@ impl Work {
         self.check_room()?;
         let file = self.plan.disk.create(TEMPORARY).map_err(|source| self.io("making")(source))?;
         let database = plain_file::open(&file)?;
-        recover::begin(&database)?.commit()?;
+        store_file::begin(&database)?.commit()?;
         Ok(Step::Next(Stage::Copying { file, database }, 0))
     }
 
@@ -335,8 +335,8 @@ impl Work {
         let signals = Arc::new(Signals::default());
         let guard = StopOnDrop::new(&signals);
         let name = self.plan.disk.describe(TEMPORARY);
-        let opened = recover::open_file(file, &name, &self.plan.options, self.plan.applier, signals)?;
-        let recover::Store { database, pages, thread, .. } = opened;
+        let opened = store_file::open_file(file, &name, &self.plan.options, self.plan.applier, signals)?;
+        let store_file::Store { database, pages, thread, .. } = opened;
         let mut standby = Standby { guard, txn: None, database, pages, thread, rounds: 0 };
         standby.txn = Some(standby.database.begin_write()?);
         Ok(Step::Next(Stage::Following(standby), 0))

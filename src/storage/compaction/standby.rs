@@ -7,8 +7,8 @@ use redb::{Database, WriteTransaction};
 use super::feed::Feed;
 use crate::storage::db::apply_rows;
 use crate::storage::meta::StoreMeta;
-use crate::storage::recover::commit_durably;
 use crate::storage::signals::StopOnDrop;
+use crate::storage::store_file::commit_durably;
 use crate::storage::write_behind::{WriteBehind, WriteBehindThread};
 use crate::storage::{Error, Result};
 

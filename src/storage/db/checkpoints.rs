@@ -6,7 +6,7 @@ use redb::{Durability, ReadableDatabase};
 
 use crate::storage::checkpoint::{Pace, Reached};
 use crate::storage::meta::StoreMeta;
-use crate::storage::recover::commit_durably;
+use crate::storage::store_file::commit_durably;
 use crate::storage::{Db, DurabilityMode, Error, Result, Snapshot};
 
 /// Idle milliseconds after which a checkpoint is made.

@@ -88,12 +88,12 @@ fn a_write_that_found_no_room_is_tried_again_though_nobody_waits() {
         backend.write((page * PAGE) as u64, &vec![7; PAGE]).unwrap();
     }
     while pages.held().is_none() {
-        thread::yield_now();
+        std::thread::yield_now();
     }
     assert!(pages.state().queued_bytes < EAGER);
     disk.set_faults(Faults::default());
     while pages.held().is_some() {
-        thread::yield_now();
+        std::thread::yield_now();
     }
     backend.sync_data().unwrap();
     pages.wait_for(pages.barriers()).unwrap();
