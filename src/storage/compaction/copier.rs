@@ -190,7 +190,8 @@ impl Work {
     fn begin(&mut self) -> Result<Step> {
         self.check_room()?;
         let file = self.plan.disk.create(TEMPORARY).map_err(|source| self.io("making")(source))?;
-        let database = plain_file::open(&file)?;
+        let feed = Arc::clone(&self.feed);
+        let database = plain_file::open_while(&file, move || feed.check())?;
         store_file::begin(&database)?.commit()?;
         Ok(Step::Next(Stage::Copying { file, database }, 0))
     }
