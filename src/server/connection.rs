@@ -19,6 +19,9 @@ use crate::server::rate::Rate;
 use crate::server::rules::Peer;
 use crate::server::wire;
 
+#[cfg(test)]
+mod tests;
+
 /// Commands in a unit at most.
 const UNIT_COMMANDS: usize = 1024;
 /// Bytes read ahead while a unit runs; a client that sends more waits.
@@ -249,7 +252,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                     if count == 0 {
                         return Ok(false);
                     }
-                    self.has_read(count);
+                    self.has_read(count).await;
                 }
                 () = tokio::time::sleep_until(until.into()) => return Ok(!inbox.is_stopping()),
             }
@@ -289,7 +292,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             };
             match step {
                 Ok(count) => {
-                    self.has_read(count);
+                    self.has_read(count).await;
                     return Ok(count > 0);
                 }
                 Err(pushed) => {
@@ -355,7 +358,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                     if count == 0 {
                         return Ok(None);
                     }
-                    self.has_read(count);
+                    self.has_read(count).await;
                     inbox.push(crate::engine::Input::Interrupt(conn));
                 }
             }
@@ -367,12 +370,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     }
 
     /// Counts what was read.
-    fn has_read(&mut self, count: usize) {
+    async fn has_read(&mut self, count: usize) {
         self.grown = self.grown.max(self.input.len());
         self.sent += count;
         if self.sent >= self.told + UNCOUNTED_BYTES {
             self.told = self.sent;
             self.inbox.has_sent(self.peer.conn, self.sent);
+            self.inbox.let_ended_go().await;
         }
     }
 

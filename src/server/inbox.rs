@@ -27,6 +27,8 @@ struct State {
     mailboxes: RefCell<HashMap<ConnId, Mailbox>>,
     /// Bytes that all connections hold; see [`Mailbox::held`].
     held: Cell<usize>,
+    /// Bytes of connections that were ended for what all hold, until they are gone.
+    ending: Cell<usize>,
     /// Connections of the server to itself.
     own: Cell<usize>,
     limits: Cell<Limits>,
@@ -92,6 +94,7 @@ impl Inbox {
     pub(super) fn close(&self, conn: ConnId) {
         if let Some(mailbox) = self.0.mailboxes.borrow_mut().remove(&conn) {
             self.0.held.set(self.0.held.get() - mailbox.counted);
+            self.0.ending.set(self.0.ending.get() - mailbox.ending);
             self.0.own.set(self.0.own.get() - usize::from(mailbox.is_own));
         }
         self.push(Input::Close(conn));
@@ -144,11 +147,21 @@ impl Inbox {
     fn end_largest(&self, mailboxes: &mut HashMap<ConnId, Mailbox>) {
         let largest = mailboxes.iter_mut().filter(|(_, mailbox)| !mailbox.killed).max_by_key(|(_, it)| it.counted);
         let Some((conn, mailbox)) = largest.filter(|(_, mailbox)| mailbox.counted > 0) else { return };
-        self.0.held.set(self.0.held.get() - mailbox.counted);
-        mailbox.counted = 0;
+        mailbox.ending = std::mem::take(&mut mailbox.counted);
+        self.0.held.set(self.0.held.get() - mailbox.ending);
+        self.0.ending.set(self.0.ending.get() + mailbox.ending);
         mailbox.killed = true;
         mailbox.wake();
         self.0.endings.borrow_mut().note(*conn, Ended::Memory);
+    }
+
+    /// Waits until connections that were ended for what all hold have had their turn to go: who reads on without it adds to
+    /// what they still have.
+    pub(super) async fn let_ended_go(&self) {
+        let most = self.0.limits.get().max_memory;
+        if self.0.ending.get() > 0 && self.0.held.get() + self.0.ending.get() > most {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Notes that the server ended a connection.

@@ -24,6 +24,8 @@ pub(super) struct Mailbox {
     pub(super) kept: usize,
     /// What of all this is counted among the bytes that all connections hold.
     pub(super) counted: usize,
+    /// The same of one that was ended for what all hold, until it is gone.
+    pub(super) ending: usize,
     /// It is one of the server to itself, which is no client.
     pub(super) is_own: bool,
     /// It is to end at once.
