@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::server::{Server, connect};
+use agq_client::{Address, Client, ConnectOptions};
+
+use crate::server::{Server, connect, file};
 
 /// Who is connected beside the busy clients.
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +106,7 @@ pub(crate) struct Attack {
 pub(crate) const ATTACKS: &[Attack] = &[
     Attack { name: "connections of strangers that say nothing", run: strangers },
     Attack { name: "connections that gave the key and say no more", run: idle },
+    Attack { name: "connections over TLS that gave the key and say no more", run: idle_over_tls },
     Attack { name: "strangers with 15 KiB of an argument of 16 KiB", run: half_of_strangers },
     Attack { name: "100 clients, each with 32 MiB of an argument of 512 MiB", run: half_arguments },
     Attack { name: "256 MiB of PINGs in one pipeline, no reply read", run: pipeline },
@@ -121,6 +124,19 @@ fn strangers(server: &Server, count: usize) -> anyhow::Result<(usize, String)> {
 
 fn idle(server: &Server, count: usize) -> anyhow::Result<(usize, String)> {
     let all = (0..count).map(|_| connect(server.address)).collect::<Result<Vec<_>, _>>()?;
+    let open = server.figure("connected_clients")?;
+    Ok((all.len(), format!("{open} connections open")))
+}
+
+fn idle_over_tls(server: &Server, count: usize) -> anyhow::Result<(usize, String)> {
+    let mut options = ConnectOptions::new(Address::Tls(server.tls_address.clone()));
+    options.key = Some("sesame".to_owned());
+    options.tls.ca = Some(file("ca.pem").into());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut all = Vec::new();
+    for _ in 0..count {
+        all.push(runtime.block_on(Client::connect(&options))?);
+    }
     let open = server.figure("connected_clients")?;
     Ok((all.len(), format!("{open} connections open")))
 }

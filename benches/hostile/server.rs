@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A running server with an empty store; it ends with this.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    /// Where it speaks TLS, with the certificate of the tests.
+    pub(crate) tls_address: String,
     process: Child,
     _dir: TempDir,
 }
@@ -26,19 +28,21 @@ impl Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agq"));
         command.args(["serve", "--session-key", "sesame", "--bind", "127.0.0.1:0", "--max-clients", "20000"]);
         command.args(["--auth-timeout", "0", "--request-timeout", "0", "--data-dir"]).arg(dir.path());
+        command.args(["--tls-bind", "127.0.0.1:0", "--tls-cert", &file("first.pem"), "--tls-key", &file("first.key")]);
         let mut process = command.env("AGQ_LOG", "info").stderr(Stdio::piped()).spawn()?;
         let mut log = BufReader::new(process.stderr.take().context("no log")?);
         let mut line = String::new();
-        let address = loop {
+        let (address, tls_address) = loop {
             line.clear();
             anyhow::ensure!(log.read_line(&mut line)? > 0, "agq does not start");
             if let Some((_, addresses)) = line.split_once("addresses=\"") {
-                break addresses.trim().trim_end_matches('"').parse()?;
+                let (plain, tls) = addresses.split_once(" tls://").context("agq does not say where it listens")?;
+                break (plain.parse()?, tls.trim().trim_end_matches('"').to_owned());
             }
         };
         // The pipe never fills.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Ok(Server { address, process, _dir: dir })
+        Ok(Server { address, tls_address, process, _dir: dir })
     }
 
     /// A figure of the process's memory, from `/proc`.
@@ -64,6 +68,11 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// One of the files of TLS that the tests have.
+pub(crate) fn file(name: &str) -> String {
+    format!("{}/tests/it/tls/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A connection that has given the key.
