@@ -390,3 +390,27 @@ fn a_failed_sync_is_never_acknowledged_again() {
     drop(db);
     assert_eq!(disk.contents("data.redb"), before, "a stopped store writes nothing, its destructors included");
 }
+
+#[test]
+fn while_the_disk_hangs_writes_wait_before_the_core_does() {
+    let disk = sim_disk::SimDisk::new(1);
+    let shared: std::sync::Arc<dyn files::Disk> = std::sync::Arc::new(disk.clone());
+    // So that nothing else holds writes back, and redb hands over its pages soon.
+    let options = Options { checkpoint_size: 1 << 30, cache_size: 1 << 20, ..Options::new(Path::new("simulated")) };
+    let mut db = Db::open_stepped(&shared, &options).unwrap();
+    put(&mut db, "first", b"1");
+    db.checkpoint().unwrap();
+    let before = disk.contents("data.redb");
+    let mut written = 0;
+    while db.pace() != Pace::Wait {
+        written += 1;
+        assert!(written < 10_000, "nothing holds writes back");
+        put(&mut db, &format!("key {written}"), &[1; 16 << 10]);
+    }
+    assert_eq!(disk.contents("data.redb"), before, "the core has waited for the disk");
+    assert_eq!(get(&db, "first").as_deref(), Some(&b"1"[..]));
+    while db.pace() == Pace::Wait {
+        assert!(db.step().unwrap(), "the pages that wait are not written");
+    }
+    db.close().unwrap();
+}

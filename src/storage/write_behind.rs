@@ -29,6 +29,9 @@ use crate::storage::{Error, Result};
 
 /// Bytes of queued pages past which a writer waits.
 const BOUND: usize = 64 << 20;
+/// Bytes of queued pages past which nothing more should be written: whoever waits at [`BOUND`] is the core, and everybody
+/// with it.
+const BEHIND: usize = BOUND / 4 * 3;
 /// Bytes of queued pages past which they are written though no sync has been asked for. Until then the thread sleeps:
 /// a commit hands over its pages without meeting it at the lock for each.
 const EAGER: usize = 16 << 20;
@@ -61,6 +64,7 @@ pub(super) struct WriteBehind {
     /// As in the state, for the core, which asks often.
     passed: AtomicU64,
     is_held: AtomicBool,
+    is_behind: AtomicBool,
 }
 
 #[derive(Default)]
@@ -113,6 +117,7 @@ impl WriteBehind {
             progress: Condvar::new(),
             passed: AtomicU64::new(0),
             is_held: AtomicBool::new(false),
+            is_behind: AtomicBool::new(false),
         })
     }
 
@@ -148,6 +153,11 @@ impl WriteBehind {
     /// True while a write waits for space.
     pub(super) fn is_held(&self) -> bool {
         self.is_held.load(Ordering::Acquire)
+    }
+
+    /// True while so many pages wait that nothing more should be written; it wakes the core when that is over.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Acquire)
     }
 
     /// Bytes that wait to be written, and whether they are as many as may come together while a write waits for space.
@@ -314,6 +324,9 @@ impl WriteBehind {
                     is_news = true;
                 }
             }
+        }
+        if state.queued_bytes <= BEHIND {
+            is_news |= self.is_behind.swap(false, Ordering::AcqRel);
         }
         let waited_for = state.hurry;
         state.hurry &= !state.queue.is_empty();

@@ -51,7 +51,7 @@ impl Db {
         }
         let waits_for_archive = self.archiver.as_ref().is_some_and(|archiver| archiver.holds_writes(self.log.bytes()));
         let uncovered = self.checkpoints.uncovered(self.log.bytes(), self.pages.passed());
-        if waits_for_archive || uncovered > 2 * self.checkpoint_size {
+        if waits_for_archive || uncovered > 2 * self.checkpoint_size || self.pages.is_behind() {
             Pace::Wait
         } else if self.compacting.is_behind()
             || self.checkpoints.window_rows > 2 * self.checkpoints.rows_allowed() && self.is_draining()

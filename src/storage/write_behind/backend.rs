@@ -2,8 +2,9 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::{BOUND, Op, WriteBehind};
+use super::{BEHIND, BOUND, Op, WriteBehind};
 
 /// What redb holds.
 #[derive(Debug)]
@@ -63,6 +64,9 @@ impl redb::StorageBackend for Backend {
         }
         self.0.signals.check_io()?;
         state.queued_bytes += data.len();
+        if state.queued_bytes > BEHIND {
+            self.0.is_behind.store(true, Ordering::Release);
+        }
         if offset == 0 {
             let [before, since] = &mut state.uncommitted;
             *before = std::mem::take(since);
