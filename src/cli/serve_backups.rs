@@ -41,6 +41,7 @@ impl BackupArgs {
     /// Where backups are written, when, and how fast; `dir` is the data directory.
     pub(super) fn options(&self, dir: &Path) -> server::BackupOptions {
         server::BackupOptions {
+            store: from_anywhere(dir),
             archive: self.archive_dir.as_deref().map(from_anywhere),
             dir: self.backup_dir.as_deref().map_or_else(|| dir.join("backups"), from_anywhere),
             rate: self.backup_rate,

@@ -159,6 +159,8 @@ pub struct Facts {
     pub warnings: Vec<Warning>,
     /// There is less room left than `--disk-warning`.
     pub disk_is_low: bool,
+    /// There is no room left but what was deleted, if that.
+    pub disk_is_full: bool,
 }
 
 /// How often the server refused or ended connections since its start, and why.

@@ -46,7 +46,7 @@ impl CommandError {
 fn refusal_code(refusal: &storage::Refusal) -> &'static str {
     match refusal.bound {
         storage::Bound::Disk => "MISCONF",
-        storage::Bound::MaxFileSize => "OOM",
+        storage::Bound::MaxFileSize => "OOM command not allowed:",
     }
 }
 

@@ -232,6 +232,7 @@ fn disk(ctx: &Context<'_, '_>, stats: &Stats, out: &mut String) {
     let state = match &ctx.server.refusal {
         Some(refusal) if refusal.everything => "exhausted",
         Some(_) => "full",
+        None if ctx.server.facts.disk_is_full => "full",
         None if ctx.server.facts.disk_is_low => "low",
         None => "ok",
     };

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,6 +22,8 @@ use crate::storage::{self, Backup, Db, Error, Phase, Progress, Snapshot};
 /// What an operator chooses of backups.
 #[derive(Debug, Clone)]
 pub struct BackupOptions {
+    /// The store's own folder.
+    pub store: PathBuf,
     /// Where they are written.
     pub dir: PathBuf,
     /// Bytes of rows that may be copied, or read back, in a second.
@@ -43,6 +46,9 @@ struct Name {
     seq: u64,
     store: String,
 }
+
+/// About as many bytes as are written of a backup before the room is looked at again.
+const STEP: u64 = 8 << 20;
 
 const TIME: &str = "%Y%m%dT%H%M%S.%3fZ";
 
@@ -240,20 +246,25 @@ fn write(options: &BackupOptions, name: &Name, snapshot: Snapshot, work: &Work) 
         disk.remove(left).map_err(|error| format!("cannot remove {}: {error}", disk.describe(left)))?;
     }
     let (began, limit) = (Instant::now(), Duration::from_millis(options.max_snapshot_ms));
-    let mut late = false;
-    let backup = storage::write_backup(snapshot, &disk, &name.file(), &mut |progress| {
-        late = progress.phase == Phase::Copying && began.elapsed() > limit;
-        if late { ControlFlow::Break(()) } else { work.go_on(progress, options.rate) }
-    });
-    let backup = backup.map_err(|error| match error {
-        Error::Cancelled if late => format!(
-            "its snapshot lived for longer than {} s, during which the store's file grows: raise --backup-rate or \
-             --backup-max-time",
-            limit.as_secs()
-        ),
-        error => error.to_string(),
-    })?;
     let path = disk.describe(&name.file());
+    let room = Room::new(options, &disk);
+    let mut why = room.refusal(&path);
+    let backup = match why {
+        Some(_) => Err(Error::Cancelled),
+        None => storage::write_backup(snapshot, &disk, &name.file(), &mut |progress| {
+            if progress.phase == Phase::Copying {
+                why = room.refusal(&path).or_else(|| (began.elapsed() > limit).then(|| too_late(limit)));
+            }
+            if why.is_some() { ControlFlow::Break(()) } else { work.go_on(progress, options.rate) }
+        }),
+    };
+    let backup = backup.map_err(|error| match why {
+        Some(why) => why,
+        None if error.is_no_space() => {
+            format!("there is no room for {path}: make room there, or name another folder with --backup-dir ({error})")
+        }
+        None => error.to_string(),
+    })?;
     let oldest = rotate(&disk, name, options.keep)
         .map_err(|error| format!("{path} is written, but older ones cannot be removed: {error}"))?;
     if let Some(archive) = &options.archive {
@@ -261,6 +272,38 @@ fn write(options: &BackupOptions, name: &Name, snapshot: Snapshot, work: &Work) 
             .map_err(|error| format!("{path} is written, but the archive cannot be shortened: {error}"))?;
     }
     Ok((options.dir.join(name.file()), backup))
+}
+
+fn too_late(limit: Duration) -> String {
+    format!(
+        "its snapshot lived for longer than {} s, during which the store's file grows: raise --backup-rate or \
+         --backup-max-time",
+        limit.as_secs()
+    )
+}
+
+/// The room that a backup leaves to the store whose disk it is written to.
+struct Room<'a> {
+    /// That disk; `None` where the folder is on another.
+    shared: Option<&'a dyn Disk>,
+}
+
+impl Room<'_> {
+    fn new<'a>(options: &BackupOptions, disk: &'a dyn Disk) -> Room<'a> {
+        let device = |dir: &Path| std::fs::metadata(dir).ok().map(|found| found.dev());
+        Room { shared: (device(&options.dir) == device(&options.store)).then_some(disk) }
+    }
+
+    /// Why no more may be written to it.
+    fn refusal(&self, path: &str) -> Option<String> {
+        let found = self.shared?.space().ok()??;
+        let needed = storage::needed_beside_a_copy(&found, STEP)?;
+        Some(format!(
+            "there is no room for {path}: {} bytes are free, and {needed} have to stay so for the store, which is on the same \
+             disk. Make room, or name a folder on another one with --backup-dir",
+            found.available
+        ))
+    }
 }
 
 impl Work {

@@ -325,10 +325,11 @@ impl Core {
     /// Refreshes what commands know of the world, and finds what an operator is to be warned of.
     fn look_around(&mut self, inbox: &Inbox, rules: &Rules, now: Millis) -> anyhow::Result<()> {
         self.db.look_at_space()?;
-        let (stats, refusal) = (self.db.stats(), self.db.refusal());
-        self.disk.note(&stats, refusal.as_ref());
+        let (stats, shortage) = (self.db.stats(), self.db.shortage());
+        self.disk.note(&stats, shortage.as_ref());
         let server = self.engine.server();
         server.facts.disk_is_low = self.disk.is_low();
+        server.facts.disk_is_full = shortage.is_some();
         server.facts.endings = inbox.endings();
         if let Some(process) = self.process.refreshed() {
             server.facts.process = process;
@@ -337,7 +338,7 @@ impl Core {
             now,
             started: server.facts.started,
             stats: &stats,
-            refusal: refusal.as_ref(),
+            shortage: shortage.as_ref(),
             disk_is_low: self.disk.is_low(),
             disk_warning: self.disk.warning(),
             backups: &server.backups,
@@ -355,7 +356,7 @@ impl Core {
             server.facts.warnings = warnings;
         }
         server.facts.storage = Some(stats);
-        server.refusal = refusal;
+        server.refusal = self.db.refusal();
         Ok(())
     }
 

@@ -37,6 +37,7 @@ pub(super) fn options(dir: &Path, durability: storage::DurabilityMode) -> Option
         parameters: Vec::new(),
         changeable: Vec::new(),
         backups: BackupOptions {
+            store: dir.to_owned(),
             dir: dir.join("backups"),
             rate: 1 << 30,
             max_snapshot_ms: 60_000,

@@ -53,6 +53,13 @@ impl Db {
         }
     }
 
+    /// Why what adds data is refused, though some of it may still go in the place of what was deleted: what an operator has
+    /// to know.
+    #[must_use]
+    pub fn shortage(&self) -> Option<Refusal> {
+        self.refusal().or_else(|| self.space.is_short().then(|| self.space.refusal()))
+    }
+
     /// True while a page waits for space: no checkpoint is made, and nothing may be written that can wait.
     #[must_use]
     pub fn is_held(&self) -> bool {

@@ -90,6 +90,14 @@ pub(super) fn reserve(total: u64) -> u64 {
     (total / PART_RESERVED).min(MOST_RESERVED)
 }
 
+/// Bytes that have to stay free on the store's file system while a copy is written to it too, `step` bytes at a time; `None`
+/// where as many are: the room that the copy takes is never missing to clients.
+#[must_use]
+pub fn needed_beside_a_copy(found: &FileSystem, step: u64) -> Option<u64> {
+    let needed = 2 * (reserve(found.total) + step);
+    (found.available < needed).then_some(needed)
+}
+
 impl Space {
     pub(super) fn new(disk: &Arc<dyn Disk>, options: &Options, applier: Applier) -> Space {
         Space {
@@ -126,11 +134,15 @@ impl Space {
     pub(super) fn decide(&mut self, uncovered: u64) {
         self.uncovered = uncovered;
         let Some(limit) = self.tightest() else { return };
-        // Room for one row would be gone with the next: what has been refused goes on when there is some more.
-        let enough = if self.short { limit.reserve / PART_RESERVED } else { LEAST };
         let room = limit.room(uncovered);
-        self.short = room < enough;
+        self.short = room < self.enough(&limit);
         self.tight = room < limit.reserve;
+    }
+
+    /// Fewer bytes than these are no room. Room for one row would be gone with the next: what has been refused goes on when
+    /// there is some more.
+    fn enough(&self, limit: &Limit) -> u64 {
+        if self.short { limit.reserve / PART_RESERVED } else { LEAST }
     }
 
     /// The bound that leaves least.
@@ -220,17 +232,22 @@ impl Space {
         let (file, allocated) = (self.disk.describe("data.redb"), self.allocated);
         let limit = self.tightest().unwrap_or(Limit { bound: Bound::Disk, left: u64::MAX, reserve: 0 });
         let Limit { bound, left, reserve } = limit;
-        let needed = reserve.saturating_add(self.uncovered.saturating_mul(PAGES));
+        let on_its_way = self.uncovered.saturating_add(self.enough(&limit)).saturating_mul(PAGES);
+        let needed = reserve.saturating_add(on_its_way);
+        let inside = match self.room() {
+            0 => String::new(),
+            room => format!(" (but for {room} bytes, in the place of what was deleted)"),
+        };
         let reason = match bound {
             Bound::Disk => format!(
                 "the disk is full: {left} bytes are free on the file system of {file}, {needed} are needed for a write that \
-                 adds data ({reserve} are kept free, the rest is on its way to the disk). Make room there, or delete data; \
-                 reads and commands that free space go on"
+                 adds data{inside}: {reserve} are kept free, the rest is for what is on its way to the disk. Make room there, \
+                 or delete data; reads and commands that free space go on"
             ),
             Bound::MaxFileSize => format!(
-                "command not allowed: {file} and its log take {allocated} bytes of the {} of --max-file-size, {left} are \
-                 left and {needed} are needed for a write that adds data. Delete data, or start with a larger \
-                 --max-file-size; reads and commands that free space go on",
+                "{file} and its log take {allocated} bytes of the {} of --max-file-size, {left} are left and {needed} are \
+                 needed for a write that adds data{inside}. Delete data, or start with a larger --max-file-size; reads and \
+                 commands that free space go on",
                 self.max_file_size.unwrap_or(0)
             ),
         };

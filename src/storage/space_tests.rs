@@ -369,3 +369,37 @@ fn an_opening_reads_what_the_log_asks_for_whatever_the_size_of_the_file() {
     // With its debug assertions redb's own opening marks every page (`mark_allocated_page_for_debug`).
     assert!(cfg!(debug_assertions) || c.1 <= a.1 + 30 && d.1 <= b.1 + 70, "{a:?} {b:?} {c:?} {d:?}");
 }
+
+#[test]
+fn what_is_told_of_short_room_holds_for_as_long_as_it_is_short() {
+    let bounded = |max_file_size| Options { max_file_size, ..options() };
+    for (capacity, options) in [(Some(16 << 20), bounded(None)), (None, bounded(Some(16 << 20)))] {
+        let disk = SimDisk::new(1);
+        disk.set_faults(Faults { capacity, ..Faults::default() });
+        let mut db = open(&disk, &options);
+        let end = fill(&mut db, 0);
+        let (mut refused, mut some_may_go) = (0, 0);
+        for n in 0..end {
+            delete(&mut db, n);
+            if n % 16 == 0 {
+                idle(&mut db);
+            }
+            db.look_at_space().unwrap();
+            let Some(shortage) = db.shortage() else { continue };
+            let words: Vec<&str> = shortage.reason.split_whitespace().collect();
+            let before = |what: &[&str]| -> u64 {
+                let at = words.windows(what.len()).position(|found| found == what).unwrap();
+                words[at - 1].parse().unwrap()
+            };
+            let left = if capacity.is_some() { before(&["bytes", "are", "free"]) } else { before(&["are", "left"]) };
+            assert!(left < before(&["are", "needed"]), "{shortage}");
+            let has_place = shortage.reason.contains("in the place of what was deleted");
+            assert_eq!(db.refusal().is_none(), has_place, "{shortage}");
+            refused += u32::from(!has_place);
+            some_may_go += u32::from(has_place);
+        }
+        assert!(refused > 0 && some_may_go > 0, "{refused} and {some_may_go} of {end}");
+        idle(&mut db);
+        assert!(db.shortage().is_none(), "{:?}", db.shortage());
+    }
+}

@@ -116,6 +116,30 @@ fn a_full_file_system_refuses_what_adds_data_serves_the_rest_and_loses_nothing()
 }
 
 #[test]
+fn a_backup_takes_nothing_of_what_is_kept_free_for_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(_mounted) = Mounted::new(dir.path(), "64m") else { return };
+    let server = Server::agq_in(dir.path(), &["--checkpoint-size", "1MiB"]);
+    let mut wire = server.connect();
+    // About as much as a backup may write beside it, and then it is given up.
+    (0..170).for_each(|n| assert_eq!(set(&mut wire, n), "+OK"));
+    assert_eq!(shown(&mut wire, "BGSAVE"), "+Background saving started");
+    let began = Instant::now();
+    let info = loop {
+        let info = shown(&mut wire, "INFO persistence");
+        assert!(!info.contains("disk_state:full"), "{info}");
+        assert_eq!(set(&mut wire, 1), "+OK");
+        if info.contains("backup_last_error") {
+            break info;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{info}");
+    };
+    assert!(info.contains("there is no room for") && info.contains("--backup-dir"), "{info}");
+    let left = std::fs::read_dir(dir.path().join("backups")).unwrap().count();
+    assert_eq!(left, 0, "what was written of it is removed");
+}
+
+#[test]
 fn deletes_make_room_for_as_much_on_a_full_file_system() {
     let dir = tempfile::tempdir().unwrap();
     let Some(_mounted) = Mounted::new(dir.path(), "64m") else { return };

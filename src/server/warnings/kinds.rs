@@ -27,14 +27,14 @@ pub(super) struct Kind {
 pub(super) static ALL: [Kind; 13] = [
     Kind {
         name: "disk_low",
-        is_there: |it, _, _| it.disk_is_low && it.refusal.is_none(),
+        is_there: |it, _, _| it.disk_is_low && it.shortage.is_none(),
         tell: tell_disk,
         is_logged: true,
     },
     Kind {
         name: "disk_full",
-        is_there: |it, _, _| it.refusal.is_some(),
-        tell: |it, _| it.refusal.map_or(String::new(), |refusal| refusal.reason.clone()),
+        is_there: |it, _, _| it.shortage.is_some(),
+        tell: |it, _| it.shortage.map_or(String::new(), |shortage| shortage.reason.clone()),
         is_logged: true,
     },
     Kind {

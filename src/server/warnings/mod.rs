@@ -25,7 +25,7 @@ pub(super) struct Figures<'a> {
     /// When the server started.
     pub(super) started: Millis,
     pub(super) stats: &'a Stats,
-    pub(super) refusal: Option<&'a Refusal>,
+    pub(super) shortage: Option<&'a Refusal>,
     /// There is less room left than this; see [`super::disk::DiskWatch`].
     pub(super) disk_is_low: bool,
     pub(super) disk_warning: u64,

@@ -21,7 +21,7 @@ fn calm<'a>(stats: &'a Stats, backups: &'a Backups) -> Figures<'a> {
         now: NOW,
         started: NOW,
         stats,
-        refusal: None,
+        shortage: None,
         disk_is_low: false,
         disk_warning: 1 << 30,
         backups,
@@ -101,7 +101,7 @@ fn without_a_bound_nothing_is_near_it() {
 fn a_refusal_is_told_in_its_own_words_and_in_place_of_little_room() {
     let (stats, backups, mut watch) = (stats(), Backups::default(), Watch::new(1000));
     let refusal = Refusal { bound: Bound::Disk, reason: "make\nroom".to_owned(), everything: false };
-    let figures = Figures { disk_is_low: true, refusal: Some(&refusal), ..calm(&stats, &backups) };
+    let figures = Figures { disk_is_low: true, shortage: Some(&refusal), ..calm(&stats, &backups) };
     assert_eq!(look(&mut watch, &figures), [("disk_full", "make room".to_owned())]);
 }
 

@@ -17,9 +17,10 @@ use crate::storage::files::{Disk, DiskFile};
 use crate::storage::log_sync::LogSync;
 use crate::storage::meta::StoreMeta;
 use crate::storage::signals::{Signals, StopOnDrop};
+use crate::storage::space::needed_beside_a_copy;
 use crate::storage::store_file::{self, DATA, commit_durably};
 use crate::storage::write_behind::Applier;
-use crate::storage::{Error, Options, Result, Rows, Snapshot, Table, plain_file, space};
+use crate::storage::{Error, Options, Result, Rows, Snapshot, Table, plain_file};
 
 /// Rows that the core may have to put into the copy itself, when it takes it over: well under a millisecond.
 const FEW_ROWS: usize = 200;
@@ -206,10 +207,7 @@ impl Work {
     fn check_room(&self) -> Result<()> {
         let found = self.plan.disk.space().map_err(|source| self.io("asking for the room beside")(source))?;
         let Some(found) = found else { return Ok(()) };
-        let needed = 2 * (space::reserve(found.total) + self.plan.options.compact_slice);
-        if found.available >= needed {
-            return Ok(());
-        }
+        let Some(needed) = needed_beside_a_copy(&found, self.plan.options.compact_slice) else { return Ok(()) };
         let cause = std::io::Error::new(
             std::io::ErrorKind::StorageFull,
             format!(
