@@ -234,19 +234,24 @@ impl LogSync {
     /// # Errors
     /// When a sync fails; that is final. A full disk only means that the segment stays as it is.
     pub(super) fn lengthen(&self) -> Result<bool> {
-        let _alone = self.extending.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = self.extending.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((segment, from, to)) = self.next_step() else { return Ok(false) };
         let what = |source| Error::io(format!("lengthening {}", NAMES[segment]), source);
         match write_zeros(&*self.files[segment], from, to) {
-            Ok(()) => self.files[segment].sync_data().map_err(what)?,
+            Ok(()) => {
+                let mut state = self.state();
+                state.len[segment] = state.len[segment].max(to);
+            }
             Err(error) if is_full(&error) => {
                 self.state().target[segment] = None;
                 return Ok(true);
             }
             Err(error) => return Err(what(error)),
         }
+        // The core may make a segment longer meanwhile: it waits for no sync of this thread's.
+        drop(alone);
+        self.files[segment].sync_data().map_err(what)?;
         let mut state = self.state();
-        state.len[segment] = state.len[segment].max(to);
         // A segment that was taken into use meanwhile keeps the length its header tells.
         if let Some(target) = state.target[segment] {
             state.ready[segment] = to;
@@ -335,9 +340,65 @@ impl Drop for LogThread {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Weak;
+
     use super::*;
-    use crate::storage::files::Disk;
+    use crate::storage::files::{Disk, DiskFile};
     use crate::storage::sim_disk::{Faults, Operation, SimDisk};
+
+    /// A file whose syncs ask whether the core could make a segment longer now.
+    #[derive(Debug)]
+    struct Asking {
+        file: Arc<dyn DiskFile>,
+        log: Mutex<Weak<LogSync>>,
+        syncs: AtomicU64,
+    }
+
+    impl DiskFile for Asking {
+        fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+            self.file.read_at(offset, out)
+        }
+
+        fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            self.file.write_at(offset, bytes)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.file.set_len(len)
+        }
+
+        fn len(&self) -> io::Result<u64> {
+            self.file.len()
+        }
+
+        fn allocated(&self) -> io::Result<u64> {
+            self.file.allocated()
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            let log = self.log.lock().unwrap().upgrade().unwrap();
+            assert!(log.extending.try_lock().is_ok(), "whoever makes a segment longer waits for this sync");
+            assert_eq!(log.len(1), self.file.len()?, "the core would write over what it wrote");
+            self.syncs.fetch_add(1, Ordering::Relaxed);
+            self.file.sync_data()
+        }
+    }
+
+    #[test]
+    fn the_core_makes_a_segment_longer_while_the_free_one_is_synced() {
+        let disk = SimDisk::new(1);
+        let asking = NAMES.map(|name| {
+            let file = disk.create(name).unwrap();
+            Arc::new(Asking { file, log: Mutex::default(), syncs: AtomicU64::new(0) })
+        });
+        let files = asking.clone().map(|file| file as Arc<dyn DiskFile>);
+        write_zeros(&*files[1], 0, STEP).unwrap();
+        let log = Arc::new(LogSync::new(files, [0, STEP], 0, None, Arc::default(), None));
+        asking.iter().for_each(|file| *file.log.lock().unwrap() = Arc::downgrade(&log));
+        log.give_back(1, 2 * STEP);
+        while log.lengthen().unwrap() {}
+        assert_eq!((log.take(1), asking[1].syncs.load(Ordering::Relaxed)), (2 * STEP, 1));
+    }
 
     #[test]
     fn no_sync_after_a_failed_one_says_that_anything_is_durable() {

@@ -27,18 +27,16 @@ use crate::storage::signals::Signals;
 use crate::storage::store_file::DATA;
 use crate::storage::{Error, Result};
 
-/// Bytes of queued pages past which a writer waits.
-const BOUND: usize = 64 << 20;
-/// Bytes of queued pages past which nothing more should be written: whoever waits at [`BOUND`] is the core, and everybody
-/// with it.
-const BEHIND: usize = BOUND / 4 * 3;
+/// Bytes of queued pages past which nothing more should be written. What comes all the same is what redb has in its cache,
+/// and one batch.
+const BEHIND: usize = 64 << 20;
 /// Bytes of queued pages past which they are written though no sync has been asked for. Until then the thread sleeps:
 /// a commit hands over its pages without meeting it at the lock for each.
 const EAGER: usize = 16 << 20;
 /// Operations that the thread takes at a time.
 const RUN: usize = 128;
-/// Bytes of queued pages beyond [`BOUND`] that may come together while a write waits for space: what is deleted meanwhile.
-const RESERVE: usize = 32 << 20;
+/// Bytes of queued pages that may come together while a write waits for space: what is deleted meanwhile too.
+const MOST_HELD: usize = 96 << 20;
 /// How often a write that found no space is repeated.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -163,7 +161,7 @@ impl WriteBehind {
     /// Bytes that wait to be written, and whether they are as many as may come together while a write waits for space.
     pub(super) fn backlog(&self) -> (u64, bool) {
         let queued = self.state().queued_bytes;
-        (queued as u64, queued > BOUND + RESERVE)
+        (queued as u64, queued > MOST_HELD)
     }
 
     /// Gives up to `most` bytes of pages that are free in the last durable commit back to the file system, in the queue's
