@@ -122,6 +122,8 @@ pub struct Server {
     pub monitors: BTreeSet<u64>,
     /// Keys that the running command revoked: their connections end with it.
     pub revoked: Vec<Id>,
+    /// How much a client may be sent.
+    pub sends: Sends,
 }
 
 impl Server {
@@ -130,6 +132,20 @@ impl Server {
     pub fn refuses_writes(&self) -> bool {
         self.refusal.as_ref().is_some_and(|refusal| refusal.everything)
     }
+}
+
+/// How many bytes a client may be sent at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Sends {
+    /// In one reply: a command whose reply would be larger is refused.
+    pub reply: usize,
+    /// In messages that wait: a subscriber who has more is ended.
+    pub messages: usize,
+}
+
+impl Sends {
+    /// As much as there is.
+    pub const ALL: Sends = Sends { reply: usize::MAX, messages: usize::MAX };
 }
 
 /// Facts that the engine cannot know by itself.

@@ -71,7 +71,7 @@ pub use channels::{Channels, Message, Topic};
 pub use client_list::{Filter, Held, Standing, line as client_line};
 pub use clients::{Ask, Replies};
 pub use config::{Tuned, Tuning};
-pub use context::{Changeable, Config, Context, Endings, Facts, HeldOf, ProcessFacts, Server, System, Wait};
+pub use context::{Changeable, Config, Context, Endings, Facts, HeldOf, ProcessFacts, Sends, Server, System, Wait};
 pub use error::{CommandError, Halt, Outcome};
 pub use needs::Needs;
 pub use session::{Session, Vouched};

@@ -23,6 +23,8 @@ mod measure;
 mod messages;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod reply_tests;
 mod run;
 pub mod sim;
 #[cfg(test)]
@@ -37,7 +39,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
 use crate::command::{
-    Changeable, Channels, Config, Message, Server, Session, Settings, Shutdown, Statistics, Tuning, Wait, Watches,
+    Changeable, Channels, Config, Message, Sends, Server, Session, Settings, Shutdown, Statistics, Tuning, Wait,
+    Watches,
 };
 use crate::data::{Touched, keyspaces};
 use crate::jobs::{JobsView, Reported};
@@ -68,6 +71,8 @@ pub struct Engine {
     key_expires: Option<Millis>,
     /// The commands that run are those of an EXEC.
     in_transaction: bool,
+    /// Bytes of the replies of an EXEC so far.
+    replied: usize,
     /// CLIENT PAUSE: until when, and whether reading commands wait too.
     paused: Option<(Millis, bool)>,
 }
@@ -102,6 +107,7 @@ impl Engine {
             indexing: VecDeque::new(),
             monitors: BTreeSet::new(),
             revoked: Vec::new(),
+            sends: Sends::ALL,
         };
         Ok(Engine {
             sessions: HashMap::new(),
@@ -118,6 +124,7 @@ impl Engine {
             refusals: audit::Refusals::default(),
             key_expires: None,
             in_transaction: false,
+            replied: 0,
             paused: None,
         })
     }

@@ -56,8 +56,12 @@ impl Engine {
                     let (keyspace, protocol) = self.selected(unit.conn);
                     let seed = self.random.u64(..);
                     let nanos = self.server.config.system.nanos;
-                    let access = self.sessions.get(&unit.conn).and_then(|session| session.access.clone());
-                    let read = HeavyRead { unit, request, run, keyspace, now, protocol, access, seed, nanos, took: 0 };
+                    let Some(session) = self.sessions.get(&unit.conn) else { return Ok(()) };
+                    let access = session.access.clone();
+                    let most = if session.is_own { usize::MAX } else { self.server.sends.reply };
+                    let took = 0;
+                    let read =
+                        HeavyRead { unit, request, run, keyspace, now, protocol, access, seed, nanos, most, took };
                     self.heavy.push(read);
                     return Ok(());
                 }

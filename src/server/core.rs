@@ -95,6 +95,7 @@ impl Core {
         let now = clock.read();
         let mut engine = start_engine(&mut db, config, now)?;
         engine.server().settings.changeable = changes.changeable();
+        engine.server().sends = options.clients.sends();
         let backups = Backups::new(options.backups.clone(), db.stats().store_id, now, &mut engine.server().backups);
         Ok(Core {
             engine,

@@ -150,14 +150,30 @@ fn places_are_bounded_and_come_back() {
 }
 
 #[test]
-fn replies_past_their_limit_end_the_connection_that_asked_for_them() {
+fn a_reply_past_its_limit_is_refused_and_several_end_the_connection_that_asked_for_them() {
     let server = Server::agq(&["--replies-limit", "1MiB"]);
     let (mut greedy, mut other) = (server.connect(), server.connect());
     assert_eq!(says(&mut greedy, "SETRANGE big 2000000 x"), ":2000001");
-    greedy.send(&[["GET", "big"].map(|word| word.into()).to_vec()]).unwrap();
-    greedy.read_end().unwrap();
+    for command in ["GET big", "GETDEL big"] {
+        let refused = says(&mut greedy, command);
+        assert!(refused.starts_with("-ERR a reply, that of EXEC as a whole, may take 1048576 bytes"), "{refused}");
+    }
     assert_eq!(says(&mut other, "STRLEN big"), ":2000001");
+    assert_eq!(says(&mut greedy, "SETRANGE half 600000 x"), ":600001");
+    greedy.send(&vec![["GET", "half"].map(|word| word.into()).to_vec(); 2]).unwrap();
+    greedy.read_end().unwrap();
     assert_eq!(figure(&mut other, "client_output_buffer_limit_disconnections"), 1);
+}
+
+#[test]
+fn no_reply_is_larger_than_what_all_clients_may_hold() {
+    let server = Server::agq(&["--max-client-memory", "4MiB"]);
+    let mut greedy = server.connect();
+    assert_eq!(says(&mut greedy, "SETRANGE k 1000000 x"), ":1000001");
+    let refused = says(&mut greedy, &format!("MGET{}", " k".repeat(4000)));
+    assert!(refused.contains("may take 4194304 bytes"), "{refused}");
+    assert!(says(&mut greedy, "MGET k k k").starts_with("*3 "));
+    assert_eq!(figure(&mut greedy, "evicted_clients"), 0);
 }
 
 #[test]
