@@ -19,7 +19,11 @@ mod drain;
 mod execute;
 mod gate;
 mod heavy;
+#[cfg(test)]
+mod kept_tests;
 mod measure;
+#[cfg(test)]
+mod message_tests;
 mod messages;
 #[cfg(test)]
 mod model_tests;
@@ -39,7 +43,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
 use crate::command::{
-    Changeable, Channels, Config, Message, Sends, Server, Session, Settings, Shutdown, Statistics, Tuning, Wait,
+    Changeable, Channels, Config, Messages, Sends, Server, Session, Settings, Shutdown, Statistics, Tuning, Wait,
     Watches,
 };
 use crate::data::{Touched, keyspaces};
@@ -63,7 +67,7 @@ pub struct Engine {
     ready: VecDeque<Unit>,
     outputs: Vec<Output>,
     /// Commands that ran, for connections that watch, behind their replies.
-    shown: Vec<Message>,
+    shown: Messages,
     heavy: Vec<HeavyRead>,
     background: background::Background,
     refusals: audit::Refusals,
@@ -100,7 +104,7 @@ impl Engine {
             has_webhooks: JobsView { rows: batch, now }.has_webhooks()?,
             shutdown: Shutdown::No,
             channels: Channels::default(),
-            messages: Vec::new(),
+            messages: Messages::default(),
             watches: Watches::default(),
             cursors: Cursors::default(),
             statistics: Statistics::default(),
@@ -118,7 +122,7 @@ impl Engine {
             random: fastrand::Rng::with_seed(seed),
             ready: VecDeque::new(),
             outputs: Vec::new(),
-            shown: Vec::new(),
+            shown: Messages::default(),
             heavy: Vec::new(),
             background: background::Background::default(),
             refusals: audit::Refusals::default(),
@@ -218,8 +222,16 @@ impl Engine {
         self.background.plan_anew();
     }
 
+    /// Chooses how many bytes a client may be sent at once.
+    pub fn bound(&mut self, sends: Sends) {
+        self.server.sends = sends;
+        self.server.messages.set_most(sends.messages, sends.all_messages);
+        self.shown.set_most(sends.messages, sends.all_messages);
+    }
+
     /// What is to be written since the last call, in this order.
     pub fn take_outputs(&mut self) -> Vec<Output> {
+        self.server.messages.release();
         std::mem::take(&mut self.outputs)
     }
 

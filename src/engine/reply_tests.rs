@@ -1,5 +1,6 @@
 //! How large a reply may become.
 
+use crate::command::Sends;
 use crate::engine::tests::{Bench, with_engine};
 use crate::engine::{Input, Output};
 
@@ -15,7 +16,7 @@ fn replies(bench: &mut Bench<'_>, commands: &[&str]) -> String {
 fn with_bound(most: usize, test: impl FnOnce(&mut Bench<'_>)) {
     with_engine(|bench| {
         bench.open(1);
-        bench.engine.server().sends.reply = most;
+        bench.engine.bound(Sends { reply: most, ..Sends::ALL });
         test(bench);
     });
 }

@@ -83,7 +83,11 @@ impl ClientLimits {
     /// How much a client may be sent at once. No reply may be larger than all that clients hold together.
     pub(super) fn sends(&self) -> Sends {
         let bound = |limits: &[usize]| limits.iter().copied().filter(|bytes| *bytes > 0).min().unwrap_or(usize::MAX);
-        Sends { reply: bound(&[self.max_memory, self.replies.hard]), messages: bound(&[self.messages.hard]) }
+        Sends {
+            reply: bound(&[self.max_memory, self.replies.hard]),
+            messages: bound(&[self.messages.hard]),
+            all_messages: bound(&[self.max_memory]),
+        }
     }
 
     /// The limits of the server's own connections, which are no clients: a request's length alone is bounded.

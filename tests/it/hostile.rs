@@ -210,6 +210,38 @@ fn of_those_who_hold_too_much_together_the_largest_is_ended() {
 }
 
 #[test]
+fn what_a_client_watches_or_waits_for_counts_among_what_it_holds() {
+    let server = Server::agq(&["--max-client-memory", "4MiB"]);
+    let mut other = server.connect();
+    let keys: String = (0..15_000).map(|n| format!(" k{n}")).collect();
+    for (nth, command) in [format!("WATCH{keys}"), format!("BLPOP{keys} 0")].iter().enumerate() {
+        let mut greedy = server.connect();
+        let words = command.split(' ').map(|word| word.into()).collect::<Vec<Vec<u8>>>();
+        greedy.send(&[words]).unwrap();
+        greedy.read_end().unwrap();
+        assert_eq!(figure(&mut other, "evicted_clients"), nth as u64 + 1);
+    }
+    assert!(figure(&mut other, "clients_memory") < 100);
+}
+
+#[test]
+fn a_message_that_many_patterns_of_one_client_fit_is_made_no_oftener_than_it_may_wait() {
+    let server = Server::agq(&["--messages-limit", "1MiB"]);
+    let (mut greedy, mut modest, mut publisher) = (server.connect(), server.connect(), server.connect());
+    let patterns: String = (0..50).map(|n| format!(" {}", "*".repeat(n + 1))).collect();
+    let words = format!("PSUBSCRIBE{patterns}").split(' ').map(|word| word.into()).collect::<Vec<Vec<u8>>>();
+    greedy.send(&[words]).unwrap();
+    for _ in 0..50 {
+        greedy.read().unwrap();
+    }
+    modest.call("SUBSCRIBE a").unwrap();
+    assert_eq!(says(&mut publisher, &format!("PUBLISH a {}", "x".repeat(100_000))), ":51");
+    greedy.read_end().unwrap();
+    assert!(modest.read().unwrap().to_string().len() > 100_000);
+    assert_eq!(figure(&mut publisher, "client_output_buffer_limit_disconnections"), 1);
+}
+
+#[test]
 fn half_a_request_is_counted_however_small() {
     let server = Server::agq(&[]);
     let (mut half, mut other) = (server.connect(), server.connect());
