@@ -242,6 +242,21 @@ fn a_message_that_many_patterns_of_one_client_fit_is_made_no_oftener_than_it_may
 }
 
 #[test]
+fn names_have_a_longest() {
+    let server = Server::agq(&[]);
+    let mut wire = server.connect();
+    let (long, longest) = ("x".repeat(257), "y".repeat(256));
+    for command in ["CLIENT SETNAME", "CLIENT SETINFO lib-name", "CLIENT SETINFO LIB-VER", "HELLO 3 SETNAME"] {
+        let refused = says(&mut wire, &format!("{command} {long}"));
+        let expected = "cannot be longer than 256 bytes: this one has 257, choose a shorter one";
+        assert!(refused.starts_with("-ERR ") && refused.ends_with(expected), "{refused}");
+        assert!(!says(&mut wire, &format!("{command} {longest}")).starts_with('-'), "{command}");
+    }
+    let info = says(&mut wire, "CLIENT INFO");
+    assert_eq!((info.contains('x') && info.contains(&long), info.matches(&longest).count()), (false, 3));
+}
+
+#[test]
 fn half_a_request_is_counted_however_small() {
     let server = Server::agq(&[]);
     let (mut half, mut other) = (server.connect(), server.connect());
