@@ -11,7 +11,7 @@ use crate::command::{Halt, Outcome, ReadContext};
 use crate::data::{Keyspace, View};
 use crate::engine::Unit;
 use crate::engine::execute::too_large;
-use crate::storage::{self, Allowance, Allowed, Rows};
+use crate::storage::{self, Allowance, Allowed, Rows, Share};
 
 /// A read that is to run on a snapshot taken after this batch.
 pub struct HeavyRead {
@@ -27,6 +27,8 @@ pub struct HeavyRead {
     pub(super) nanos: fn() -> u64,
     /// Bytes that its reply may take.
     pub(super) most: usize,
+    /// What it collects counts among all that are read, until it is answered.
+    pub(super) share: Share,
     /// Nanoseconds that it ran.
     pub(super) took: u64,
 }
@@ -44,7 +46,7 @@ impl HeavyRead {
     }
 
     fn read(&self, rows: &dyn Rows) -> storage::Result<Reply> {
-        let rows = Allowed { rows, allowance: Allowance::new(self.most, self.most) };
+        let rows = Allowed { rows, allowance: Allowance::new(self.most, self.most), share: &self.share };
         let view = View { rows: &rows, keyspace: self.keyspace, now: self.now };
         let ctx = ReadContext { view, protocol: self.protocol, seed: self.seed, access: self.access.as_deref() };
         match catch_unwind(AssertUnwindSafe(|| (self.run)(&ctx, &self.request))) {

@@ -39,6 +39,8 @@ mod waiters;
 mod wake;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
@@ -69,6 +71,8 @@ pub struct Engine {
     /// Commands that ran, for connections that watch, behind their replies.
     shown: Messages,
     heavy: Vec<HeavyRead>,
+    /// Bytes that large reads have collected and that are not encoded yet.
+    reading: Arc<AtomicUsize>,
     background: background::Background,
     refusals: audit::Refusals,
     /// When the first of the access keys that connections use expires, or earlier.
@@ -124,6 +128,7 @@ impl Engine {
             outputs: Vec::new(),
             shown: Messages::default(),
             heavy: Vec::new(),
+            reading: Arc::default(),
             background: background::Background::default(),
             refusals: audit::Refusals::default(),
             key_expires: None,

@@ -1,8 +1,10 @@
 //! How large a reply may become.
 
+use agq_resp::Reply;
+
 use crate::command::Sends;
 use crate::engine::tests::{Bench, with_engine};
-use crate::engine::{Input, Output};
+use crate::engine::{HeavyRead, Input, Output};
 
 const REFUSED: &str = "-ERR a reply, that of EXEC as a whole, may take";
 
@@ -126,5 +128,31 @@ fn a_read_that_collects_much_goes_on_elsewhere_but_not_within_an_exec() {
         assert!(bytes < 1000 && refused);
         bench.send(1, &["MULTI", &format!("MGET{}", " k".repeat(20)), "EXEC"]);
         assert!(!bench.engine.has_heavy() && bench.finished()[0].1.len() > 20 << 20);
+    });
+}
+
+#[test]
+fn large_reads_at_the_same_time_share_the_bound_until_they_are_answered() {
+    with_bound(40 << 20, |bench| {
+        bench.open(2);
+        replies(bench, &[&format!("SET k {}", "x".repeat(1 << 20))]);
+        let ask = format!("MGET{}", " k".repeat(30));
+        bench.send(1, &[&ask]);
+        bench.send(2, &[&ask]);
+        let answer = |bench: &mut Bench<'_>, mut read: HeavyRead| {
+            let reply = read.run(&bench.batch).unwrap();
+            (Box::new(read), reply)
+        };
+        let [first, second] = <[_; 2]>::try_from(bench.engine.take_heavy()).ok().unwrap();
+        let (first, large) = answer(bench, first);
+        let (second, refused) = answer(bench, second);
+        assert_eq!(large.into_array().map(|values| values.len()), Some(30));
+        let refused = String::from_utf8_lossy(refused.as_error().unwrap()).into_owned();
+        assert!(refused.starts_with("ERR large replies that are read at the same time"), "{refused}");
+        bench.take(Input::Resume(first, Reply::Null));
+        bench.take(Input::Resume(second, Reply::Null));
+        bench.send(2, &[&ask]);
+        let [again] = <[_; 1]>::try_from(bench.engine.take_heavy()).ok().unwrap();
+        assert!(answer(bench, again).1.as_error().is_none());
     });
 }

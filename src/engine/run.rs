@@ -9,7 +9,7 @@ use crate::data::Keyspace;
 use crate::engine::dispatch::Step;
 use crate::engine::waiters::Parked;
 use crate::engine::{ConnId, Engine, Finished, HeavyRead, Output, Unit, gate};
-use crate::storage::{self, Batch};
+use crate::storage::{self, Batch, Share};
 
 /// A unit whose replies pass this many bytes ends early: the rest runs once the client has taken them.
 const REPLY_BYTES: usize = 1 << 20;
@@ -65,9 +65,22 @@ impl Engine {
                     let Some(session) = self.sessions.get(&unit.conn) else { return Ok(()) };
                     let access = session.access.clone();
                     let most = if session.is_own { usize::MAX } else { self.server.sends.reply };
+                    let share = Share::new(most, &self.reading);
                     let took = 0;
-                    let read =
-                        HeavyRead { unit, request, run, keyspace, now, protocol, access, seed, nanos, most, took };
+                    let read = HeavyRead {
+                        unit,
+                        request,
+                        run,
+                        keyspace,
+                        now,
+                        protocol,
+                        access,
+                        seed,
+                        nanos,
+                        most,
+                        share,
+                        took,
+                    };
                     self.heavy.push(read);
                     return Ok(());
                 }

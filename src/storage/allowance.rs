@@ -1,6 +1,8 @@
 //! What one command may collect in memory for its reply.
 
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -74,12 +76,46 @@ impl Allowance {
     }
 }
 
+/// What one of several replies that are read at the same time has collected; it counts among all until it is dropped.
+#[derive(Debug)]
+pub struct Share {
+    most: usize,
+    own: Cell<usize>,
+    all: Arc<AtomicUsize>,
+}
+
+impl Share {
+    /// A share of `all`, which may become `most` bytes.
+    #[must_use]
+    pub fn new(most: usize, all: &Arc<AtomicUsize>) -> Share {
+        Share { most, own: Cell::new(0), all: Arc::clone(all) }
+    }
+
+    fn collect(&self, bytes: usize) -> Result<()> {
+        let bytes = bytes.saturating_add(TEXT_BYTES);
+        let room = |all: usize| all.checked_add(bytes).filter(|all| *all <= self.most);
+        match self.all.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room) {
+            Ok(_) => self.own.set(self.own.get() + bytes),
+            Err(_) => return Err(Error::RepliesTooLarge { most: self.most }),
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.own.get(), Ordering::Relaxed);
+    }
+}
+
 /// Rows of which a command may collect so much.
 pub struct Allowed<'a> {
     /// The rows.
     pub rows: &'a dyn Rows,
-    /// What may be collected of them.
+    /// What may be collected of them for one reply.
     pub allowance: Allowance,
+    /// What may be collected for all that are read now.
+    pub share: &'a Share,
 }
 
 impl Rows for Allowed<'_> {
@@ -92,6 +128,7 @@ impl Rows for Allowed<'_> {
     }
 
     fn collect(&self, bytes: usize) -> Result<()> {
-        self.allowance.collect(bytes)
+        self.allowance.collect(bytes)?;
+        self.share.collect(bytes)
     }
 }

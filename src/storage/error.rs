@@ -108,6 +108,15 @@ pub enum Error {
         /// Bytes that a reply may take.
         most: usize,
     },
+    /// Large replies that are read at the same time would take more together than one may. The command alone fails.
+    #[error(
+        "large replies that are read at the same time may take {most} bytes together: --max-client-memory and \
+         --replies-limit allow no more. Ask again in a moment, or for less"
+    )]
+    RepliesTooLarge {
+        /// Bytes that they may take.
+        most: usize,
+    },
 }
 
 impl Error {
@@ -138,7 +147,14 @@ impl Error {
     /// True when only the command or batch that met it fails, and the store is sound.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Error::TooLarge { .. } | Error::ReplyTooLarge { .. } | Error::Full { .. } | Error::NoRoom { .. })
+        matches!(
+            self,
+            Error::TooLarge { .. }
+                | Error::ReplyTooLarge { .. }
+                | Error::RepliesTooLarge { .. }
+                | Error::Full { .. }
+                | Error::NoRoom { .. }
+        )
     }
 }
 
