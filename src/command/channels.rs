@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use agq_resp::Reply;
 use bytes::Bytes;
 
+use crate::command::{Message, Messages};
 use crate::data::glob;
 
 /// What can be subscribed to.
@@ -38,15 +39,6 @@ struct Subscriptions {
 
 /// What a subscription takes beside its name, about.
 const SUBSCRIPTION_BYTES: usize = 360;
-
-/// A message on its way to a connection.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Message {
-    /// Who gets it.
-    pub to: u64,
-    /// What it gets, a push.
-    pub push: Reply,
-}
 
 impl Channels {
     /// Subscribes a connection; false when it was already.
@@ -145,8 +137,8 @@ impl Channels {
     }
 
     /// Adds a message for everybody who is subscribed to a channel; answers how many there are.
-    pub fn publish(&self, topic: Topic, channel: &Bytes, text: &Bytes, out: &mut Vec<Message>) -> usize {
-        let before = out.len();
+    pub fn publish(&self, topic: Topic, channel: &Bytes, text: &Bytes, out: &mut Messages) -> usize {
+        let mut subscribers = 0;
         if self.by_name.is_empty() {
             return 0;
         }
@@ -155,16 +147,18 @@ impl Channels {
         let name = channel.as_bytes().cloned().unwrap_or_default();
         if let Some(conns) = self.by_name.get(&(topic, name.clone())) {
             let push = Reply::Push(vec![Reply::bulk(word), channel.clone(), text.clone()]);
+            subscribers += conns.len();
             out.extend(conns.iter().map(|to| Message { to: *to, push: push.clone() }));
         }
         if topic == Topic::Channel {
             for ((_, pattern), conns) in self.patterns().filter(|((_, pattern), _)| glob::matches(pattern, &name)) {
                 let parts = vec![Reply::bulk("pmessage"), Reply::Bulk(pattern.clone()), channel.clone(), text.clone()];
                 let push = Reply::Push(parts);
+                subscribers += conns.len();
                 out.extend(conns.iter().map(|to| Message { to: *to, push: push.clone() }));
             }
         }
-        out.len() - before
+        subscribers
     }
 
     fn patterns(&self) -> impl Iterator<Item = (&(Topic, Bytes), &BTreeSet<u64>)> {

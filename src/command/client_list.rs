@@ -88,8 +88,8 @@ pub struct Standing {
     pub is_overtaken: bool,
     /// How many channels, patterns and shard channels it is subscribed to.
     pub subscriptions: [usize; 3],
-    /// Bytes of these subscriptions.
-    pub subscription_bytes: usize,
+    /// Bytes that the engine keeps for it beside the queue of MULTI.
+    pub kept_bytes: usize,
     /// Names that it watches.
     pub watches: usize,
     /// What is held for it elsewhere.
@@ -106,7 +106,7 @@ pub fn line(session: &Session, standing: &Standing, now: Millis) -> String {
     let multi = queued.map_or(-1, |queued| i64::try_from(queued.len()).unwrap_or(i64::MAX));
     let multi_mem = queued.map_or(0, |queued| queued.bytes());
     let Held { sent, waiting, parts } = standing.held;
-    let total = sent + waiting + multi_mem + standing.subscription_bytes;
+    let total = sent + waiting + multi_mem + standing.kept_bytes;
     let events = if waiting > 0 { "rw" } else { "r" };
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={sub} psub={psub} ssub={ssub} \

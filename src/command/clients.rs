@@ -31,7 +31,7 @@ pub(super) const COMMANDS: &[Command] = &[Command::new(
 .differs(
     "LIST takes the filters of KILL too, as in Valkey: ID (several), TYPE, USER, ADDR, LADDR, SKIPME and MAXAGE. What waits \
          for a client is one list: 'obl', 'rbs' and 'rbp' are 0; arguments are parts of the query buffer, and no room in it \
-         is kept: 'argv-mem' and 'qbuf-free' are 0. 'watch', 'lib-name' and 'lib-ver' are those of Redis 7.4. NO-EVICT and NO-TOUCH always hold: nothing is evicted, and reads are \
+         is kept: 'argv-mem' and 'qbuf-free' are 0. 'watch', 'lib-name' and 'lib-ver' are those of Redis 7.4. Names, LIB-NAME and LIB-VER have 256 bytes at most, with HELLO too. NO-EVICT and NO-TOUCH always hold: nothing is evicted, and reads are \
          not tracked. TRACKING ON is refused. SETINFO and NO-TOUCH are those of Redis 7.2.",
 )];
 
@@ -107,12 +107,25 @@ fn client(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     run(ctx, request)
 }
 
+/// Bytes of a name at most: each connection keeps three, and CLIENT LIST shows them of all.
+const MAX_NAME_BYTES: usize = 256;
+
 /// A name without blanks and line ends.
 pub(super) fn client_name(name: &[u8]) -> Result<Bytes, CommandError> {
-    if name.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
-        return Ok(Bytes::copy_from_slice(name));
-    }
-    Err(CommandError::new("ERR Client names cannot contain spaces, newlines or special characters."))
+    label("Client names", name)
+}
+
+/// What a client may be called; `what` is what that is for.
+fn label(what: &str, text: &[u8]) -> Result<Bytes, CommandError> {
+    let wrong = if text.len() > MAX_NAME_BYTES {
+        let bytes = text.len();
+        format!("ERR {what} cannot be longer than {MAX_NAME_BYTES} bytes: this one has {bytes}, choose a shorter one")
+    } else if text.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
+        return Ok(Bytes::copy_from_slice(text));
+    } else {
+        format!("ERR {what} cannot contain spaces, newlines or special characters.")
+    };
+    Err(CommandError::new(wrong))
 }
 
 fn set_info(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
@@ -125,10 +138,7 @@ fn set_info(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
             return Err(CommandError::new(format!("ERR Unrecognized option '{name}'")).into());
         }
     };
-    *field = client_name(value).map_err(|_| {
-        let name = String::from_utf8_lossy(name);
-        CommandError::new(format!("ERR {name} cannot contain spaces, newlines or special characters."))
-    })?;
+    *field = label(&String::from_utf8_lossy(name), value)?;
     Ok(Reply::ok())
 }
 

@@ -12,7 +12,7 @@ use crate::command::compactions::Compactions;
 use crate::command::cursors::Cursors;
 use crate::command::warnings::Warning;
 use crate::command::{
-    Channels, Halt, Held, Message, ReadContext, Session, Settings, Shutdown, Statistics, Tuning, Watches, WebhookRules,
+    Channels, Halt, Held, Messages, ReadContext, Session, Settings, Shutdown, Statistics, Tuning, Watches, WebhookRules,
 };
 use crate::data::keyspaces::DATABASES;
 use crate::data::{Edit, Keyspace, Touch, Touched, View};
@@ -109,7 +109,7 @@ pub struct Server {
     /// Who is subscribed to what.
     pub channels: Channels,
     /// Messages that the running command sent, oldest first.
-    pub messages: Vec<Message>,
+    pub messages: Messages,
     /// What connections watch.
     pub watches: Watches,
     /// Where SCANs stand.
@@ -122,6 +122,8 @@ pub struct Server {
     pub monitors: BTreeSet<u64>,
     /// Keys that the running command revoked: their connections end with it.
     pub revoked: Vec<Id>,
+    /// How much a client may be sent.
+    pub sends: Sends,
 }
 
 impl Server {
@@ -130,6 +132,22 @@ impl Server {
     pub fn refuses_writes(&self) -> bool {
         self.refusal.as_ref().is_some_and(|refusal| refusal.everything)
     }
+}
+
+/// How many bytes a client may be sent at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Sends {
+    /// In one reply: a command whose reply would be larger is refused.
+    pub reply: usize,
+    /// In messages that are on their way: a subscriber who would get more is ended.
+    pub messages: usize,
+    /// In messages that are on their way to all: whoever would get more is ended.
+    pub all_messages: usize,
+}
+
+impl Sends {
+    /// As much as there is.
+    pub const ALL: Sends = Sends { reply: usize::MAX, messages: usize::MAX, all_messages: usize::MAX };
 }
 
 /// Facts that the engine cannot know by itself.

@@ -163,17 +163,21 @@ fn give_name(ctx: &mut Context<'_, '_>, request: &Request, only_new: bool) -> Re
 fn keys(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     let pattern = request.arg(1);
     let prefix = glob::literal_prefix(pattern);
-    let mut found = Vec::new();
+    let (mut found, mut failed) = (Vec::new(), None);
     ctx.view.walk(Bound::Included(prefix), &mut |name, head| {
         if !name.starts_with(prefix) {
             return ControlFlow::Break(());
         }
         if head.is_live(ctx.view.now) && glob::matches(pattern, name) {
+            if let Err(error) = ctx.view.rows.collect(name.len()) {
+                failed = Some(error);
+                return ControlFlow::Break(());
+            }
             found.push(Reply::bulk(Bytes::copy_from_slice(name)));
         }
         ControlFlow::Continue(())
     })?;
-    Ok(Reply::array(found))
+    failed.map_or_else(|| Ok(Reply::array(found)), |error| Err(error.into()))
 }
 
 fn expire(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {

@@ -8,7 +8,7 @@ use agq_resp::{Reply, Request};
 use bytes::Bytes;
 
 use crate::clock::Millis;
-use crate::command::{Command, CommandError, Context, Flags, Group, Message, Outcome, Run, Session, args};
+use crate::command::{Command, CommandError, Context, Flags, Group, Message, Messages, Outcome, Run, Session, args};
 
 /// The rows of this file.
 pub(super) const COMMANDS: &[Command] = &[Command::new("MONITOR", 1, Group::Server, Flags::ADMIN, Run::Write(monitor))
@@ -26,7 +26,7 @@ fn monitor(ctx: &mut Context<'_, '_>, _: &Request) -> Outcome {
 /// Shows a command that ran to those who watch, unless it is one for operators, as in Redis.
 pub(crate) fn tell(
     monitors: &BTreeSet<u64>,
-    messages: &mut Vec<Message>,
+    messages: &mut Messages,
     session: &Session,
     command: &Command,
     request: &Request,

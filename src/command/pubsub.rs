@@ -6,8 +6,10 @@ use agq_resp::{Protocol, Reply, Request};
 use bytes::Bytes;
 
 use crate::access::{Role, Scopes};
-use crate::command::channels::{Message, Topic};
-use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, Run, Session, args, subcommand};
+use crate::command::channels::Topic;
+use crate::command::{
+    Command, CommandError, Context, Flags, Group, Halt, Message, Outcome, Run, Session, args, subcommand,
+};
 use crate::data::glob;
 
 const SUBSCRIBE: Flags = Flags::PUBSUB.and(Flags::NO_MULTI);

@@ -215,7 +215,11 @@ fn mget(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     let mut values = Vec::with_capacity(request.len() - 1);
     for name in request.iter().skip(1) {
         values.push(match ctx.view.record(name)? {
-            Some(record) if record.kind == Kind::String => Reply::bulk(ctx.view.string_of(&record)?),
+            Some(record) if record.kind == Kind::String => {
+                let length = View::string_record_len(&record)?;
+                ctx.view.rows.collect(usize::try_from(length).unwrap_or(usize::MAX))?;
+                Reply::bulk(ctx.view.string_of(&record)?)
+            }
             _ => Reply::Null,
         });
     }

@@ -22,10 +22,21 @@ struct Watched {
     stamp: Option<u64>,
 }
 
+/// What a name that is watched takes beside its bytes, about.
+const WATCHED_BYTES: usize = 380;
+
+/// What one connection watches.
+#[derive(Debug, Default)]
+struct List {
+    names: Vec<Watched>,
+    /// Bytes of the names.
+    bytes: usize,
+}
+
 /// What every connection watches.
 #[derive(Debug, Default)]
 pub struct Watches {
-    by_conn: HashMap<u64, Vec<Watched>>,
+    by_conn: HashMap<u64, List>,
     by_key: HashMap<Touch, HashSet<u64>>,
     /// Connections whose keys were changed.
     changed: HashSet<u64>,
@@ -41,7 +52,13 @@ impl Watches {
     /// How many names a connection watches.
     #[must_use]
     pub fn count(&self, conn: u64) -> usize {
-        self.by_conn.get(&conn).map_or(0, Vec::len)
+        self.by_conn.get(&conn).map_or(0, |list| list.names.len())
+    }
+
+    /// Bytes of memory that what a connection watches takes, about.
+    #[must_use]
+    pub fn bytes(&self, conn: u64) -> usize {
+        self.by_conn.get(&conn).map_or(0, |list| list.bytes)
     }
 
     /// Lets a connection watch a name of its database as it is now.
@@ -57,7 +74,9 @@ impl Watches {
         }
         let (existed, stamp) = state(view, database, &name)?;
         conns.insert(conn);
-        self.by_conn.entry(conn).or_default().push(Watched { database, keyspace, name, existed, stamp });
+        let list = self.by_conn.entry(conn).or_default();
+        list.bytes += name.len() + WATCHED_BYTES;
+        list.names.push(Watched { database, keyspace, name, existed, stamp });
         Ok(())
     }
 
@@ -83,7 +102,7 @@ impl Watches {
 
     /// A connection watches nothing any more. Returns what it watched.
     fn take(&mut self, conn: u64) -> (Vec<Watched>, bool) {
-        let watched = self.by_conn.remove(&conn).unwrap_or_default();
+        let watched = self.by_conn.remove(&conn).unwrap_or_default().names;
         for Watched { keyspace, name, .. } in &watched {
             let key = Touch::Key(*keyspace, name.clone());
             if let Some(conns) = self.by_key.get_mut(&key) {

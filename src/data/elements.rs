@@ -50,9 +50,15 @@ impl View<'_> {
         let mut order: Vec<usize> = (0..places.len()).collect();
         order.sort_by_key(|nth| places.get(*nth));
         let mut found = vec![(Bytes::new(), Bytes::new()); places.len()];
-        let (mut wanted, mut place) = (order.into_iter().peekable(), 0);
+        let (mut wanted, mut place, mut failed) = (order.into_iter().peekable(), 0, None);
         self.rows_of(table, &id, &mut |key, row| {
             let mut element = None;
+            if wanted.peek().is_some_and(|nth| places.get(*nth) == Some(&place))
+                && let Err(error) = self.rows.collect(key.len() + row.len())
+            {
+                failed = Some(error);
+                return ControlFlow::Break(());
+            }
             while let Some(nth) = wanted.next_if(|nth| places.get(*nth) == Some(&place)) {
                 let copy = || {
                     let element = key.get(id.len()..).unwrap_or_default();
@@ -65,6 +71,9 @@ impl View<'_> {
             place += 1;
             if wanted.peek().is_some() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
         if wanted.peek().is_some() {
             let what = format!("a collection has {place} elements, its record says more");
             return Err(storage::Error::corrupt(table, what).into());

@@ -3,7 +3,7 @@
 //! A hash's record body is `[id u64][length u64]`. Fields are read in the order of their bytes. An empty hash does not
 //! exist.
 
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 
 use bytes::Bytes;
 
@@ -100,7 +100,11 @@ impl View<'_> {
     ) -> Result<Vec<Option<Bytes>>> {
         let header = self.hash(name)?;
         let value = |field| match &header {
-            Some(header) => Ok(header.value(self.rows, field)?),
+            Some(header) => {
+                let value = header.value(self.rows, field)?;
+                self.rows.collect(value.as_ref().map_or(0, Bytes::len))?;
+                Ok(value)
+            }
             None => Ok(None),
         };
         fields.into_iter().map(value).collect()
@@ -116,16 +120,15 @@ impl View<'_> {
         let end = tables::prefix_end(&header.id);
         let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         self.rows.scan(Table::Hashes, Bound::Included(&header.id), end, false, &mut |key, value| {
-            texts.push(key.get(8..).unwrap_or_default());
-            texts.push(value);
-            ControlFlow::Continue(())
+            texts.push(self.rows, key.get(8..).unwrap_or_default())?;
+            texts.push(self.rows, value)
         })?;
+        let mut texts = texts.texts()?;
         let found = texts.len() as u64 / 2;
         if found != header.length {
             let what = format!("a hash has {found} fields, its record says {}", header.length);
             return Err(storage::Error::corrupt(Table::Hashes, what).into());
         }
-        let mut texts = texts.texts();
         Ok(std::iter::from_fn(|| texts.next().zip(texts.next())).collect())
     }
 }

@@ -6,7 +6,7 @@ use agq_resp::{Reply, Request};
 
 use crate::access::AccessKey;
 use crate::clock::Millis;
-use crate::command::{Ask, Command, Filter, Flags, Held, Needs, Server, Session, Standing, client_line};
+use crate::command::{Ask, Command, Filter, Flags, Held, Needs, Server, Session, Standing, Transaction, client_line};
 use crate::engine::dispatch::Step;
 use crate::engine::{ConnId, Engine, Output};
 use crate::storage::{self, Batch};
@@ -43,10 +43,21 @@ impl Engine {
             is_monitor: monitors.contains(&conn),
             is_overtaken: watches.is_overtaken(conn),
             subscriptions: channels.counts(conn),
-            subscription_bytes: channels.bytes(conn),
+            kept_bytes: self.kept_beside_queue(conn),
             watches: watches.count(conn),
             held: held.as_ref().map_or_else(Held::default, |held| held(conn)),
         }
+    }
+
+    /// Bytes of memory that the engine keeps for a connection, about: what it has queued, what it is subscribed to and
+    /// watches, and what a command of it waits for.
+    pub(super) fn kept(&self, conn: ConnId) -> usize {
+        let queued = self.sessions.get(&conn).and_then(|session| session.transaction.as_ref());
+        queued.map_or(0, Transaction::bytes) + self.kept_beside_queue(conn)
+    }
+
+    fn kept_beside_queue(&self, conn: ConnId) -> usize {
+        self.server.channels.bytes(conn) + self.server.watches.bytes(conn) + self.waiters.bytes(conn)
     }
 
     /// Takes up a connection. It has the key that its transport vouches for, if that counts; that one was refused goes

@@ -54,6 +54,9 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&unit.conn) else { return Ok(Step::Reply(Reply::Null)) };
         let mark = batch.mark();
         batch.set_adds(command.flags.has(Flags::DENYOOM));
+        let most = if session.is_own { usize::MAX } else { self.server.sends.reply };
+        let left = most.saturating_sub(self.replied);
+        batch.allowance().renew(most, left);
         let (touched_before, messages_before) = (self.touched.things.len(), self.server.messages.len());
         let revoked_before = self.server.revoked.len();
         debug_assert!(self.touched.notices.is_empty(), "notices are told after each command");
@@ -76,7 +79,10 @@ impl Engine {
             dispatch(&mut ctx, command, request)
         }));
         batch.set_adds(false);
+        let refusal = batch.allowance().refusal();
+        batch.allowance().renew(usize::MAX, usize::MAX);
         let failed = match result {
+            Ok(Ok(Step::Reply(reply))) if reply.size() > left => Step::Reply(too_large(refusal)),
             Ok(Ok(step)) => {
                 self.keep(batch);
                 return Ok(step);
@@ -115,5 +121,13 @@ impl Engine {
     /// Changes are noted while somebody waits for one or watches for one.
     pub(super) fn want_touches(&mut self) {
         self.touched.wanted = !self.waiters.is_empty() || !self.server.watches.is_empty();
+    }
+}
+
+/// The answer to a command whose reply would take more than it may.
+pub(super) fn too_large(refusal: storage::Error) -> Reply {
+    match Halt::from(refusal) {
+        Halt::Error(error) => error.reply(),
+        _ => Reply::error("ERR the reply is too large"),
     }
 }

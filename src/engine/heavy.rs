@@ -10,7 +10,8 @@ use crate::clock::Millis;
 use crate::command::{Halt, Outcome, ReadContext};
 use crate::data::{Keyspace, View};
 use crate::engine::Unit;
-use crate::storage::{self, Rows};
+use crate::engine::execute::too_large;
+use crate::storage::{self, Allowance, Allowed, Rows, Share};
 
 /// A read that is to run on a snapshot taken after this batch.
 pub struct HeavyRead {
@@ -24,6 +25,10 @@ pub struct HeavyRead {
     pub(super) access: Option<Arc<AccessKey>>,
     pub(super) seed: u64,
     pub(super) nanos: fn() -> u64,
+    /// Bytes that its reply may take.
+    pub(super) most: usize,
+    /// What it collects counts among all that are read, until it is answered.
+    pub(super) share: Share,
     /// Nanoseconds that it ran.
     pub(super) took: u64,
 }
@@ -41,9 +46,11 @@ impl HeavyRead {
     }
 
     fn read(&self, rows: &dyn Rows) -> storage::Result<Reply> {
-        let view = View { rows, keyspace: self.keyspace, now: self.now };
+        let rows = Allowed { rows, allowance: Allowance::new(self.most, self.most), share: &self.share };
+        let view = View { rows: &rows, keyspace: self.keyspace, now: self.now };
         let ctx = ReadContext { view, protocol: self.protocol, seed: self.seed, access: self.access.as_deref() };
         match catch_unwind(AssertUnwindSafe(|| (self.run)(&ctx, &self.request))) {
+            Ok(Ok(reply)) if reply.size() > self.most => Ok(too_large(rows.allowance.refusal())),
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(Halt::Error(error))) => Ok(error.reply()),
             Ok(Err(Halt::Block(wait) | Halt::KeepAndBlock(wait))) => Ok(wait.timeout_reply),

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::command::Topic;
+use crate::command::{News, Topic};
 use crate::data::notices::Classes;
 use crate::engine::{Engine, Output, Unit};
 
@@ -19,7 +19,14 @@ impl Engine {
         if self.server.messages.is_empty() {
             return;
         }
-        for message in std::mem::take(&mut self.server.messages) {
+        for news in self.server.messages.take() {
+            let message = match news {
+                News::Message(message) => message,
+                News::TooMuch(conn, excess) => {
+                    self.outputs.push(Output::TooMuch(conn, excess));
+                    continue;
+                }
+            };
             let Some(session) = self.sessions.get(&message.to) else { continue };
             match (&mut running, self.outputs.last_mut()) {
                 (Some(unit), _) if unit.conn == message.to => message.push.encode(session.protocol, &mut unit.out),

@@ -19,10 +19,16 @@ mod drain;
 mod execute;
 mod gate;
 mod heavy;
+#[cfg(test)]
+mod kept_tests;
 mod measure;
+#[cfg(test)]
+mod message_tests;
 mod messages;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod reply_tests;
 mod run;
 pub mod sim;
 #[cfg(test)]
@@ -33,11 +39,14 @@ mod waiters;
 mod wake;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
 use crate::command::{
-    Changeable, Channels, Config, Message, Server, Session, Settings, Shutdown, Statistics, Tuning, Wait, Watches,
+    Changeable, Channels, Config, Messages, Sends, Server, Session, Settings, Shutdown, Statistics, Tuning, Wait,
+    Watches,
 };
 use crate::data::{Touched, keyspaces};
 use crate::jobs::{JobsView, Reported};
@@ -60,14 +69,18 @@ pub struct Engine {
     ready: VecDeque<Unit>,
     outputs: Vec<Output>,
     /// Commands that ran, for connections that watch, behind their replies.
-    shown: Vec<Message>,
+    shown: Messages,
     heavy: Vec<HeavyRead>,
+    /// Bytes that large reads have collected and that are not encoded yet.
+    reading: Arc<AtomicUsize>,
     background: background::Background,
     refusals: audit::Refusals,
     /// When the first of the access keys that connections use expires, or earlier.
     key_expires: Option<Millis>,
     /// The commands that run are those of an EXEC.
     in_transaction: bool,
+    /// Bytes of the replies of an EXEC so far.
+    replied: usize,
     /// CLIENT PAUSE: until when, and whether reading commands wait too.
     paused: Option<(Millis, bool)>,
 }
@@ -95,13 +108,14 @@ impl Engine {
             has_webhooks: JobsView { rows: batch, now }.has_webhooks()?,
             shutdown: Shutdown::No,
             channels: Channels::default(),
-            messages: Vec::new(),
+            messages: Messages::default(),
             watches: Watches::default(),
             cursors: Cursors::default(),
             statistics: Statistics::default(),
             indexing: VecDeque::new(),
             monitors: BTreeSet::new(),
             revoked: Vec::new(),
+            sends: Sends::ALL,
         };
         Ok(Engine {
             sessions: HashMap::new(),
@@ -112,12 +126,14 @@ impl Engine {
             random: fastrand::Rng::with_seed(seed),
             ready: VecDeque::new(),
             outputs: Vec::new(),
-            shown: Vec::new(),
+            shown: Messages::default(),
             heavy: Vec::new(),
+            reading: Arc::default(),
             background: background::Background::default(),
             refusals: audit::Refusals::default(),
             key_expires: None,
             in_transaction: false,
+            replied: 0,
             paused: None,
         })
     }
@@ -211,8 +227,16 @@ impl Engine {
         self.background.plan_anew();
     }
 
+    /// Chooses how many bytes a client may be sent at once.
+    pub fn bound(&mut self, sends: Sends) {
+        self.server.sends = sends;
+        self.server.messages.set_most(sends.messages, sends.all_messages);
+        self.shown.set_most(sends.messages, sends.all_messages);
+    }
+
     /// What is to be written since the last call, in this order.
     pub fn take_outputs(&mut self) -> Vec<Output> {
+        self.server.messages.release();
         std::mem::take(&mut self.outputs)
     }
 

@@ -4,12 +4,12 @@
 use agq_resp::{Protocol, Reply, Request};
 
 use crate::clock::Millis;
-use crate::command::{Command, CommandError, Replies, Transaction, lookup};
+use crate::command::{Command, CommandError, Replies, lookup};
 use crate::data::Keyspace;
 use crate::engine::dispatch::Step;
 use crate::engine::waiters::Parked;
 use crate::engine::{ConnId, Engine, Finished, HeavyRead, Output, Unit, gate};
-use crate::storage::{self, Batch};
+use crate::storage::{self, Batch, Share};
 
 /// A unit whose replies pass this many bytes ends early: the rest runs once the client has taken them.
 const REPLY_BYTES: usize = 1 << 20;
@@ -17,6 +17,8 @@ const REPLY_BYTES: usize = 1 << 20;
 /// A unit in a batch of so many rows or bytes ends early too: its rest comes with a later batch, so that one pipeline
 /// does not hold up everybody for as long as all of it takes, nor fill the memory.
 const BATCH_ROWS: usize = 8192;
+/// A command that waits for no more things than this is not counted: telling of each would cost more than it tells.
+const FEW_THINGS: usize = 16;
 pub(super) const BATCH_BYTES: usize = 16 << 20;
 
 impl Engine {
@@ -48,7 +50,11 @@ impl Engine {
                 }
                 Step::Parked(wait) => {
                     self.answer_so_far(&mut unit);
+                    let (conn, things) = (unit.conn, wait.on.len());
                     self.waiters.park(Parked { unit, request, wait });
+                    if things > FEW_THINGS {
+                        self.outputs.push(Output::Keeps(conn, self.kept(conn)));
+                    }
                     return self.wake(batch, now);
                 }
                 Step::Heavy(run) => {
@@ -56,8 +62,25 @@ impl Engine {
                     let (keyspace, protocol) = self.selected(unit.conn);
                     let seed = self.random.u64(..);
                     let nanos = self.server.config.system.nanos;
-                    let access = self.sessions.get(&unit.conn).and_then(|session| session.access.clone());
-                    let read = HeavyRead { unit, request, run, keyspace, now, protocol, access, seed, nanos, took: 0 };
+                    let Some(session) = self.sessions.get(&unit.conn) else { return Ok(()) };
+                    let access = session.access.clone();
+                    let most = if session.is_own { usize::MAX } else { self.server.sends.reply };
+                    let share = Share::new(most, &self.reading);
+                    let took = 0;
+                    let read = HeavyRead {
+                        unit,
+                        request,
+                        run,
+                        keyspace,
+                        now,
+                        protocol,
+                        access,
+                        seed,
+                        nanos,
+                        most,
+                        share,
+                        took,
+                    };
                     self.heavy.push(read);
                     return Ok(());
                 }
@@ -78,8 +101,7 @@ impl Engine {
             Reply::error(text).encode(session.protocol, &mut unit.out);
         }
         let Unit { conn, requests: rest, protocol_error, out } = unit;
-        let queued = session.transaction.as_ref().map_or(0, Transaction::bytes);
-        let finished = Finished {
+        let mut finished = Finished {
             conn,
             out,
             rest,
@@ -89,8 +111,9 @@ impl Engine {
             subscribed: session.subscriptions > 0 || self.server.monitors.contains(&conn),
             wrong_keys: std::mem::take(&mut session.wrong_keys).into(),
             last_wrong_key: session.last_wrong_key,
-            kept: queued + self.server.channels.bytes(conn),
+            kept: 0,
         };
+        finished.kept = self.kept(conn);
         self.outputs.push(Output::Finished(finished));
         Ok(())
     }

@@ -61,6 +61,8 @@ impl Bench<'_> {
         let told = |output| match output {
             Output::Finished(finished) => (finished.conn, text(&finished.out)),
             Output::Pushed(conn, out) => (conn, text(&out)),
+            Output::Keeps(conn, bytes) => (conn, format!("keeps {bytes}")),
+            Output::TooMuch(conn, excess) => (conn, format!("too much for {excess:?}")),
             Output::Killed(conn) => (conn, "killed".to_owned()),
         };
         self.engine.take_outputs().into_iter().map(told).collect()

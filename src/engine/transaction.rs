@@ -84,6 +84,7 @@ impl Engine {
         self.in_transaction = true;
         let ran = self.run_queued(batch, unit, &commands, queued, now);
         self.in_transaction = false;
+        self.replied = 0;
         let reply = match ran? {
             Ok(replies) => Reply::Array(replies),
             Err(lacked_room) => {
@@ -122,6 +123,7 @@ impl Engine {
             {
                 return Ok(Err(error.clone()));
             }
+            self.replied += reply.size();
             replies.push(reply);
         }
         Ok(Ok(replies))

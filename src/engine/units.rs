@@ -6,7 +6,7 @@ use agq_resp::{Reply, Request};
 use bytes::BytesMut;
 
 use crate::clock::Millis;
-use crate::command::{Flags, NotSet, Session, lookup};
+use crate::command::{Excess, Flags, NotSet, Session, lookup};
 use crate::engine::HeavyRead;
 
 /// The number of a connection.
@@ -85,7 +85,7 @@ pub struct Finished {
     pub wrong_keys: u32,
     /// What tells the last of them from others.
     pub last_wrong_key: u32,
-    /// Bytes that the engine keeps for the connection: what it has queued, and what it is subscribed to.
+    /// Bytes that the engine keeps for the connection: what it has queued, and what it is subscribed to and watches.
     pub kept: usize,
 }
 
@@ -95,6 +95,10 @@ pub enum Output {
     Finished(Finished),
     /// Encoded messages that a connection did not ask for just now.
     Pushed(ConnId, BytesMut),
+    /// The engine keeps so many bytes for a connection, of which a command waits.
+    Keeps(ConnId, usize),
+    /// A connection is to end at once: messages to it were not made, since they were too much.
+    TooMuch(ConnId, Excess),
     /// A connection is to end at once.
     Killed(ConnId),
 }

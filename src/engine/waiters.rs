@@ -20,6 +20,9 @@ pub(super) struct Parked {
     pub(super) wait: Wait,
 }
 
+/// What a thing that is waited for takes beside its name, about.
+const WAITED_BYTES: usize = 300;
+
 /// All parked commands; a connection has at most one.
 #[derive(Default)]
 pub(super) struct Waiters {
@@ -96,6 +99,19 @@ impl Waiters {
         let turns: BTreeMap<u64, ConnId> =
             meant.flat_map(|(_, queue)| queue.iter().map(|(turn, conn)| (*turn, *conn))).collect();
         turns.into_values().filter_map(|conn| self.take(conn)).collect()
+    }
+
+    /// Bytes of memory that what a connection's command waits for takes, about.
+    pub(super) fn bytes(&self, conn: ConnId) -> usize {
+        if self.by_conn.is_empty() {
+            return 0;
+        }
+        let things = self.by_conn.get(&conn).map_or(&[][..], |(_, parked)| &parked.wait.on);
+        let name = |thing: &Touch| match thing {
+            Touch::Key(_, name) | Touch::Queue(name) | Touch::Job(name) | Touch::Worker(name) => name.len(),
+            _ => 0,
+        };
+        things.iter().map(|thing| WAITED_BYTES + name(thing)).sum()
     }
 
     /// True when a command of a connection waits.

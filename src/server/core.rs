@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use agq_resp::Reply;
 
 use crate::clock::Millis;
-use crate::command::{Config, Shutdown};
+use crate::command::{Config, Excess, Shutdown};
 use crate::engine::{Engine, HeavyRead, Input, Output};
 use crate::server::Options;
 use crate::server::backups::Backups;
 use crate::server::compactions::Compactions;
 use crate::server::disk::DiskWatch;
 use crate::server::drain::DrainWatch;
+use crate::server::ended::Ended;
 use crate::server::gather::Gather;
 use crate::server::inbox::Inbox;
 use crate::server::notify::{Notify, Watchdog};
@@ -95,6 +96,7 @@ impl Core {
         let now = clock.read();
         let mut engine = start_engine(&mut db, config, now)?;
         engine.server().settings.changeable = changes.changeable();
+        engine.bound(options.clients.sends());
         let backups = Backups::new(options.backups.clone(), db.stats().store_id, now, &mut engine.server().backups);
         Ok(Core {
             engine,
@@ -368,6 +370,9 @@ impl Core {
                     inbox.deliver(finished);
                 }
                 Output::Pushed(conn, out) => inbox.push_out(conn, &out),
+                Output::Keeps(conn, bytes) => inbox.keeps(conn, bytes),
+                Output::TooMuch(conn, Excess::One) => inbox.end(conn, Ended::Output),
+                Output::TooMuch(conn, Excess::All) => inbox.end(conn, Ended::Memory),
                 Output::Killed(conn) => inbox.kill(conn),
             }
         }

@@ -301,6 +301,24 @@ impl Inbox {
         }
     }
 
+    /// Tells how many bytes the engine keeps for a connection.
+    pub(super) fn keeps(&self, conn: ConnId, bytes: usize) {
+        self.change(conn, |mailbox| mailbox.kept = bytes);
+    }
+
+    /// Ends a connection at once for what it would hold.
+    pub(super) fn end(&self, conn: ConnId, why: Ended) {
+        let mut ends = false;
+        self.change(conn, |mailbox| {
+            ends = !mailbox.is_own && !mailbox.killed;
+            mailbox.killed |= ends;
+            mailbox.wake();
+        });
+        if ends {
+            self.note_end(conn, why);
+        }
+    }
+
     /// Ends a connection at once.
     pub(super) fn kill(&self, conn: ConnId) {
         if let Some(mailbox) = self.0.mailboxes.borrow_mut().get_mut(&conn) {

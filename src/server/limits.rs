@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::command::Sends;
+
 /// The limits of every client.
 #[derive(Debug, Clone)]
 pub struct ClientLimits {
@@ -78,6 +80,16 @@ impl Default for ClientLimits {
 }
 
 impl ClientLimits {
+    /// How much a client may be sent at once. No reply may be larger than all that clients hold together.
+    pub(super) fn sends(&self) -> Sends {
+        let bound = |limits: &[usize]| limits.iter().copied().filter(|bytes| *bytes > 0).min().unwrap_or(usize::MAX);
+        Sends {
+            reply: bound(&[self.max_memory, self.replies.hard]),
+            messages: bound(&[self.messages.hard]),
+            all_messages: bound(&[self.max_memory]),
+        }
+    }
+
     /// The limits of the server's own connections, which are no clients: a request's length alone is bounded.
     pub(super) fn own() -> ClientLimits {
         ClientLimits {

@@ -15,7 +15,7 @@ use crate::storage::log::Log;
 use crate::storage::log_record::most_bytes;
 use crate::storage::row_cache::RowCache;
 use crate::storage::space::Space;
-use crate::storage::{Error, Result, Table};
+use crate::storage::{Allowance, Error, Result, Table};
 
 /// Rows one command may write.
 pub const MAX_ROWS: usize = 1_000_000;
@@ -40,6 +40,15 @@ pub trait Rows {
     /// # Errors
     /// When the store cannot be read.
     fn scan(&self, table: Table, from: KeyBound, to: KeyBound, reverse: bool, visit: &mut Visit) -> Result<()>;
+
+    /// Counts bytes that a command collects for its reply.
+    ///
+    /// # Errors
+    /// [`Error::ReplyTooLarge`] when they are more than it may.
+    fn collect(&self, bytes: usize) -> Result<()> {
+        let _ = bytes;
+        Ok(())
+    }
 
     /// The first row between two bounds (`reverse`: the last).
     ///
@@ -158,6 +167,8 @@ pub struct Batch<'txn> {
     adds: bool,
     /// Something found none.
     lacked_room: bool,
+    /// What the command that runs may collect.
+    allowance: Allowance,
     /// Rows looked at, for tests of what commands cost.
     #[cfg(test)]
     pub(crate) looks: std::cell::Cell<u64>,
@@ -175,6 +186,7 @@ impl<'txn> Batch<'txn> {
             room: places.map_or(u64::MAX, |(_, space)| space.room()),
             adds: false,
             lacked_room: false,
+            allowance: Allowance::default(),
             txn,
             open: [const { OnceCell::new() }; Table::COUNT],
             cache,
@@ -251,6 +263,12 @@ impl<'txn> Batch<'txn> {
         std::mem::take(&mut self.lacked_room)
     }
 
+    /// What the command that runs may collect for its reply.
+    #[must_use]
+    pub fn allowance(&self) -> &Allowance {
+        &self.allowance
+    }
+
     /// A place to go back to with [`Batch::rollback`].
     #[must_use]
     pub fn mark(&self) -> Mark {
@@ -307,6 +325,10 @@ impl<'txn> Batch<'txn> {
 }
 
 impl Rows for Batch<'_> {
+    fn collect(&self, bytes: usize) -> Result<()> {
+        self.allowance.collect(bytes)
+    }
+
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
         #[cfg(test)]
         self.looks.update(|looks| looks + 1);

@@ -99,6 +99,24 @@ pub enum Error {
         /// Bytes of keys and values one command may write.
         max_bytes: usize,
     },
+    /// One command would collect more for its reply than a reply may take. The command alone fails; nothing of it is kept.
+    #[error(
+        "a reply, that of EXEC as a whole, may take {most} bytes: --max-client-memory and --replies-limit allow no more. Ask \
+         for less at a time"
+    )]
+    ReplyTooLarge {
+        /// Bytes that a reply may take.
+        most: usize,
+    },
+    /// Large replies that are read at the same time would take more together than one may. The command alone fails.
+    #[error(
+        "large replies that are read at the same time may take {most} bytes together: --max-client-memory and \
+         --replies-limit allow no more. Ask again in a moment, or for less"
+    )]
+    RepliesTooLarge {
+        /// Bytes that they may take.
+        most: usize,
+    },
 }
 
 impl Error {
@@ -129,7 +147,14 @@ impl Error {
     /// True when only the command or batch that met it fails, and the store is sound.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Error::TooLarge { .. } | Error::Full { .. } | Error::NoRoom { .. })
+        matches!(
+            self,
+            Error::TooLarge { .. }
+                | Error::ReplyTooLarge { .. }
+                | Error::RepliesTooLarge { .. }
+                | Error::Full { .. }
+                | Error::NoRoom { .. }
+        )
     }
 }
 

@@ -5,6 +5,7 @@
 //! through, [`recover`] the way from a crash back to a store. Nothing here knows RESP, sockets or the clock: times
 //! come in as arguments.
 
+mod allowance;
 mod archive;
 mod archiver;
 mod backup;
@@ -51,6 +52,7 @@ pub mod tables;
 mod tests;
 mod write_behind;
 
+pub use allowance::{Allowance, Allowed, Share};
 pub use archive::{Behind, Range, archive_ranges, prune_archive};
 pub use archiver::{ArchiveOptions, ArchiveStats};
 pub use backup::{Backup, Phase, Progress, Watch, copy_backup, is_unfinished, look_at, write_backup};

@@ -150,14 +150,30 @@ fn places_are_bounded_and_come_back() {
 }
 
 #[test]
-fn replies_past_their_limit_end_the_connection_that_asked_for_them() {
+fn a_reply_past_its_limit_is_refused_and_several_end_the_connection_that_asked_for_them() {
     let server = Server::agq(&["--replies-limit", "1MiB"]);
     let (mut greedy, mut other) = (server.connect(), server.connect());
     assert_eq!(says(&mut greedy, "SETRANGE big 2000000 x"), ":2000001");
-    greedy.send(&[["GET", "big"].map(|word| word.into()).to_vec()]).unwrap();
-    greedy.read_end().unwrap();
+    for command in ["GET big", "GETDEL big"] {
+        let refused = says(&mut greedy, command);
+        assert!(refused.starts_with("-ERR a reply, that of EXEC as a whole, may take 1048576 bytes"), "{refused}");
+    }
     assert_eq!(says(&mut other, "STRLEN big"), ":2000001");
+    assert_eq!(says(&mut greedy, "SETRANGE half 600000 x"), ":600001");
+    greedy.send(&vec![["GET", "half"].map(|word| word.into()).to_vec(); 2]).unwrap();
+    greedy.read_end().unwrap();
     assert_eq!(figure(&mut other, "client_output_buffer_limit_disconnections"), 1);
+}
+
+#[test]
+fn no_reply_is_larger_than_what_all_clients_may_hold() {
+    let server = Server::agq(&["--max-client-memory", "4MiB"]);
+    let mut greedy = server.connect();
+    assert_eq!(says(&mut greedy, "SETRANGE k 1000000 x"), ":1000001");
+    let refused = says(&mut greedy, &format!("MGET{}", " k".repeat(4000)));
+    assert!(refused.contains("may take 4194304 bytes"), "{refused}");
+    assert!(says(&mut greedy, "MGET k k k").starts_with("*3 "));
+    assert_eq!(figure(&mut greedy, "evicted_clients"), 0);
 }
 
 #[test]
@@ -191,6 +207,53 @@ fn of_those_who_hold_too_much_together_the_largest_is_ended() {
     assert_eq!(figure(&mut other, "evicted_clients"), 2);
     // What nobody holds any more is not counted: the question itself is all that is left.
     assert!(figure(&mut other, "clients_memory") < 100);
+}
+
+#[test]
+fn what_a_client_watches_or_waits_for_counts_among_what_it_holds() {
+    let server = Server::agq(&["--max-client-memory", "4MiB"]);
+    let mut other = server.connect();
+    let keys: String = (0..15_000).map(|n| format!(" k{n}")).collect();
+    for (nth, command) in [format!("WATCH{keys}"), format!("BLPOP{keys} 0")].iter().enumerate() {
+        let mut greedy = server.connect();
+        let words = command.split(' ').map(|word| word.into()).collect::<Vec<Vec<u8>>>();
+        greedy.send(&[words]).unwrap();
+        greedy.read_end().unwrap();
+        assert_eq!(figure(&mut other, "evicted_clients"), nth as u64 + 1);
+    }
+    assert!(figure(&mut other, "clients_memory") < 100);
+}
+
+#[test]
+fn a_message_that_many_patterns_of_one_client_fit_is_made_no_oftener_than_it_may_wait() {
+    let server = Server::agq(&["--messages-limit", "1MiB"]);
+    let (mut greedy, mut modest, mut publisher) = (server.connect(), server.connect(), server.connect());
+    let patterns: String = (0..50).map(|n| format!(" {}", "*".repeat(n + 1))).collect();
+    let words = format!("PSUBSCRIBE{patterns}").split(' ').map(|word| word.into()).collect::<Vec<Vec<u8>>>();
+    greedy.send(&[words]).unwrap();
+    for _ in 0..50 {
+        greedy.read().unwrap();
+    }
+    modest.call("SUBSCRIBE a").unwrap();
+    assert_eq!(says(&mut publisher, &format!("PUBLISH a {}", "x".repeat(100_000))), ":51");
+    greedy.read_end().unwrap();
+    assert!(modest.read().unwrap().to_string().len() > 100_000);
+    assert_eq!(figure(&mut publisher, "client_output_buffer_limit_disconnections"), 1);
+}
+
+#[test]
+fn names_have_a_longest() {
+    let server = Server::agq(&[]);
+    let mut wire = server.connect();
+    let (long, longest) = ("x".repeat(257), "y".repeat(256));
+    for command in ["CLIENT SETNAME", "CLIENT SETINFO lib-name", "CLIENT SETINFO LIB-VER", "HELLO 3 SETNAME"] {
+        let refused = says(&mut wire, &format!("{command} {long}"));
+        let expected = "cannot be longer than 256 bytes: this one has 257, choose a shorter one";
+        assert!(refused.starts_with("-ERR ") && refused.ends_with(expected), "{refused}");
+        assert!(!says(&mut wire, &format!("{command} {longest}")).starts_with('-'), "{command}");
+    }
+    let info = says(&mut wire, "CLIENT INFO");
+    assert_eq!((info.contains('x') && info.contains(&long), info.matches(&longest).count()), (false, 3));
 }
 
 #[test]

@@ -164,7 +164,9 @@ fn compat_page(commands: &[&Command]) -> String {
     let mut page = format!(
         "# What AGQ has of Redis\n\nWritten by `cargo xtask docs` from the command table and the list of the commands of Redis 7.0.15: {there} of \
          {} are there.\nWhat is not there answers `ERR unknown command`, as Redis does for a name it does not know.\n\n\
-         \"yes\" means: the same replies and the same errors, byte for byte, as script tests that run against both show.\n",
+         \"yes\" means: the same replies and the same errors, byte for byte, as script tests that run against both show.\n\n\
+         A command whose reply would be larger than `--max-client-memory` or `--replies-limit` allow is refused with an error and \
+         changes nothing; Redis\nruns it and ends the connection.\n",
         known.len()
     );
     for (group, commands) in groups {

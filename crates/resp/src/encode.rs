@@ -153,6 +153,7 @@ mod tests {
             (Reply::Verbatim { format: *b"txt", text: Bytes::from("hi") }, "$2|hi|", "=6|txt:hi|"),
         ] {
             assert_eq!(encoded(&reply, Protocol::Resp2), resp2, "{reply:?}");
+            assert!(reply.size() >= resp2.len().max(resp3.len()), "{reply:?}");
             assert_eq!(encoded(&reply, Protocol::Resp3), resp3, "{reply:?}");
         }
     }

@@ -74,6 +74,10 @@ pub enum Reply {
     Push(Vec<Reply>),
 }
 
+/// What a value takes beside a text in it: its type, a length or a number in digits, line ends. The longest double in
+/// RESP2 is a string of 24 bytes.
+const MAX_VALUE_BYTES: usize = 32;
+
 impl Reply {
     /// The status `OK`.
     pub fn ok() -> Self {
@@ -113,6 +117,21 @@ impl Reply {
     /// Whether this is either null.
     pub fn is_null(&self) -> bool {
         matches!(self, Reply::Null | Reply::NullArray)
+    }
+
+    /// About how many bytes it takes when it is encoded, in either protocol, and no fewer.
+    pub fn size(&self) -> usize {
+        let inner = match self {
+            Reply::Integer(_) | Reply::Double(_) | Reply::Bool(_) | Reply::Null | Reply::NullArray => 0,
+            Reply::Simple(bytes)
+            | Reply::Error(bytes)
+            | Reply::Bulk(bytes)
+            | Reply::BigNumber(bytes)
+            | Reply::Verbatim { text: bytes, .. } => bytes.len(),
+            Reply::Array(values) | Reply::Set(values) | Reply::Push(values) => values.iter().map(Reply::size).sum(),
+            Reply::Map(pairs) => pairs.iter().map(|(key, value)| key.size() + value.size()).sum(),
+        };
+        inner + MAX_VALUE_BYTES
     }
 
     /// The bytes of a status, a string, a verbatim string or a big number.

@@ -153,14 +153,15 @@ fn elements(rows: &dyn Rows, header: &Header, start: u64, count: u64) -> storage
     let mut found = Gather::with_capacity(count);
     let from = header.index_at(rows, start)?;
     walk(rows, header, (from, header.tail), End::Left, &mut |_, value| {
-        found.push(value);
+        found.push(rows, value)?;
         if found.len() as u64 == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
+    let found = found.texts()?;
     if found.len() as u64 != count {
         let what = format!("list {} has {} of {count} elements from position {start} on", header.id, found.len());
         return Err(storage::Error::corrupt(Table::Lists, what));
     }
-    Ok(found.texts().collect())
+    Ok(found.collect())
 }
 
 impl View<'_> {

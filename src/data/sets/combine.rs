@@ -68,19 +68,26 @@ impl View<'_> {
     }
 
     fn union(&self, sets: &[Option<Set>], limit: u64) -> Result<Vec<Bytes>> {
-        let (mut seen, mut found) = (HashSet::new(), Vec::new());
+        let (mut seen, mut found, mut failed) = (HashSet::new(), Vec::new(), None);
         for set in sets.iter().flatten() {
             set.walk(self.rows, 0, &mut |_, member| {
                 if found.len() as u64 >= limit {
                     return ControlFlow::Break(());
                 }
                 if !seen.contains(member) {
+                    if let Err(error) = self.rows.collect(member.len()) {
+                        failed = Some(error);
+                        return ControlFlow::Break(());
+                    }
                     let member = Bytes::copy_from_slice(member);
                     seen.insert(member.clone());
                     found.push(member);
                 }
                 ControlFlow::Continue(())
             })?;
+            if let Some(error) = failed {
+                return Err(error.into());
+            }
         }
         Ok(found)
     }
@@ -111,6 +118,10 @@ impl View<'_> {
                         return ControlFlow::Break(());
                     }
                 }
+            }
+            if let Err(error) = self.rows.collect(member.len()) {
+                failed = Some(error);
+                return ControlFlow::Break(());
             }
             found.push(Bytes::copy_from_slice(member));
             ControlFlow::Continue(())

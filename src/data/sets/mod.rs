@@ -134,15 +134,13 @@ impl View<'_> {
     /// When the store fails.
     pub fn set_members(&self, set: &Set) -> Result<Vec<Bytes>> {
         let mut members = Gather::with_capacity(set.len);
-        set.walk(self.rows, 0, &mut |_, member| {
-            members.push(member);
-            ControlFlow::Continue(())
-        })?;
+        set.walk(self.rows, 0, &mut |_, member| members.push(self.rows, member))?;
+        let members = members.texts()?;
         if members.len() as u64 != set.len {
             let what = format!("a set has {} members, its record says {}", members.len(), set.len);
             return Err(storage::Error::corrupt(Table::Sets, what).into());
         }
-        Ok(members.texts().collect())
+        Ok(members.collect())
     }
 
     /// The members from `cursor` on, `count` and those that share the last one's place, and the cursor of the next;

@@ -31,8 +31,9 @@ impl View<'_> {
         if run.is_empty() {
             return Err(storage::Error::corrupt(Table::Sets, "a set has no members").into());
         }
-        let place = random.usize(..run.len());
-        Ok(run.swap_remove(place))
+        let member = run.swap_remove(random.usize(..run.len()));
+        self.rows.collect(member.len())?;
+        Ok(member)
     }
 
     /// `count` random members, all different; all of them when there are no more.

@@ -101,15 +101,21 @@ impl View<'_> {
                 None => Ok(found),
             };
         }
+        let mut failed = None;
         self.rows.scan(Table::ZMembers, from, to, window.reverse, &mut |key, _| {
             if left.skip > 0 {
                 left.skip -= 1;
                 return ControlFlow::Continue(());
             }
-            found.push(Bytes::copy_from_slice(key.get(8..).unwrap_or_default()));
+            let member = key.get(8..).unwrap_or_default();
+            if let Err(error) = self.rows.collect(member.len()) {
+                failed = Some(error);
+                return ControlFlow::Break(());
+            }
+            found.push(Bytes::copy_from_slice(member));
             left.take -= 1;
             if left.take == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
-        Ok(found)
+        failed.map_or(Ok(found), |error| Err(error.into()))
     }
 }

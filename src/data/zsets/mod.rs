@@ -251,6 +251,7 @@ impl View<'_> {
         let (member, score) = set
             .split_score_key(&[&set.id[..], &key].concat())
             .map(|(member, score)| (Bytes::copy_from_slice(member), score))?;
+        self.rows.collect(member.len())?;
         Ok(Some((member, score)))
     }
 
@@ -291,7 +292,7 @@ impl View<'_> {
             }
             match set.split_score_key(key) {
                 Ok((member, score)) => {
-                    members.push(member);
+                    members.push(self.rows, member)?;
                     scores.push(score);
                 }
                 Err(error) => failed = Some(error),
@@ -299,7 +300,7 @@ impl View<'_> {
             left.take -= 1;
             if left.take == 0 || failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
-        failed.map_or_else(|| Ok(members.texts().zip(scores).collect()), |error| Err(error.into()))
+        failed.map_or_else(|| Ok(members.texts()?.zip(scores).collect()), |error| Err(error.into()))
     }
 
     /// The key of the row from which on a window takes members of a range of rows; `None` when it passes them all over.

@@ -226,7 +226,8 @@ impl Clients {
             let (conn, bytes, finished) = match output {
                 Output::Finished(finished) => (finished.conn, finished.out, Some(finished.rest)),
                 Output::Pushed(conn, bytes) => (conn, bytes, None),
-                Output::Killed(conn) => return Err(format!("connection {conn} was ended")),
+                Output::Keeps(..) => continue,
+                Output::TooMuch(conn, _) | Output::Killed(conn) => return Err(format!("connection {conn} was ended")),
             };
             let Some(state) = self.conns.get_mut(&conn) else { continue };
             state.received.extend_from_slice(&bytes);
