@@ -2,12 +2,12 @@
 
 use crate::access::Role;
 use crate::command::control::retry_where;
-use crate::command::grants::{Asked, Verdict, found};
+use crate::command::grants::{Asked, Verdict, found, owns};
 use crate::command::needs::Needs;
 use crate::command::work::claim_options;
 use crate::jobs::actions::SubmitAction;
 use crate::jobs::workers::Profile;
-use crate::jobs::{Definition, Id, Job, Status, Submit};
+use crate::jobs::{Definition, Id, Status, Submit};
 
 impl Asked<'_> {
     /// Checks what a command of the job system needs.
@@ -86,15 +86,10 @@ impl Asked<'_> {
         Ok(())
     }
 
-    /// True for a job that runs, claimed with this key.
-    fn is_own_claim(&self, job: &Job) -> bool {
-        job.claimed_with.as_ref() == Some(&self.key.name) && self.key.scopes.has(Role::Work, job.queue.as_bytes())
-    }
-
     /// Requires that a job may be seen.
     pub(super) fn read_job(&self, id: &[u8]) -> Verdict {
         let Some(job) = found(self.jobs().shown_job(id))? else { return Ok(()) };
-        if job.status == Status::Running && self.is_own_claim(&job) {
+        if job.status == Status::Running && owns(Some(self.key), &job) {
             return Ok(());
         }
         self.queue_of("the job", &[Role::Read], &job.queue)
@@ -108,7 +103,7 @@ impl Asked<'_> {
     /// Requires that a job was claimed with this key, whatever its worker is called.
     pub(super) fn own_job(&self, id: &[u8]) -> Verdict {
         match found(self.jobs().shown_job(id))? {
-            Some(job) if !self.is_own_claim(&job) => {
+            Some(job) if !owns(Some(self.key), &job) => {
                 let id = &job.id;
                 Err(self
                     .denied(&format!(" on job {id}"), "WORK on its queue and a claim of the job made with this key"))

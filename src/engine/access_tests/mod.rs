@@ -1,6 +1,7 @@
 //! Access keys in the engine: what each lets in, when it ends, and what the audit log says.
 
 mod audit;
+mod claims;
 mod connections;
 
 use agq_resp::Request;

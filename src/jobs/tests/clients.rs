@@ -10,10 +10,10 @@ fn a_heartbeat_that_names_jobs_lengthens_no_other_lease() {
         bench.claim("w");
         bench.pass(20_000);
         // The answer of the second claim never reached the worker.
-        bench.command(|jobs| jobs.heartbeat(&id("w"), Some(&[(known.clone(), 1)]))).unwrap();
+        bench.command(|jobs| jobs.heartbeat(&id("w"), Some(&[(known.clone(), 1)]), &|_| true)).unwrap();
         bench.pass(10_000);
         assert_eq!((bench.job(&known).status, bench.job(&lost).status), (Status::Running, Status::Pending));
-        bench.command(|jobs| jobs.heartbeat(&id("w"), Some(&[]))).unwrap();
+        bench.command(|jobs| jobs.heartbeat(&id("w"), Some(&[]), &|_| true)).unwrap();
         bench.pass(20_000);
         assert_eq!(bench.job(&known).status, Status::Pending, "it named none");
         bench.assert_sound();
@@ -31,7 +31,7 @@ fn a_worker_is_told_when_an_attempt_took_too_long() {
         let touched = std::mem::take(&mut bench.touched);
         let worker = Touch::Worker(bytes::Bytes::from_static(b"w"));
         assert!(touched.things.contains(&worker), "{touched:?}");
-        let tidings = bench.command(|jobs| jobs.heartbeat(&id("w"), Some(&[(job.clone(), 1)]))).unwrap();
+        let tidings = bench.command(|jobs| jobs.heartbeat(&id("w"), Some(&[(job.clone(), 1)]), &|_| true)).unwrap();
         assert_eq!(tidings.stale, std::slice::from_ref(&job));
     });
 }
