@@ -7,7 +7,7 @@ use agq_resp::{Protocol, Reply, Request};
 
 use crate::access::AccessKey;
 use crate::clock::Millis;
-use crate::command::{Halt, Outcome, ReadContext};
+use crate::command::{Halt, Outcome, ReadContext, Seal};
 use crate::data::{Keyspace, View};
 use crate::engine::Unit;
 use crate::storage::{self, Rows};
@@ -23,6 +23,7 @@ pub struct HeavyRead {
     pub(super) protocol: Protocol,
     pub(super) access: Option<Arc<AccessKey>>,
     pub(super) seed: u64,
+    pub(super) seal: Seal,
     pub(super) nanos: fn() -> u64,
     /// Nanoseconds that it ran.
     pub(super) took: u64,
@@ -42,7 +43,13 @@ impl HeavyRead {
 
     fn read(&self, rows: &dyn Rows) -> storage::Result<Reply> {
         let view = View { rows, keyspace: self.keyspace, now: self.now };
-        let ctx = ReadContext { view, protocol: self.protocol, seed: self.seed, access: self.access.as_deref() };
+        let ctx = ReadContext {
+            view,
+            protocol: self.protocol,
+            seed: self.seed,
+            access: self.access.as_deref(),
+            seal: self.seal,
+        };
         match catch_unwind(AssertUnwindSafe(|| (self.run)(&ctx, &self.request))) {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(Halt::Error(error))) => Ok(error.reply()),

@@ -37,7 +37,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
 use crate::command::{
-    Changeable, Channels, Config, Message, Server, Session, Settings, Shutdown, Statistics, Tuning, Wait, Watches,
+    Changeable, Channels, Config, Message, Seal, Server, Session, Settings, Shutdown, Statistics, Tuning, Wait, Watches,
 };
 use crate::data::{Touched, keyspaces};
 use crate::jobs::{JobsView, Reported};
@@ -79,6 +79,7 @@ impl Engine {
     /// When the store fails.
     pub fn new(batch: &mut Batch<'_>, mut config: Config, seed: u64, now: Millis) -> storage::Result<Engine> {
         config.jobs = config.jobs.started(batch, now)?;
+        let seal = Seal::new(config.system.secret, &mut fastrand::Rng::with_seed(seed));
         let facts = crate::command::Facts { started: now, last_save: now, ..Default::default() };
         let server = Server {
             config,
@@ -98,6 +99,7 @@ impl Engine {
             messages: Vec::new(),
             watches: Watches::default(),
             cursors: Cursors::default(),
+            seal,
             statistics: Statistics::default(),
             indexing: VecDeque::new(),
             monitors: BTreeSet::new(),

@@ -54,10 +54,11 @@ impl Engine {
                 Step::Heavy(run) => {
                     self.answer_so_far(&mut unit);
                     let (keyspace, protocol) = self.selected(unit.conn);
-                    let seed = self.random.u64(..);
+                    let (seed, seal) = (self.random.u64(..), self.server.seal);
                     let nanos = self.server.config.system.nanos;
                     let access = self.sessions.get(&unit.conn).and_then(|session| session.access.clone());
-                    let read = HeavyRead { unit, request, run, keyspace, now, protocol, access, seed, nanos, took: 0 };
+                    let read =
+                        HeavyRead { unit, request, run, keyspace, now, protocol, access, seed, seal, nanos, took: 0 };
                     self.heavy.push(read);
                     return Ok(());
                 }

@@ -3,6 +3,7 @@
 mod audit;
 mod claims;
 mod connections;
+mod lists;
 
 use agq_resp::Request;
 
@@ -18,6 +19,10 @@ impl Bench<'_> {
         let requests = [Request::from_args(words)].into();
         let unit = super::Unit { conn, requests, protocol_error: None, out: bytes::BytesMut::new() };
         self.take(Input::Unit(unit));
+        for mut read in self.engine.take_heavy() {
+            let reply = read.run(&self.batch).unwrap();
+            self.take(Input::Resume(Box::new(read), reply));
+        }
         let finished = self.finished();
         let reply = finished.into_iter().filter(|(to, text)| *to == conn && text != "killed").map(|(_, text)| text);
         let reply: String = reply.collect();
