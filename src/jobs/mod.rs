@@ -164,4 +164,9 @@ impl Jobs<'_, '_> {
     pub fn view(&self) -> JobsView<'_> {
         JobsView { rows: self.batch, now: self.now }
     }
+
+    /// True when something of another queue may be named to who has a right to `queue`: only to who may do everything.
+    fn tells_of(&self, queue: &Id, other: Option<&Id>) -> bool {
+        self.access_key.is_none() || other == Some(queue)
+    }
 }
