@@ -3,18 +3,15 @@
 use agq_resp::{Reply, Request};
 
 use crate::access::Role;
-use crate::command::work::{bounded, unknown_option};
-use crate::command::{Command, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
+use crate::command::pages::Listing;
+use crate::command::work::unknown_option;
+use crate::command::{Command, Context, Flags, Group, Outcome, ReadContext, Run, args};
 use crate::jobs::actions::SubmitAction;
 use crate::jobs::{Id, show};
 
 const WRITE: Flags = Flags::WRITE.and(Flags::AGQ);
 const ADD: Flags = WRITE.and(Flags::DENYOOM);
 const READ: Flags = Flags::READONLY.and(Flags::AGQ);
-
-/// Actions that one page shows unless told, and at most.
-const LIST_LIMIT: u64 = 100;
-const MAX_LIST_LIMIT: u64 = 1_000;
 
 /// The rows of this file.
 pub(super) const COMMANDS: &[Command] = &[
@@ -67,23 +64,14 @@ fn get(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
 }
 
 fn list(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
-    let mut options = args::Options::new(request, 1);
-    let (mut after, mut limit) = (None, LIST_LIMIT);
-    while let Some(word) = options.word() {
-        match word.to_ascii_uppercase().as_slice() {
-            b"CURSOR" => after = Some(options.value()?).filter(|cursor| *cursor != b"0"),
-            b"LIMIT" => limit = bounded("LIMIT", options.value()?, 1..=MAX_LIST_LIMIT)?,
-            _ => return Err(unknown_option(word, "CURSOR and LIMIT")),
-        }
-    }
-    let after = after.map(|cursor| Id::parse("CURSOR", cursor)).transpose()?;
     let view = ctx.jobs();
-    let actions = view.actions(after.as_ref(), usize::try_from(limit).unwrap_or(usize::MAX))?;
-    let next = actions.last().filter(|_| actions.len() as u64 == limit);
-    let next = next.map_or_else(|| "0".to_owned(), |(id, _)| id.to_string());
-    let shown = actions.iter().filter(|(_, action)| ctx.shows(&[Role::Read], &action.queue));
-    let actions = shown.map(|(id, action)| Ok(Reply::bulk(view.action_json(id, action)?)));
-    Ok(Reply::array([Reply::bulk(next), Reply::array(actions.collect::<Result<Vec<_>, Halt>>()?)]))
+    let listing = Listing {
+        name: "ACTION.LIST",
+        read: &|after, limit| view.actions(after, limit),
+        shows: &|_, action| Ok(ctx.shows(&[Role::Read], &action.queue)),
+        json: &|id, action| view.action_json(id, action),
+    };
+    listing.page(ctx, request)
 }
 
 fn cancel(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {

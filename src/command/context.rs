@@ -12,7 +12,8 @@ use crate::command::compactions::Compactions;
 use crate::command::cursors::Cursors;
 use crate::command::warnings::Warning;
 use crate::command::{
-    Channels, Halt, Held, Messages, ReadContext, Session, Settings, Shutdown, Statistics, Tuning, Watches, WebhookRules,
+    Channels, Halt, Held, Messages, ReadContext, Seal, Session, Settings, Shutdown, Statistics, Tuning, Watches,
+    WebhookRules,
 };
 use crate::data::keyspaces::DATABASES;
 use crate::data::{Edit, Keyspace, Touch, Touched, View};
@@ -114,6 +115,8 @@ pub struct Server {
     pub watches: Watches,
     /// Where SCANs stand.
     pub cursors: Cursors,
+    /// Seals cursors that are to say nothing, until the server ends.
+    pub seal: Seal,
     /// How commands did.
     pub statistics: Statistics,
     /// Sorted sets whose index of ranks is being made.
@@ -336,6 +339,7 @@ impl<'txn> Context<'_, 'txn> {
             protocol: self.session.protocol,
             seed: self.seed,
             access: self.session.access.as_deref(),
+            seal: self.server.seal,
         }
     }
 

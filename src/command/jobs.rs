@@ -8,7 +8,7 @@ use crate::command::work::{bounded, unknown_option};
 use crate::command::{Command, Context, Flags, Group, Halt, Outcome, ReadContext, Run, Wait, args};
 use crate::data::Touch;
 use crate::jobs::show::{self, Detail};
-use crate::jobs::{Filter, Id, Status, Submit, time};
+use crate::jobs::{Filter, Id, LONGEST_CURSOR, Shows, Status, Submit, time};
 
 const WRITE: Flags = Flags::WRITE.and(Flags::AGQ);
 const ADD: Flags = WRITE.and(Flags::DENYOOM);
@@ -112,11 +112,24 @@ fn list(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
         }
     }
     let view = ctx.jobs();
-    let page = view.list(&filter, cursor, usize::try_from(limit).unwrap_or(usize::MAX))?;
-    let shown = page.jobs.iter().filter(|job| ctx.shows(&[Role::Read], &job.queue));
-    let jobs = shown.map(|job| Ok(Reply::bulk(view.job_json(job, Detail::Row)?)));
+    let cursor = ctx.seal.open("JOB.LIST", cursor)?;
+    let shows = |queue: &Id| ctx.shows(&[Role::Read], queue);
+    let shows: Shows<'_> = if ctx.shows_all(&[Role::Read]) { None } else { Some(&shows) };
+    let page = view.list(&filter, &cursor, usize::try_from(limit).unwrap_or(usize::MAX), shows)?;
+    let jobs = page.jobs.iter().map(|job| Ok(Reply::bulk(view.job_json(job, Detail::Row)?)));
     let jobs = jobs.collect::<Result<Vec<_>, Halt>>()?;
-    Ok(Reply::array([Reply::bulk(page.next.unwrap_or_else(|| "0".to_owned())), Reply::array(jobs)]))
+    let next = match page.next {
+        None => "0".to_owned(),
+        Some(next) if page.next_is_hidden => ctx.seal.close("JOB.LIST", &next, hidden_width(&filter), ctx.seed),
+        Some(next) => next,
+    };
+    Ok(Reply::array([Reply::bulk(next), Reply::array(jobs)]))
+}
+
+/// How long a cursor's place may be beyond what the filter itself tells: the rows of pending jobs of several queues name
+/// these.
+fn hidden_width(filter: &Filter) -> usize {
+    if filter.status == Some(Status::Pending) && filter.queue.is_none() { LONGEST_CURSOR } else { 0 }
 }
 
 /// The words of conditions, for errors.

@@ -39,12 +39,14 @@ pub(crate) mod monitor;
 mod mpop;
 pub mod needs;
 mod object;
+mod pages;
 mod plans;
 pub(crate) mod pubsub;
 mod queues;
 mod random_elements;
 mod scans;
 mod schedules;
+mod seals;
 mod server;
 mod session;
 mod set_algebra;
@@ -76,6 +78,7 @@ pub use context::{Changeable, Config, Context, Endings, Facts, HeldOf, ProcessFa
 pub use error::{CommandError, Halt, Outcome};
 pub use messages::{Excess, Message, Messages, News};
 pub use needs::Needs;
+pub use seals::Seal;
 pub use session::{Session, Vouched};
 pub use settings::{Begun, Change, NotSet, Settings};
 pub use shutdown::{Drain, MAX_DRAIN_SECONDS, Shutdown};
@@ -105,6 +108,8 @@ pub struct ReadContext<'a> {
     pub seed: u64,
     /// The access key of the connection; `None` for who may do everything.
     pub access: Option<&'a AccessKey>,
+    /// Seals cursors that are to say nothing.
+    pub seal: Seal,
 }
 
 impl<'a> ReadContext<'a> {
@@ -112,6 +117,12 @@ impl<'a> ReadContext<'a> {
     #[must_use]
     pub fn shows(&self, roles: &[Role], queue: &Id) -> bool {
         grants::shows(self.access, roles, queue)
+    }
+
+    /// True when jobs of every queue are.
+    #[must_use]
+    pub fn shows_all(&self, roles: &[Role]) -> bool {
+        self.access.is_none_or(|key| roles.iter().any(|role| key.scopes.has_all(*role)))
     }
 
     /// The jobs, which are the same in every database.

@@ -73,6 +73,8 @@ pub enum Needs {
     ReadSchedule,
     /// SUBMIT on the queue of the schedule at the first place.
     ManageSchedule,
+    /// The same, and what the submission of its job needs.
+    RunSchedule,
 }
 
 const NONE: &[&str] = &[];
@@ -202,7 +204,8 @@ fn jobs(name: &str) -> Option<Needs> {
         "ACTION.CANCEL" | "ACTION.RETRY" => Needs::ManageAction,
         "SCHEDULE.PUT" => Needs::PutSchedule,
         "SCHEDULE.GET" | "SCHEDULE.NEXT" => Needs::ReadSchedule,
-        "SCHEDULE.PAUSE" | "SCHEDULE.RESUME" | "SCHEDULE.RUN" | "SCHEDULE.DELETE" => Needs::ManageSchedule,
+        "SCHEDULE.PAUSE" | "SCHEDULE.RESUME" | "SCHEDULE.DELETE" => Needs::ManageSchedule,
+        "SCHEDULE.RUN" => Needs::RunSchedule,
         _ => return None,
     })
 }

@@ -3,19 +3,17 @@
 use agq_resp::{Reply, Request};
 
 use crate::access::Role;
-use crate::command::work::{bounded, unknown_option};
-use crate::command::{Command, Context, Flags, Group, Outcome, ReadContext, Run, args};
+use crate::command::pages::Listing;
+use crate::command::work::bounded;
+use crate::command::{Command, Context, Flags, Group, Outcome, ReadContext, Run};
 use crate::jobs::schedules::schedule_id;
 use crate::jobs::show::schedule_json;
-use crate::jobs::{Definition, Id, time};
+use crate::jobs::{Definition, time};
 
 const WRITE: Flags = Flags::WRITE.and(Flags::AGQ);
 const ADD: Flags = WRITE.and(Flags::DENYOOM);
 const READ: Flags = Flags::READONLY.and(Flags::AGQ);
 
-/// Schedules that one page shows unless told, and at most.
-const LIST_LIMIT: u64 = 100;
-const MAX_LIST_LIMIT: u64 = 1_000;
 /// The most ticks that are told in advance.
 const MAX_NEXT: u64 = 100;
 
@@ -84,27 +82,18 @@ fn get(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
 }
 
 fn list(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
-    let mut options = args::Options::new(request, 1);
-    let (mut after, mut limit) = (None, LIST_LIMIT);
-    while let Some(word) = options.word() {
-        match word.to_ascii_uppercase().as_slice() {
-            b"CURSOR" => after = Some(options.value()?).filter(|cursor| *cursor != b"0"),
-            b"LIMIT" => limit = bounded("LIMIT", options.value()?, 1..=MAX_LIST_LIMIT)?,
-            _ => return Err(unknown_option(word, "CURSOR and LIMIT")),
-        }
-    }
-    let after = after.map(|cursor| Id::parse("CURSOR", cursor)).transpose()?;
-    let schedules = ctx.jobs().schedules(after.as_ref(), usize::try_from(limit).unwrap_or(usize::MAX))?;
-    let next = schedules.last().filter(|_| schedules.len() as u64 == limit);
-    let next = next.map_or_else(|| "0".to_owned(), |(id, _)| id.to_string());
-    let mut shown = Vec::with_capacity(schedules.len());
-    for (id, schedule) in &schedules {
-        let queue = if ctx.access.is_some() { ctx.jobs().schedule_queue(id.as_bytes())? } else { None };
-        if queue.is_none_or(|queue| ctx.shows(&[Role::Read, Role::Submit], &queue)) {
-            shown.push(Reply::bulk(schedule_json(id, schedule, None)));
-        }
-    }
-    Ok(Reply::array([Reply::bulk(next), Reply::array(shown)]))
+    const SHOWN_TO: &[Role] = &[Role::Read, Role::Submit];
+    let view = ctx.jobs();
+    let shows_all = ctx.shows_all(SHOWN_TO);
+    let listing = Listing {
+        name: "SCHEDULE.LIST",
+        read: &|after, limit| view.schedules(after, limit),
+        shows: &|id, _| {
+            Ok(shows_all || view.schedule_queue(id.as_bytes())?.is_none_or(|queue| ctx.shows(SHOWN_TO, &queue)))
+        },
+        json: &|id, schedule| Ok(schedule_json(id, schedule, None)),
+    };
+    listing.page(ctx, request)
 }
 
 fn next(ctx: &ReadContext<'_>, request: &Request) -> Outcome {

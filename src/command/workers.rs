@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::access::Role;
 use crate::command::work::{MAX_BLOCK_MS, bounded, unknown_option};
-use crate::command::{Command, Context, Flags, Group, Halt, Outcome, ReadContext, Run, Wait, args};
+use crate::command::{Command, Context, Flags, Group, Halt, Outcome, ReadContext, Run, Wait, args, grants};
 use crate::data::Touch;
 use crate::jobs::workers::{Profile, Tidings, Worker, parse_held};
 use crate::jobs::{Id, show};
@@ -58,7 +58,8 @@ fn heartbeat(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
             return Err(unknown_option(word, "a JSON object and BLOCK"));
         }
     }
-    let tidings = ctx.jobs().heartbeat(&id, held.as_deref())?;
+    let key = ctx.session.access.clone();
+    let tidings = ctx.jobs().heartbeat(&id, held.as_deref(), &|job| grants::owns(key.as_deref(), job))?;
     let nothing = Tidings::default();
     match block_ms {
         Some(ms) if tidings == nothing => Err(Halt::KeepAndBlock(Wait {
@@ -74,7 +75,8 @@ fn heartbeat(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 
 fn unregister(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let id = Id::parse("worker-id", request.arg(1))?;
-    let released = ctx.jobs().unregister(&id)?;
+    let key = ctx.session.access.clone();
+    let released = ctx.jobs().unregister(&id, &|job| grants::owns(key.as_deref(), job))?;
     Ok(Reply::int(i64::try_from(released).unwrap_or(i64::MAX)))
 }
 

@@ -7,7 +7,7 @@ use agq_resp::{Protocol, Reply, Request};
 
 use crate::access::AccessKey;
 use crate::clock::Millis;
-use crate::command::{Halt, Outcome, ReadContext};
+use crate::command::{Halt, Outcome, ReadContext, Seal};
 use crate::data::{Keyspace, View};
 use crate::engine::Unit;
 use crate::engine::execute::too_large;
@@ -24,6 +24,7 @@ pub struct HeavyRead {
     pub(super) protocol: Protocol,
     pub(super) access: Option<Arc<AccessKey>>,
     pub(super) seed: u64,
+    pub(super) seal: Seal,
     pub(super) nanos: fn() -> u64,
     /// Bytes that its reply may take.
     pub(super) most: usize,
@@ -48,7 +49,13 @@ impl HeavyRead {
     fn read(&self, rows: &dyn Rows) -> storage::Result<Reply> {
         let rows = Allowed { rows, allowance: Allowance::new(self.most, self.most), share: &self.share };
         let view = View { rows: &rows, keyspace: self.keyspace, now: self.now };
-        let ctx = ReadContext { view, protocol: self.protocol, seed: self.seed, access: self.access.as_deref() };
+        let ctx = ReadContext {
+            view,
+            protocol: self.protocol,
+            seed: self.seed,
+            access: self.access.as_deref(),
+            seal: self.seal,
+        };
         match catch_unwind(AssertUnwindSafe(|| (self.run)(&ctx, &self.request))) {
             Ok(Ok(reply)) if reply.size() > self.most => Ok(too_large(rows.allowance.refusal())),
             Ok(Ok(reply)) => Ok(reply),

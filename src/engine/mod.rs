@@ -45,7 +45,7 @@ use std::sync::atomic::AtomicUsize;
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
 use crate::command::{
-    Changeable, Channels, Config, Messages, Sends, Server, Session, Settings, Shutdown, Statistics, Tuning, Wait,
+    Changeable, Channels, Config, Messages, Seal, Sends, Server, Session, Settings, Shutdown, Statistics, Tuning, Wait,
     Watches,
 };
 use crate::data::{Touched, keyspaces};
@@ -92,6 +92,7 @@ impl Engine {
     /// When the store fails.
     pub fn new(batch: &mut Batch<'_>, mut config: Config, seed: u64, now: Millis) -> storage::Result<Engine> {
         config.jobs = config.jobs.started(batch, now)?;
+        let seal = Seal::new(config.system.secret, &mut fastrand::Rng::with_seed(seed));
         let facts = crate::command::Facts { started: now, last_save: now, ..Default::default() };
         let server = Server {
             config,
@@ -111,6 +112,7 @@ impl Engine {
             messages: Messages::default(),
             watches: Watches::default(),
             cursors: Cursors::default(),
+            seal,
             statistics: Statistics::default(),
             indexing: VecDeque::new(),
             monitors: BTreeSet::new(),

@@ -60,7 +60,7 @@ impl Engine {
                 Step::Heavy(run) => {
                     self.answer_so_far(&mut unit);
                     let (keyspace, protocol) = self.selected(unit.conn);
-                    let seed = self.random.u64(..);
+                    let (seed, seal) = (self.random.u64(..), self.server.seal);
                     let nanos = self.server.config.system.nanos;
                     let Some(session) = self.sessions.get(&unit.conn) else { return Ok(()) };
                     let access = session.access.clone();
@@ -76,6 +76,7 @@ impl Engine {
                         protocol,
                         access,
                         seed,
+                        seal,
                         nanos,
                         most,
                         share,

@@ -126,7 +126,7 @@ impl JobsView<'_> {
     /// When the filter is for jobs that do not run again.
     pub fn preview_retry(&self, filter: &Filter) -> Result<Preview> {
         let filter = of_bad_ends(filter)?;
-        let page = self.list(&filter, b"0", usize::MAX)?;
+        let page = self.list(&filter, b"0", usize::MAX, None)?;
         let first = page.jobs.iter().take(SHOWN).map(|job| job.id.clone()).collect();
         Ok(Preview { matched: page.jobs.len(), first, more: page.next.is_some() })
     }
@@ -254,7 +254,7 @@ impl Jobs<'_, '_> {
         let (mut changed, mut left) = (0, limit);
         while left > 0 {
             let most = (left, left.saturating_mul(LOOKS));
-            let page = self.view().list_within(&bulk.filter, bulk.cursor.as_bytes(), most)?;
+            let page = self.view().list_within(&bulk.filter, bulk.cursor.as_bytes(), most, None)?;
             for job in page.jobs.iter().filter(|job| bulk.wants(job)) {
                 changed += usize::from(self.change(bulk.verb, job)?);
             }

@@ -27,10 +27,9 @@ impl Jobs<'_, '_> {
         if let Some(key) = &old.unique_key
             && let Some(holder) = self.view().holder(key)?
         {
-            let (id, holder) = (&old.id, &holder.id);
-            return Err(Error::refused(format!(
-                "Job {id} cannot run again: job {holder} holds its unique_key '{key}'"
-            )));
+            let is_told = self.tells_of(&old.queue, Some(&holder.queue));
+            let (id, holder) = (&old.id, if is_told { format!("job {}", holder.id) } else { "another job".to_owned() });
+            return Err(Error::refused(format!("Job {id} cannot run again: {holder} holds its unique_key '{key}'")));
         }
         if let Some(ended_at) = old.ended_at.filter(|_| old.has_dependents) {
             // Its end was not told yet: they go on waiting.

@@ -114,7 +114,7 @@ impl Jobs<'_, '_> {
             jobs: action.job_ids().collect(),
         };
         if let Some(key) = &submit.idempotency_key
-            && let Some((id, row)) = self.view().repeat(Repeats::Action, key, submission)?
+            && let Some((id, row)) = self.repeat(Repeats::Action, key, submission, &submit.terms.queue)?
         {
             return Ok(answer(&id, &Action::decode(&row)?));
         }

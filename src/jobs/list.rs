@@ -16,6 +16,8 @@ use crate::jobs::rows::{
 use crate::jobs::{Id, JobsView, plan_store};
 use crate::storage::{self, Table, tables};
 
+/// The longest cursor: of the row of a pending job.
+pub const LONGEST_CURSOR: usize = 576;
 /// Jobs that one call looks at; what is left is found from the cursor on.
 const LOOKED_AT: usize = 10_000;
 /// How many rows of an index are copied at once, at least.
@@ -95,6 +97,9 @@ impl Filter {
     }
 }
 
+/// Tells of which queues a reader is shown jobs; `None`: of all.
+pub type Shows<'a> = Option<&'a dyn Fn(&Id) -> bool>;
+
 /// Some jobs of a list.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
@@ -102,6 +107,8 @@ pub struct Page {
     pub jobs: Vec<Job>,
     /// Where to go on; `None` at the end.
     pub next: Option<String>,
+    /// That may be the place of a job which the reader is not shown: it tells of the job's queue and key.
+    pub next_is_hidden: bool,
 }
 
 impl Filter {
@@ -180,6 +187,21 @@ fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl JobsView<'_> {
+    /// The index that a listing goes through for a reader who is not shown everything. It does not depend on counts, which
+    /// would tell, by the order of the list, how many hidden jobs there are.
+    fn most_telling(filter: &Filter) -> Result<Index> {
+        let rank = |index: &Index| match index.tag {
+            b'a' | b'y' | b'l' => 0,
+            b'e' if filter.queue.is_some() => 1,
+            b'q' => 2,
+            b'p' => 3,
+            b'c' | b'n' => 5,
+            _ => 4,
+        };
+        // Of several the last one.
+        filter.indexes().into_iter().rev().min_by_key(rank).ok_or_else(|| Error::refused("no index"))
+    }
+
     /// The index that a listing goes through: the one with the fewest jobs, as far as that is counted.
     fn narrowest(&self, filter: &Filter) -> Result<Index> {
         let totals = self.totals()?;
@@ -225,16 +247,28 @@ impl JobsView<'_> {
     /// Jobs that a filter admits, from a cursor on (`0`: from the beginning), up to `limit`. A page may be short, or
     /// empty, and yet have a next one: a call looks at a bounded number of jobs.
     ///
+    /// Jobs that the reader is not shown are as if they were not there, but that they are looked at.
+    ///
     /// # Errors
     /// When the cursor is not one that a page of the same filter gave.
-    pub fn list(&self, filter: &Filter, cursor: &[u8], limit: usize) -> Result<Page> {
-        self.list_within(filter, cursor, (limit, LOOKED_AT))
+    pub fn list(&self, filter: &Filter, cursor: &[u8], limit: usize, shows: Shows<'_>) -> Result<Page> {
+        self.list_within(filter, cursor, (limit, LOOKED_AT), shows)
     }
 
     /// The same, looking at so many jobs at most.
-    pub(super) fn list_within(&self, filter: &Filter, cursor: &[u8], (limit, most): (usize, usize)) -> Result<Page> {
-        let (index, mut last) = self.begin(filter, cursor)?;
+    pub(super) fn list_within(
+        &self,
+        filter: &Filter,
+        cursor: &[u8],
+        (limit, most): (usize, usize),
+        shows: Shows<'_>,
+    ) -> Result<Page> {
+        let (index, mut last) = self.begin(filter, cursor, shows.is_none())?;
         let mut page = Page::default();
+        let is_shown = |queue: &Id| shows.is_none_or(|shows| shows(queue));
+        if !filter.queue.as_ref().is_none_or(is_shown) {
+            return Ok(page);
+        }
         let mut looked_at = 0;
         let cursor = |key: &[u8]| format!("{}{}", index.tag as char, hex(key));
         while looked_at < most {
@@ -248,7 +282,7 @@ impl JobsView<'_> {
                 if index.is_by_number() && filter.since.is_some_and(|since| job.created_at < since) {
                     return Ok(page);
                 }
-                if filter.admits(&job) {
+                if filter.admits(&job) && is_shown(&job.queue) {
                     page.jobs.push(job);
                 }
                 if page.jobs.len() >= limit {
@@ -262,16 +296,17 @@ impl JobsView<'_> {
             }
         }
         page.next = last.map(|last| cursor(&last));
+        page.next_is_hidden = shows.is_some();
         Ok(page)
     }
 
     /// The index of a listing, and the row behind which it goes on.
-    fn begin(&self, filter: &Filter, cursor: &[u8]) -> Result<(Index, Option<Vec<u8>>)> {
+    fn begin(&self, filter: &Filter, cursor: &[u8], counts: bool) -> Result<(Index, Option<Vec<u8>>)> {
         let foreign =
             || Error::refused(format!("CURSOR must be 0 or what the page before answered, not '{}'", shown(cursor)));
         match cursor {
             b"0" | b"" => {
-                let index = self.narrowest(filter)?;
+                let index = if counts { self.narrowest(filter)? } else { Self::most_telling(filter)? };
                 let until = filter.until.filter(|_| index.is_by_number());
                 let after = until.map(|until| Ok::<_, Error>(self.number_at(until)?.to_be_bytes())).transpose()?;
                 let after = after.map(|number| [&index.prefix[..], &number].concat());

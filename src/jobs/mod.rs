@@ -79,7 +79,7 @@ pub use incarnation::{begin_incarnation, refuse_old_claims};
 pub use job::{Job, Status, Work};
 pub use lanes::Takes;
 pub use limits::{Limits, Rate};
-pub use list::{Filter, Page};
+pub use list::{Filter, LONGEST_CURSOR, Page, Shows};
 pub use log::{Log, LogCursor};
 pub use output::Stream;
 pub use queue::{Counts, PRIVATE_PREFIX, Queue, queue_name};
@@ -163,5 +163,10 @@ impl Jobs<'_, '_> {
     #[must_use]
     pub fn view(&self) -> JobsView<'_> {
         JobsView { rows: self.batch, now: self.now }
+    }
+
+    /// True when something of another queue may be named to who has a right to `queue`: only to who may do everything.
+    fn tells_of(&self, queue: &Id, other: Option<&Id>) -> bool {
+        self.access_key.is_none() || other == Some(queue)
     }
 }

@@ -64,21 +64,35 @@ impl Repeat {
 }
 
 impl JobsView<'_> {
-    /// What was made with a key; an error when that was submitted with other content.
-    pub(super) fn repeat(&self, what: Repeats, key: &str, submission: Digest) -> Result<Option<(Id, Bytes)>> {
-        let row = self.rows.get(Table::JobIndex, &row_key(what, key))?;
-        let Some(repeat) = row.as_ref().map(Repeat::decode).transpose()? else { return Ok(None) };
-        if repeat.submission == submission {
-            return Ok(Some((repeat.made, repeat.row)));
-        }
-        let made = repeat.made;
-        Err(Error::refused(format!(
-            "idempotency_key '{key}' was used for {made} with other content: choose another key"
-        )))
+    /// The queue of what was made with a key; `None` when that is gone.
+    fn queue_of_repeat(&self, what: Repeats, made: &Id) -> Result<Option<Id>> {
+        Ok(match what {
+            Repeats::Job => self.job(made.as_bytes())?.map(|job| job.queue),
+            Repeats::Action => self.action(made.as_bytes())?.map(|action| action.queue),
+        })
     }
 }
 
 impl Jobs<'_, '_> {
+    /// What was made with a key; an error when that was submitted with other content. Keys are everybody's: the error
+    /// tells what was made only where that is of the `queue` of this submission too.
+    pub(super) fn repeat(
+        &self,
+        what: Repeats,
+        key: &str,
+        submission: Digest,
+        queue: &Id,
+    ) -> Result<Option<(Id, Bytes)>> {
+        let row = self.view().rows.get(Table::JobIndex, &row_key(what, key))?;
+        let Some(repeat) = row.as_ref().map(Repeat::decode).transpose()? else { return Ok(None) };
+        if repeat.submission == submission {
+            return Ok(Some((repeat.made, repeat.row)));
+        }
+        let is_told = self.tells_of(queue, self.view().queue_of_repeat(what, &repeat.made)?.as_ref());
+        let made = if is_told { format!(" for {}", repeat.made) } else { String::new() };
+        Err(Error::refused(format!("idempotency_key '{key}' was used{made} with other content: choose another key")))
+    }
+
     /// Remembers what was made with a key.
     pub(super) fn remember(
         &mut self,

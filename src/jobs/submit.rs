@@ -200,7 +200,7 @@ impl Jobs<'_, '_> {
         let (work, is_plain, body) = self.work_of(submit)?;
         let digest = submission(&work, body, submit);
         if let Some(key) = &submit.once.idempotency_key
-            && let Some((made, _)) = self.view().repeat(Repeats::Job, key, digest)?
+            && let Some((made, _)) = self.repeat(Repeats::Job, key, digest, &submit.terms.queue)?
         {
             return Ok(Submitted { id: made, job: None });
         }

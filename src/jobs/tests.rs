@@ -194,7 +194,7 @@ fn cancelling_is_at_once_or_by_word_to_the_worker() {
         assert_eq!(bench.claim("w").unwrap().id, running);
         bench.command(|jobs| jobs.cancel(running.as_bytes())).unwrap();
         assert!(bench.touched.things.contains(&crate::data::Touch::Worker("w".into())));
-        let tidings = bench.command(|jobs| jobs.heartbeat(&id("w"), None)).unwrap();
+        let tidings = bench.command(|jobs| jobs.heartbeat(&id("w"), None, &|_| true)).unwrap();
         assert_eq!(tidings.cancel, std::slice::from_ref(&running));
         bench.command(|jobs| jobs.fail(running.as_bytes(), 1, BAD, Failure::default())).unwrap();
         assert_eq!(bench.job(&running).status, Status::Cancelled, "a failure is not retried");
@@ -323,7 +323,7 @@ fn workers_are_known_alive_then_dead_then_forgotten() {
         };
         assert!(status(bench).unwrap().contains(r#""status":"idle","tools":["sh"]"#));
         bench.pass(20_000);
-        bench.command(|jobs| jobs.heartbeat(&id("w"), None)).unwrap();
+        bench.command(|jobs| jobs.heartbeat(&id("w"), None, &|_| true)).unwrap();
         bench.pass(30_000);
         assert!(status(bench).unwrap().contains(r#""status":"dead""#));
         bench.pass(86_400_000 - 1);

@@ -170,6 +170,10 @@ pub struct Tidings {
 /// A job that a worker believes to run, and at which epoch.
 pub type Held = (Id, u64);
 
+/// Tells whether a job's claim is the caller's own. A worker's id does not: it goes to another access key once it was
+/// silent for long, and the claims that were made under it do not.
+pub type Owns<'a> = &'a dyn Fn(&Job) -> bool;
+
 /// Reads what a worker says with a heartbeat: `{jobs?: [{job_id, epoch}]}`; `None` when it names no jobs.
 ///
 /// # Errors
@@ -312,18 +316,18 @@ impl Jobs<'_, '_> {
 
     /// A worker is alive. `held` are the jobs that it believes to run: their leases are lengthened, and no others, so
     /// that a claim whose answer never reached it runs out. Without them every lease of the worker is lengthened.
-    /// Tells what it must know of its jobs.
+    /// Tells what it must know of its jobs. A claim that is not the caller's is `stale` to it, and stays as it is.
     ///
     /// # Errors
     /// `Worker not found`.
-    pub fn heartbeat(&mut self, id: &Id, held: Option<&[Held]>) -> Result<Tidings> {
+    pub fn heartbeat(&mut self, id: &Id, held: Option<&[Held]>, owns: Owns<'_>) -> Result<Tidings> {
         let known = self.view().worker(id.as_bytes())?.ok_or_else(|| Error::not_found("Worker", id.as_bytes()))?;
         let mut worker = Worker { last_seen: self.now, ..known.clone() };
         self.put_worker(id, Some(&known), &mut worker)?;
         let mut tidings = Tidings::default();
         for (job, epoch) in held.unwrap_or_default() {
             let runs = |found: &Job| found.epoch == *epoch && found.status == Status::Running;
-            match self.view().job(job.as_bytes())? {
+            match self.view().job(job.as_bytes())?.filter(owns) {
                 Some(found) if runs(&found) => {}
                 // A lease that ran out is taken up again where nobody has claimed the job since.
                 Some(found) if found.worker.as_ref() == Some(id) => match self.extend(job.as_bytes(), *epoch, 0) {
@@ -334,7 +338,7 @@ impl Jobs<'_, '_> {
                 _ => tidings.stale.push(job.clone()),
             }
         }
-        for job in self.view().jobs_of_worker(id)? {
+        for job in self.view().jobs_of_worker(id)?.into_iter().filter(owns) {
             if job.cancelling {
                 tidings.cancel.push(job.id.clone());
             }
@@ -346,13 +350,13 @@ impl Jobs<'_, '_> {
         Ok(tidings)
     }
 
-    /// A worker goes: its jobs go back to their places, and no loss is counted. Returns how many.
+    /// A worker goes: the caller's jobs go back to their places, and no loss is counted. Returns how many.
     ///
     /// # Errors
     /// `Worker not found`.
-    pub fn unregister(&mut self, id: &Id) -> Result<usize> {
+    pub fn unregister(&mut self, id: &Id, owns: Owns<'_>) -> Result<usize> {
         let worker = self.view().worker(id.as_bytes())?.ok_or_else(|| Error::not_found("Worker", id.as_bytes()))?;
-        let jobs = self.view().jobs_of_worker(id)?;
+        let jobs: Vec<Job> = self.view().jobs_of_worker(id)?.into_iter().filter(owns).collect();
         for job in &jobs {
             self.give_back(job, None)?;
         }

@@ -2,12 +2,12 @@
 
 use crate::access::Role;
 use crate::command::control::retry_where;
-use crate::command::grants::{Asked, Verdict, found};
+use crate::command::grants::{Asked, Verdict, found, owns};
 use crate::command::needs::Needs;
 use crate::command::work::claim_options;
 use crate::jobs::actions::SubmitAction;
 use crate::jobs::workers::Profile;
-use crate::jobs::{Definition, Id, Job, Status, Submit};
+use crate::jobs::{Definition, Id, Status, Submit};
 
 impl Asked<'_> {
     /// Checks what a command of the job system needs.
@@ -56,6 +56,7 @@ impl Asked<'_> {
             Needs::PutSchedule => self.put_schedule(first),
             Needs::ReadSchedule => self.schedule(&[Role::Read, Role::Submit], first),
             Needs::ManageSchedule => self.schedule(&[Role::Submit], first),
+            Needs::RunSchedule => self.run_schedule(first),
             // The others are decided without the job system.
             _ => Err(self.denied("", "ADMIN")),
         }
@@ -86,15 +87,10 @@ impl Asked<'_> {
         Ok(())
     }
 
-    /// True for a job that runs, claimed with this key.
-    fn is_own_claim(&self, job: &Job) -> bool {
-        job.claimed_with.as_ref() == Some(&self.key.name) && self.key.scopes.has(Role::Work, job.queue.as_bytes())
-    }
-
     /// Requires that a job may be seen.
     pub(super) fn read_job(&self, id: &[u8]) -> Verdict {
         let Some(job) = found(self.jobs().shown_job(id))? else { return Ok(()) };
-        if job.status == Status::Running && self.is_own_claim(&job) {
+        if job.status == Status::Running && owns(Some(self.key), &job) {
             return Ok(());
         }
         self.queue_of("the job", &[Role::Read], &job.queue)
@@ -108,7 +104,7 @@ impl Asked<'_> {
     /// Requires that a job was claimed with this key, whatever its worker is called.
     pub(super) fn own_job(&self, id: &[u8]) -> Verdict {
         match found(self.jobs().shown_job(id))? {
-            Some(job) if !self.is_own_claim(&job) => {
+            Some(job) if !owns(Some(self.key), &job) => {
                 let id = &job.id;
                 Err(self
                     .denied(&format!(" on job {id}"), "WORK on its queue and a claim of the job made with this key"))
@@ -162,6 +158,17 @@ impl Asked<'_> {
             }
         }
         self.schedule(&[Role::Submit], id)
+    }
+
+    /// What a schedule submits now is asked about as if the caller submitted it.
+    fn run_schedule(&self, id: &[u8]) -> Verdict {
+        self.schedule(&[Role::Submit], id)?;
+        let Some(id) = Id::sound(id) else { return Ok(()) };
+        if found(self.jobs().schedule_queue(id.as_bytes()))?.flatten().is_none() {
+            return Ok(());
+        }
+        let job = found(self.jobs().schedule_job(&id))?.unwrap_or_default();
+        Submit::parse(&job).map_or(Ok(()), |submit| self.submit(&submit))
     }
 
     fn schedule(&self, roles: &[Role], id: &[u8]) -> Verdict {

@@ -16,7 +16,7 @@ use crate::command::needs::Needs;
 use crate::command::{Command, CommandError, Flags, Halt, Session, args};
 use crate::data::View;
 use crate::jobs::error::shown;
-use crate::jobs::{Error, Id, JobsView, Result as JobsResult};
+use crate::jobs::{Error, Id, Job, JobsView, Result as JobsResult};
 
 /// The longest list of scopes that an error repeats.
 const SHOWN_CHARS: usize = 300;
@@ -166,4 +166,13 @@ fn found<T>(result: JobsResult<T>) -> Result<Option<T>, Halt> {
 /// True when jobs of a queue are shown to a key, if there is one.
 pub(super) fn shows(key: Option<&AccessKey>, roles: &[Role], queue: &Id) -> bool {
     key.is_none_or(|key| roles.iter().any(|role| key.scopes.has(*role, queue.as_bytes())))
+}
+
+/// True for a job that was claimed with a key which still has WORK on its queue, whatever its worker is called. Of who may
+/// do everything every job is.
+pub(super) fn owns(key: Option<&AccessKey>, job: &Job) -> bool {
+    key.is_none_or(|key| {
+        let has_claimed = || job.claimed_with.as_ref() == Some(&key.name);
+        key.scopes.is_admin() || has_claimed() && key.scopes.has(Role::Work, job.queue.as_bytes())
+    })
 }

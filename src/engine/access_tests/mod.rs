@@ -1,7 +1,9 @@
 //! Access keys in the engine: what each lets in, when it ends, and what the audit log says.
 
 mod audit;
+mod claims;
 mod connections;
+mod lists;
 
 use agq_resp::Request;
 
@@ -17,6 +19,10 @@ impl Bench<'_> {
         let requests = [Request::from_args(words)].into();
         let unit = super::Unit { conn, requests, protocol_error: None, out: bytes::BytesMut::new() };
         self.take(Input::Unit(unit));
+        for mut read in self.engine.take_heavy() {
+            let reply = read.run(&self.batch).unwrap();
+            self.take(Input::Resume(Box::new(read), reply));
+        }
         let finished = self.finished();
         let reply = finished.into_iter().filter(|(to, text)| *to == conn && text != "killed").map(|(_, text)| text);
         let reply: String = reply.collect();
@@ -221,9 +227,72 @@ fn a_submission_reaches_no_other_queue() {
         refused(&bench.ask(2, &["SCHEDULE.PUT", "o", &schedule(&submit(""))]));
         let list = bench.say(2, "SCHEDULE.LIST");
         assert!(list.contains("\"s\"") && !list.contains("\"o\""), "{list}");
+        // The holder of its unique key came after the schedule.
+        let returns = submit(r#","unique_key":"w","on_conflict":"return""#);
+        granted(&bench.ask(2, &["SCHEDULE.PUT", "w", &schedule(&returns)]));
+        granted(&bench.say(2, "SCHEDULE.RUN s"));
+        granted(&bench.ask(ADMIN, &["JOB.SUBMIT", r#"{"job_id":"late","kind":"k","queue":"other","unique_key":"w"}"#]));
+        refused(&bench.say(2, "SCHEDULE.RUN w"));
+        granted(&bench.say(ADMIN, "JOB.CANCEL late"));
+        granted(&bench.say(2, "SCHEDULE.RUN w"));
         refused(&bench.say(2, "JOB.RETRY WHERE KIND k"));
         refused(&bench.say(2, "JOB.RETRY WHERE QUEUE mine QUEUE other"));
         granted(&bench.say(2, "JOB.RETRY WHERE QUEUE mine"));
+    });
+}
+
+#[test]
+fn a_key_that_was_used_up_for_another_queue_does_not_tell_what_for() {
+    with_access(|bench| {
+        bench.open_with(2, "shop", "SUBMIT pub-*");
+        let job = |id: &str, queue: &str, more: &str| {
+            format!(r#"{{"job_id":"{id}","kind":"k","queue":"{queue}","idempotency_key":"i"{more}}}"#)
+        };
+        granted(&bench.ask(ADMIN, &["JOB.SUBMIT", &job("pay_1", "payroll", "")]));
+        let used = "-ERR idempotency_key 'i' was used with other content: choose another key|";
+        let named = "-ERR idempotency_key 'i' was used for pay_1 with other content: choose another key|";
+        let other = job("order_1", "pub-a", "");
+        assert_eq!(bench.ask(2, &["JOB.SUBMIT", &other]), used);
+        assert_eq!(bench.ask(2, &["JOB.MSUBMIT", &other]), used.replace("-ERR ", "-ERR jobs[0]: "));
+        assert_eq!(bench.ask(ADMIN, &["JOB.SUBMIT", &other]), named);
+        granted(&bench.say(ADMIN, "JOB.CANCEL pay_1"));
+        granted(&bench.say(ADMIN, "JOB.DELETE pay_1"));
+        assert_eq!(bench.ask(2, &["JOB.SUBMIT", &other]), used, "though it is gone");
+        // Its own it is told of.
+        let own = |more: &str| job("order_2", "pub-a", more).replace("\"i\"", "\"own\"");
+        granted(&bench.ask(2, &["JOB.SUBMIT", &own("")]));
+        let again = bench.ask(2, &["JOB.SUBMIT", &own(r#","priority":1"#)]);
+        assert_eq!(again, named.replace("'i'", "'own'").replace("pay_1", "order_2"));
+        let action = |id: &str, queue: &str| {
+            let plan = r#"{"tasks":[{"task_number":1,"command":"true"}]}"#;
+            format!(r#"{{"action_id":"{id}","queue":"{queue}","plan":{plan},"inputs":[],"idempotency_key":"i"}}"#)
+        };
+        granted(&bench.ask(ADMIN, &["ACTION.SUBMIT", &action("pay_2", "payroll")]));
+        assert_eq!(bench.ask(2, &["ACTION.SUBMIT", &action("order_3", "pub-a")]), used);
+        let reply = bench.ask(ADMIN, &["ACTION.SUBMIT", &action("order_3", "pub-a")]);
+        assert_eq!(reply, named.replace("pay_1", "pay_2"));
+    });
+}
+
+#[test]
+fn a_job_that_cannot_run_again_does_not_tell_which_other_queues_job_is_in_its_way() {
+    with_access(|bench| {
+        bench.open_with(2, "shop", "SUBMIT pub-*");
+        let submit = |bench: &mut Bench<'_>, id: &str, queue: &str| {
+            let json = format!(r#"{{"job_id":"{id}","kind":"k","queue":"{queue}","unique_key":"u"}}"#);
+            granted(&bench.ask(ADMIN, &["JOB.SUBMIT", &json]));
+        };
+        submit(bench, "order_1", "pub-a");
+        granted(&bench.say(2, "JOB.CANCEL order_1"));
+        submit(bench, "pay_1", "payroll");
+        let reply = bench.say(2, "JOB.RETRY order_1");
+        assert_eq!(reply, "-ERR Job order_1 cannot run again: another job holds its unique_key 'u'|");
+        assert!(bench.say(ADMIN, "JOB.RETRY order_1").contains("job pay_1 holds"));
+        granted(&bench.say(ADMIN, "JOB.CANCEL pay_1"));
+        submit(bench, "order_2", "pub-b");
+        granted(&bench.say(2, "JOB.CANCEL order_2"));
+        submit(bench, "order_3", "pub-b");
+        assert!(bench.say(2, "JOB.RETRY order_2").contains("job order_3 holds"));
     });
 }
 

@@ -98,7 +98,7 @@ fn release_and_unregister_give_jobs_back_without_a_loss() {
         assert_eq!(error, format!("STALE job {first} is at epoch 2"));
         assert_eq!(bench.claim("w").unwrap().id, first, "at its old place");
         assert_eq!(bench.claim("w").unwrap().id, second);
-        assert_eq!(bench.command(|jobs| jobs.unregister(&id("w"))).unwrap(), 2);
+        assert_eq!(bench.command(|jobs| jobs.unregister(&id("w"), &|_| true)).unwrap(), 2);
         assert_eq!((bench.job(&first).status, bench.job(&first).losses), (Status::Pending, 0));
         bench.assert_sound();
     });
@@ -111,16 +111,16 @@ fn a_heartbeat_lengthens_every_lease_and_names_what_is_stale() {
         bench.claim("w");
         bench.pass(20_000);
         let held = [(job.clone(), 1), (id("job_0"), 1)];
-        let tidings = bench.command(|jobs| jobs.heartbeat(&id("w"), Some(&held))).unwrap();
+        let tidings = bench.command(|jobs| jobs.heartbeat(&id("w"), Some(&held), &|_| true)).unwrap();
         assert_eq!(tidings.stale, [id("job_0")]);
         assert_eq!(bench.job(&job).lease.unwrap().deadline, bench.now.plus(30_000));
         // A lease that ran out is taken up again, unless the epoch is another's.
         bench.pass(30_000);
         let held = [(job.clone(), 0), (job.clone(), 1)];
-        let tidings = bench.command(|jobs| jobs.heartbeat(&id("w"), Some(&held))).unwrap();
+        let tidings = bench.command(|jobs| jobs.heartbeat(&id("w"), Some(&held), &|_| true)).unwrap();
         assert_eq!(tidings.stale, std::slice::from_ref(&job));
         assert_eq!((bench.job(&job).status, bench.job(&job).losses), (Status::Running, 1));
-        let error = bench.command(|jobs| jobs.heartbeat(&id("nobody"), None)).unwrap_err().to_string();
+        let error = bench.command(|jobs| jobs.heartbeat(&id("nobody"), None, &|_| true)).unwrap_err().to_string();
         assert_eq!(error, "ERR Worker not found: nobody");
     });
 }

@@ -33,7 +33,7 @@ impl Bench<'_> {
         let (mut found, mut cursor) = (Vec::new(), "0".to_owned());
         loop {
             let jobs = self.jobs();
-            let page = jobs.view().list(filter, cursor.as_bytes(), page).unwrap();
+            let page = jobs.view().list(filter, cursor.as_bytes(), page, None).unwrap();
             found.extend(page.jobs.into_iter().map(|job| job.id));
             match page.next {
                 Some(next) => cursor = next,
@@ -178,7 +178,7 @@ fn jobs_are_found_by_what_they_are() {
         let filter = Filter { label: word("l"), ..Filter::default() };
         let jobs = bench.jobs();
         for cursor in [&b"q00"[..], b"l6", b"x", b"n6e0000000000000001"] {
-            let error = jobs.view().list(&filter, cursor, 1);
+            let error = jobs.view().list(&filter, cursor, 1, None);
             assert!(error.is_err() || cursor[0] == b'n', "{}", cursor.escape_ascii());
         }
     });

@@ -277,8 +277,8 @@ impl Bench<'_> {
                 self.connections.clear();
                 self.settings = self.settings.started(&self.batch, self.now).unwrap();
             }
-            Step::Heartbeat(n) => drop(self.command(|jobs| jobs.heartbeat(&worker(*n), Some(&[chosen(0)])))),
-            Step::Unregister(n) => drop(self.command(|jobs| jobs.unregister(&worker(*n)))),
+            Step::Heartbeat(n) => drop(self.command(|jobs| jobs.heartbeat(&worker(*n), Some(&[chosen(0)]), &|_| true))),
+            Step::Unregister(n) => drop(self.command(|jobs| jobs.unregister(&worker(*n), &|_| true))),
             Step::Abandon(n) => drop(self.command(|jobs| jobs.abandon_list_claim(&chosen(*n).0, chosen(*n).1))),
             Step::Cancel(n) => drop(self.command(|jobs| jobs.cancel(chosen(*n).0.as_bytes()))),
             Step::Retry(n) => drop(self.command(|jobs| jobs.retry(chosen(*n).0.as_bytes()))),

@@ -402,7 +402,7 @@ impl Import {
             return Err(Error::refused(format!("bulk.number is {}, that of another", bulk.number)));
         }
         // That the cursor is one of its filter.
-        JobsView { rows: batch, now: self.now }.list_within(&bulk.filter, bulk.cursor.as_bytes(), (1, 1))?;
+        JobsView { rows: batch, now: self.now }.list_within(&bulk.filter, bulk.cursor.as_bytes(), (1, 1), None)?;
         batch.put(Table::Timers, bulk.timer(), bulk.row_key())?;
         Ok(batch.put(Table::JobIndex, bulk.row_key(), bulk.encode())?)
     }
