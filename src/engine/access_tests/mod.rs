@@ -2,6 +2,7 @@
 
 mod audit;
 mod connections;
+mod keys;
 
 use agq_resp::Request;
 
