@@ -3,6 +3,7 @@
 mod audit;
 mod connections;
 mod keys;
+mod logins;
 
 use agq_resp::Request;
 
