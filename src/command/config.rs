@@ -82,6 +82,15 @@ impl Tuning {
     }
 }
 
+/// True for what CONFIG knows, and whose value everybody may see who sees what administrators did.
+pub(crate) fn is_setting(server: &Server, name: &[u8]) -> bool {
+    let is = |known: &str| args::is(name, known);
+    let chosen = server.config.parameters.iter().map(|(name, _)| name.as_str());
+    let tuned = TUNABLE.iter().map(|(name, ..)| *name);
+    let mut known = chosen.chain(tuned).chain(server.settings.changeable.iter().copied());
+    !name.to_ascii_lowercase().windows(4).any(|part| part == b"pass") && known.any(is)
+}
+
 fn config(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let word = request.arg(1);
     if args::is(word, "GET") {
