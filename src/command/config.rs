@@ -26,7 +26,8 @@ pub(super) const COMMANDS: &[Command] = &[Command::new("CONFIG", -2, Group::Serv
     .differs(
         "SET takes what SIGHUP takes (maxclients, the files of TLS, leases, the log …), notify-keyspace-events, what SLOWLOG \
          and LATENCY keep, and Redis's limits of encodings and intervals, which change nothing here. What else was chosen at \
-         the start can be set to what it is only. Nothing that is set outlives the server, nor a SIGHUP what that reads.",
+         the start can be set to what it is only. Nothing that is set outlives the server, nor a SIGHUP what that reads. A \
+         pattern has 1,024 bytes at most.",
     )];
 
 /// What a value may be.
@@ -95,6 +96,7 @@ fn config(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let word = request.arg(1);
     if args::is(word, "GET") {
         subcommand::takes(request, 3..=usize::MAX)?;
+        request.iter().skip(2).try_for_each(|pattern| args::pattern(pattern).map(drop))?;
         return Ok(get(ctx, request));
     }
     if args::is(word, "SET") {

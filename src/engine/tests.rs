@@ -380,3 +380,29 @@ fn sort_looks_up_the_same_value_so_often_only() {
         assert!(say(bench, "SORT l BY w_* LIMIT 0 1").starts_with("*1|"));
     });
 }
+
+#[test]
+fn patterns_are_bounded() {
+    with_engine(|bench| {
+        bench.open(1);
+        for command in [
+            "KEYS",
+            "SCAN 0 MATCH",
+            "HSCAN h 0 MATCH",
+            "SSCAN s 0 COUNT 5 MATCH",
+            "ZSCAN z 0 MATCH",
+            "PUBSUB CHANNELS",
+            "CONFIG GET a",
+            "COMMAND LIST FILTERBY PATTERN",
+            "PLAN.LIST",
+            "PSUBSCRIBE a",
+        ] {
+            ["HSET h a 1", "SADD s a", "ZADD z 1 a"].iter().for_each(|command| drop(say(bench, command)));
+            let reply = say(bench, &format!("{command} {}", "*".repeat(1025)));
+            let expected = "-ERR the pattern has 1025 bytes, and may have 1024 at most: give a shorter one|";
+            assert_eq!(reply, expected, "{command}");
+            let reply = say(bench, &format!("{command} {}", "*".repeat(1024)));
+            assert!(!reply.starts_with('-'), "{command}: {reply}");
+        }
+    });
+}
