@@ -109,6 +109,23 @@ pub fn count(text: &[u8]) -> Result<u64, CommandError> {
     parse_integer(text).and_then(|count| u64::try_from(count).ok()).ok_or(refused)
 }
 
+/// Bytes of a pattern that a client gives at most: what it is held against may be long, and its own length counts as well.
+pub const MAX_PATTERN_BYTES: usize = 1024;
+
+/// A glob pattern.
+///
+/// # Errors
+/// When it is too long.
+pub fn pattern(text: &[u8]) -> Result<&[u8], CommandError> {
+    if text.len() <= MAX_PATTERN_BYTES {
+        return Ok(text);
+    }
+    let bytes = text.len();
+    Err(CommandError::new(format!(
+        "ERR the pattern has {bytes} bytes, and may have {MAX_PATTERN_BYTES} at most: give a shorter one"
+    )))
+}
+
 /// How an option word gives a deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExpireUnit {

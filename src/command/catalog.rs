@@ -22,7 +22,7 @@ pub(super) const COMMANDS: &[Command] = &[Command::new(
 )
 .differs(
     "Names arity, flags and keys, without key specifications, tips and subcommands; DOCS give all arguments as one \
-        text; GETKEYSANDFLAGS tells of keys that they are read or written, not how.",
+        text; GETKEYSANDFLAGS tells of keys that they are read or written, not how. A pattern has 1,024 bytes at most.",
 )];
 
 fn command(_: &mut Context<'_, '_>, request: &Request) -> Outcome {
@@ -69,7 +69,10 @@ fn list(request: &Request) -> Outcome {
     let lower = |command: &Command| command.name.to_ascii_lowercase();
     let fits: Box<dyn Fn(&&'static Command) -> bool> = match () {
         () if args::is(kind, "MODULE") => Box::new(|_| false),
-        () if args::is(kind, "PATTERN") => Box::new(move |command| glob::matches(value, lower(command).as_bytes())),
+        () if args::is(kind, "PATTERN") => {
+            let value = args::pattern(value)?;
+            Box::new(move |command| glob::matches(value, lower(command).as_bytes()))
+        }
         () if args::is(kind, "ACLCAT") => {
             let category = format!("@{}", String::from_utf8_lossy(value).to_ascii_lowercase());
             Box::new(move |command| categories(command).any(|found| found == category))

@@ -26,7 +26,8 @@ pub(super) const COMMANDS: &[Command] = &[Command::new("CONFIG", -2, Group::Serv
     .differs(
         "SET takes what SIGHUP takes (maxclients, the files of TLS, leases, the log …), notify-keyspace-events, what SLOWLOG \
          and LATENCY keep, and Redis's limits of encodings and intervals, which change nothing here. What else was chosen at \
-         the start can be set to what it is only. Nothing that is set outlives the server, nor a SIGHUP what that reads.",
+         the start can be set to what it is only. Nothing that is set outlives the server, nor a SIGHUP what that reads. A \
+         pattern has 1,024 bytes at most.",
     )];
 
 /// What a value may be.
@@ -82,10 +83,20 @@ impl Tuning {
     }
 }
 
+/// True for what CONFIG knows, and whose value everybody may see who sees what administrators did.
+pub(crate) fn is_setting(server: &Server, name: &[u8]) -> bool {
+    let is = |known: &str| args::is(name, known);
+    let chosen = server.config.parameters.iter().map(|(name, _)| name.as_str());
+    let tuned = TUNABLE.iter().map(|(name, ..)| *name);
+    let mut known = chosen.chain(tuned).chain(server.settings.changeable.iter().copied());
+    !name.to_ascii_lowercase().windows(4).any(|part| part == b"pass") && known.any(is)
+}
+
 fn config(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let word = request.arg(1);
     if args::is(word, "GET") {
         subcommand::takes(request, 3..=usize::MAX)?;
+        request.iter().skip(2).try_for_each(|pattern| args::pattern(pattern).map(drop))?;
         return Ok(get(ctx, request));
     }
     if args::is(word, "SET") {

@@ -14,6 +14,8 @@ use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome
 use crate::data::keyspaces::DATABASES;
 
 const FAST: Flags = Flags::FAST;
+/// Gives a key: not within MULTI, where a wrong one could not wait for its answer before the next is tried.
+const LOGIN: Flags = FAST.and(Flags::NO_AUTH).and(Flags::NO_MULTI);
 
 /// The rows of this file.
 pub(super) const COMMANDS: &[Command] = &[
@@ -21,7 +23,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .doc("1.0.0", "[message]", "Answers PONG, or the message.")
         .differs("The id of a worker as message refreshes that worker."),
     Command::new("ECHO", 2, Group::Connection, FAST, Run::Write(echo)).doc("1.0.0", "message", "Answers the message."),
-    Command::new("AUTH", -2, Group::Connection, FAST.and(Flags::NO_AUTH), Run::Write(auth)).doc(
+    Command::new("AUTH", -2, Group::Connection, LOGIN, Run::Write(auth)).doc(
         "1.0.0",
         "[username] password",
         "Gives a key: the session key, whose user is 'default', or an access key, whose secret says which it is; a name that \
@@ -29,13 +31,14 @@ pub(super) const COMMANDS: &[Command] = &[
     )
     .differs(
         "Over another key, it ends the subscriptions that the new one may not have, each with its message, and lets what is \
-         watched count as changed.",
+         watched count as changed. Refused within MULTI.",
     ),
-    Command::new("HELLO", -1, Group::Connection, FAST.and(Flags::NO_AUTH), Run::Write(hello)).doc(
+    Command::new("HELLO", -1, Group::Connection, LOGIN, Run::Write(hello)).doc(
         "6.0.0",
         "[protover [AUTH username password] [SETNAME clientname]]",
         "Chooses the protocol version and answers what the server is.",
-    ),
+    )
+    .differs("Refused within MULTI."),
     Command::new("SELECT", 2, Group::Connection, FAST, Run::Write(select)).doc(
         "1.0.0",
         "index",
@@ -94,8 +97,7 @@ fn check_key(ctx: &mut Context<'_, '_>, user: Option<&[u8]>, key: &[u8]) -> Resu
     if let Some(access) = right_key(ctx, user, key)? {
         return Ok(access);
     }
-    ctx.session.wrong_keys = ctx.session.wrong_keys.saturating_add(1);
-    ctx.session.last_wrong_key = fingerprint(ctx, key);
+    ctx.session.wrong_key = Some(fingerprint(ctx, key));
     Err(CommandError::new("WRONGPASS invalid username-password pair or user is disabled.").into())
 }
 

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use crate::clock::Millis;
 use crate::command::args::ExpireUnit;
 use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
+use crate::data::Error;
+use crate::data::glob::{self, Glob};
 use crate::data::notices::Classes;
-use crate::data::{Error, glob};
 
 /// Keys that KEYS may walk over on the core thread.
 const HEAVY_KEYS: u64 = 10_000;
@@ -59,7 +60,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .keys(0, 0, 0)
         .doc("1.0.0", "pattern", "All keys whose names match a pattern.")
         .heavy(|ctx, _| Ok(ctx.view.count()? > HEAVY_KEYS))
-        .differs("The keys come in the order of their names."),
+        .differs("The keys come in the order of their names. A pattern has 1,024 bytes at most."),
     row("EXPIRE", -3, WRITE.and(FAST), Run::Write(expire)).doc(
         "1.0.0",
         "key seconds [NX | XX | GT | LT]",
@@ -161,14 +162,14 @@ fn give_name(ctx: &mut Context<'_, '_>, request: &Request, only_new: bool) -> Re
 }
 
 fn keys(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
-    let pattern = request.arg(1);
-    let prefix = glob::literal_prefix(pattern);
+    let pattern = args::pattern(request.arg(1))?;
+    let (prefix, glob) = (glob::literal_prefix(pattern), Glob::new(pattern));
     let (mut found, mut failed) = (Vec::new(), None);
     ctx.view.walk(Bound::Included(prefix), &mut |name, head| {
         if !name.starts_with(prefix) {
             return ControlFlow::Break(());
         }
-        if head.is_live(ctx.view.now) && glob::matches(pattern, name) {
+        if head.is_live(ctx.view.now) && glob.matches(name) {
             if let Err(error) = ctx.view.rows.collect(name.len()) {
                 failed = Some(error);
                 return ControlFlow::Break(());

@@ -17,7 +17,7 @@ mod channels;
 mod client_list;
 mod clients;
 pub mod compactions;
-mod config;
+pub(crate) mod config;
 mod connection;
 mod context;
 mod control;

@@ -28,7 +28,8 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("PLAN.LIST", -1, Group::Plan, READ, Run::Read(list)).doc(
         "1.0.0",
         "[pattern] [LIMIT count] [OFFSET count]",
-        "The plans in the order of their ids: id, description, number of tasks, time of submission.",
+        "The plans in the order of their ids: id, description, number of tasks, time of submission. A pattern has 1,024 \
+         bytes at most.",
     ),
     Command::new("PLAN.DELETE", 2, Group::Plan, WRITE, Run::Write(delete)).doc(
         "1.0.0",
@@ -96,7 +97,7 @@ fn list_options(request: &Request) -> Result<(&[u8], u64, u64), Halt> {
         } else if args::is(word, "OFFSET") && offset.is_none() && options.left() > 0 {
             &mut offset
         } else if pattern.is_none() {
-            pattern = Some(word);
+            pattern = Some(args::pattern(word)?);
             continue;
         } else {
             let word = shown(word);

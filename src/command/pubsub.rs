@@ -27,11 +27,13 @@ pub(super) const COMMANDS: &[Command] = &[
         "[channel [channel ...]]",
         "Ends subscriptions to channels, or to all of them.",
     ),
-    row("PSUBSCRIBE", -2, Run::Write(|ctx, request| subscribe(ctx, request, Topic::Pattern))).doc(
-        "2.0.0",
-        "pattern [pattern ...]",
-        "Lets the connection have the messages of all channels whose names match.",
-    ),
+    row("PSUBSCRIBE", -2, Run::Write(|ctx, request| subscribe(ctx, request, Topic::Pattern)))
+        .doc(
+            "2.0.0",
+            "pattern [pattern ...]",
+            "Lets the connection have the messages of all channels whose names match.",
+        )
+        .differs("Refused between MULTI and EXEC. A pattern has 1,024 bytes at most."),
     row("PUNSUBSCRIBE", -1, Run::Write(|ctx, request| unsubscribe(ctx, request, Topic::Pattern))).doc(
         "2.0.0",
         "[pattern [pattern ...]]",
@@ -57,11 +59,13 @@ pub(super) const COMMANDS: &[Command] = &[
     .doc("2.0.0", "channel message", "Sends a message to who is subscribed; answers how many those are."),
     Command::new("SPUBLISH", 3, Group::PubSub, PUBLISH, Run::Write(|ctx, request| publish(ctx, request, Topic::Shard)))
         .doc("7.0.0", "shardchannel message", "Sends a message to who is subscribed to a shard channel."),
-    Command::new("PUBSUB", -2, Group::PubSub, Flags::PUBSUB.and(Flags::CONTAINER), Run::Write(pubsub)).doc(
-        "2.8.0",
-        "CHANNELS [pattern] | NUMSUB [channel ...] | NUMPAT | SHARDCHANNELS [pattern] | SHARDNUMSUB [channel ...]",
-        "Which channels have subscribers, and how many.",
-    ),
+    Command::new("PUBSUB", -2, Group::PubSub, Flags::PUBSUB.and(Flags::CONTAINER), Run::Write(pubsub))
+        .doc(
+            "2.8.0",
+            "CHANNELS [pattern] | NUMSUB [channel ...] | NUMPAT | SHARDCHANNELS [pattern] | SHARDNUMSUB [channel ...]",
+            "Which channels have subscribers, and how many.",
+        )
+        .differs("A pattern has 1,024 bytes at most."),
 ];
 
 const fn row(name: &'static str, arity: i32, run: Run) -> Command {
@@ -107,6 +111,9 @@ fn subscribe(ctx: &mut Context<'_, '_>, request: &Request, topic: Topic) -> Outc
         Topic::Pattern => "psubscribe",
         Topic::Shard => "ssubscribe",
     };
+    if topic == Topic::Pattern {
+        request.iter().skip(1).try_for_each(|pattern| args::pattern(pattern).map(drop))?;
+    }
     let mut replies = Vec::with_capacity(request.len() - 1);
     for name in request.iter().skip(1).map(Bytes::copy_from_slice) {
         ctx.server.channels.subscribe(conn, topic, name.clone());
@@ -189,7 +196,8 @@ fn pubsub(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
                     format!("ERR unknown subcommand or wrong number of arguments for '{word}'. Try PUBSUB HELP.");
                 return Err(CommandError::new(text).into());
             }
-            let wanted = |name: &&Bytes| request.get(2).is_none_or(|pattern| glob::matches(pattern, name));
+            let pattern = request.get(2).map(args::pattern).transpose()?;
+            let wanted = |name: &&Bytes| pattern.is_none_or(|pattern| glob::matches(pattern, name));
             return Ok(Reply::array(channels.names(topic).filter(wanted).cloned().map(Reply::Bulk)));
         }
         if args::is(word, number_of) {

@@ -7,12 +7,13 @@ use bytes::Bytes;
 
 use crate::command::cursors::Walk;
 use crate::command::{Command, CommandError, Context, Flags, Group, Outcome, Run, args};
-use crate::data::{Error, glob};
+use crate::data::Error;
+use crate::data::glob::{self, Glob};
 
 /// Keys or elements that one call walks over at most, whatever its COUNT.
 const MAX_COUNT: usize = 10_000;
 
-const FORGOTTEN: &str = "COUNT is 10,000 at most. A cursor that the server has forgotten, as after a restart or when \
+const FORGOTTEN: &str = "COUNT is 10,000 at most, a pattern 1,024 bytes. A cursor that the server has forgotten, as after a restart or when \
                          thousands of others were left unfinished, begins anew: some may then come twice, none is \
                          left out.";
 
@@ -21,7 +22,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("SCAN", -2, Group::Generic, Flags::READONLY, Run::Write(scan))
         .doc("2.8.0", "cursor [MATCH pattern] [COUNT count] [TYPE type]", "The keys, a few at a time.")
         .differs(
-            "The keys come in the order of their names. COUNT is 10,000 at most. A cursor that the server has \
+            "The keys come in the order of their names. COUNT is 10,000 at most, a pattern 1,024 bytes. A cursor that the server has \
              forgotten, as after a restart or when thousands of others were left unfinished, begins anew: keys may \
              then come twice, none is left out.",
         ),
@@ -34,7 +35,7 @@ pub(super) const COMMANDS: &[Command] = &[
         .differs(FORGOTTEN),
     elements("SSCAN", Group::Set, Run::Write(sscan))
         .doc("2.8.0", "key cursor [MATCH pattern] [COUNT count]", "The members of a set, a few at a time.")
-        .differs("COUNT is 10,000 at most."),
+        .differs("COUNT is 10,000 at most, a pattern 1,024 bytes."),
     elements("ZSCAN", Group::SortedSet, Run::Write(zscan))
         .doc(
             "2.8.0",
@@ -50,7 +51,8 @@ const fn elements(name: &'static str, group: Group, run: Run) -> Command {
 
 /// What is asked for.
 struct Scan<'a> {
-    pattern: Option<&'a [u8]>,
+    /// The bytes that a name begins with, and what matches it.
+    pattern: Option<(&'a [u8], Glob)>,
     kind: Option<&'a [u8]>,
     count: usize,
 }
@@ -68,7 +70,8 @@ impl<'a> Scan<'a> {
                 }
                 asked.count = usize::try_from(count).map_or(MAX_COUNT, |count| count.min(MAX_COUNT));
             } else if args::is(word, "MATCH") {
-                asked.pattern = Some(options.value()?);
+                let pattern = args::pattern(options.value()?)?;
+                asked.pattern = Some((glob::literal_prefix(pattern), Glob::new(pattern)));
             } else if args::is(word, "TYPE") && has_type {
                 asked.kind = Some(options.value()?);
             } else {
@@ -79,7 +82,7 @@ impl<'a> Scan<'a> {
     }
 
     fn wants(&self, name: &[u8]) -> bool {
-        self.pattern.is_none_or(|pattern| glob::matches(pattern, name))
+        self.pattern.as_ref().is_none_or(|(_, glob)| glob.matches(name))
     }
 }
 
@@ -124,7 +127,7 @@ fn scan(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
 /// The keys behind `after` that match, and the last name walked over if there may be more behind it.
 fn keys(ctx: &Context<'_, '_>, asked: &Scan<'_>, after: Option<Bytes>) -> Result<(Vec<Reply>, Option<Bytes>), Error> {
     let view = ctx.view();
-    let prefix = asked.pattern.map_or(&b""[..], glob::literal_prefix);
+    let prefix = asked.pattern.as_ref().map_or(&b""[..], |(prefix, _)| prefix);
     let from = match &after {
         Some(after) if &after[..] >= prefix => Bound::Excluded(&after[..]),
         _ => Bound::Included(prefix),

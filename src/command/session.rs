@@ -49,10 +49,8 @@ pub struct Session {
     pub vouched: Option<Box<Vouched>>,
     /// Why what the transport vouches for lets nobody in, as a whole error.
     pub not_let_in: Option<Box<str>>,
-    /// Wrong keys that it gave and that nobody has taken notice of yet.
-    pub wrong_keys: u16,
-    /// What tells the last of them from others.
-    pub last_wrong_key: u32,
+    /// What tells the wrong key that it gave from others, until somebody takes notice of it: before the next command.
+    pub wrong_key: Option<u32>,
     /// True for the server's own connection, which makes the deliveries of webhooks.
     pub is_own: bool,
     /// CLIENT SETNAME.
@@ -94,8 +92,7 @@ impl Session {
             access: None,
             vouched: None,
             not_let_in: None,
-            wrong_keys: 0,
-            last_wrong_key: 0,
+            wrong_key: None,
             is_own: false,
             name: Bytes::new(),
             library_name: Bytes::new(),

@@ -78,7 +78,7 @@ fn shortened(request: &Request) -> Vec<Bytes> {
             [&argument[..ARGUMENT_BYTES], text.as_bytes()].concat().into()
         }
     };
-    let mut kept: Vec<Bytes> = monitor::shown(request).take(shown).map(short).collect();
+    let mut kept: Vec<Bytes> = monitor::shown(request, |_| false).take(shown).map(short).collect();
     if shown < request.len() {
         kept.push(format!("... ({} more arguments)", request.len() - shown).into());
     }

@@ -5,19 +5,24 @@ use std::cmp::Ordering;
 use agq_resp::{Reply, Request};
 use bytes::Bytes;
 
-use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args};
+use crate::command::{Command, CommandError, Context, Flags, Group, Halt, Outcome, ReadContext, Run, args, views};
 use crate::data::dump::Value;
 use crate::data::notices::Classes;
-use crate::data::{Error, Kind, Record, Result, View};
+use crate::data::{Error, Kind, Record, Result, View, strings};
 use crate::storage;
 use crate::storage::batch::{MAX_BYTES, MAX_ROWS};
 
 /// Rows that a sort reads on the core thread.
 const HEAVY_ROWS: u64 = 10_000;
 
+/// Values that GET finds at most …
+const MAX_FOUND: u64 = 10_000_000;
+/// … and bytes that BY and GET look up.
+const MAX_LOOKED_UP_BYTES: usize = strings::MAX_BYTES;
+
 const DIFFERS: &str = "ALPHA compares bytes, whatever the locale. Numbers are decimal, without C's hexadecimal ones. \
                        What ALPHA finds equal with BY keeps the order it had. BY and GET do not see jobs, plans, \
-                       workers and queues.";
+                       workers and queues. GET finds 10,000,000 values at most, BY and GET look up 512 MiB.";
 
 /// The rows of this file.
 pub(super) const COMMANDS: &[Command] = &[
@@ -50,12 +55,15 @@ pub(super) const COMMANDS: &[Command] = &[
 
 fn sort(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let sort = Sort::read(request, false)?;
-    let Some(target) = sort.store else {
+    let Some(target) = sort.target else {
         if !ctx.in_transaction && sort.is_heavy(&ctx.view(), request.arg(1))? {
             return Err(Halt::Heavy(sort_elsewhere));
         }
         return answer(&ctx.view(), &sort, request.arg(1));
     };
+    if ctx.session.database == 0 {
+        views::check_ordinary(ctx, target, request)?;
+    }
     let elements = sort.run(&ctx.view(), request.arg(1))?;
     let elements: Vec<Bytes> = elements.into_iter().map(Option::unwrap_or_default).collect();
     let stored = Reply::int(elements.len() as i64);
@@ -87,6 +95,11 @@ fn answer(view: &View<'_>, sort: &Sort<'_>, name: &[u8]) -> Outcome {
     Ok(Reply::array(found.into_iter().map(|value| value.map_or(Reply::Null, Reply::Bulk))))
 }
 
+/// The key that a SORT writes, if it writes one: what the command itself takes for it. One that it refuses writes none.
+pub(super) fn target(request: &Request) -> Option<&[u8]> {
+    Sort::read(request, false).ok()?.target
+}
+
 /// What is asked for.
 struct Sort<'a> {
     descending: bool,
@@ -98,7 +111,8 @@ struct Sort<'a> {
     /// The elements stay in the order they have: a BY said so that does not depend on them.
     keeps_order: bool,
     get: Vec<Pattern<'a>>,
-    store: Option<&'a [u8]>,
+    /// Where STORE puts it.
+    target: Option<&'a [u8]>,
 }
 
 impl<'a> Sort<'a> {
@@ -111,7 +125,7 @@ impl<'a> Sort<'a> {
             by: None,
             keeps_order: false,
             get: Vec::new(),
-            store: None,
+            target: None,
         };
         let mut options = args::Options::new(request, 2);
         while let Some(word) = options.word() {
@@ -126,7 +140,7 @@ impl<'a> Sort<'a> {
                 sort.skip = args::integer(options.value()?)?;
                 sort.take = args::integer(options.value()?)?;
             } else if args::is(word, "STORE") && left >= 1 && !read_only {
-                sort.store = options.word();
+                sort.target = options.word();
             } else if args::is(word, "BY") && left >= 1 {
                 let pattern = Pattern::read(options.value()?);
                 sort.keeps_order |= matches!(pattern, Pattern::Nothing | Pattern::Element);
@@ -160,15 +174,17 @@ impl<'a> Sort<'a> {
         let Some((record, length)) = source(view, name)? else { return Ok(Vec::new()) };
         let (skip, take) = self.window(length);
         // Refused before anything is read: what comes out is more than one command may write.
-        if self.store.is_some() && take.saturating_mul(self.get.len().max(1) as u64) > MAX_ROWS as u64 {
+        if self.target.is_some() && take.saturating_mul(self.get.len().max(1) as u64) > MAX_ROWS as u64 {
             return Err(storage::Error::TooLarge { max_rows: MAX_ROWS, max_bytes: MAX_BYTES }.into());
         }
+        self.check_found(take)?;
+        let mut looked_up = LookedUp::default();
         let elements = if !self.keeps_order {
-            let elements = self.sorted(view, all(view, name, &record)?)?;
+            let elements = self.sorted(view, all(view, name, &record)?, &mut looked_up)?;
             part(elements, skip, take)
         } else if record.kind != Kind::Set {
             self.in_their_order(view, name, &record, (skip, take, length))?
-        } else if self.store.is_some() {
+        } else if self.target.is_some() {
             // The order of a set means nothing, and what is stored should not depend on it.
             let mut members = all(view, name, &record)?;
             members.sort_unstable_by(|a, b| if self.descending { b.cmp(a) } else { a.cmp(b) });
@@ -179,13 +195,25 @@ impl<'a> Sort<'a> {
         if self.get.is_empty() {
             return Ok(elements.into_iter().map(Some).collect());
         }
-        let mut found = Vec::with_capacity(elements.len() * self.get.len());
+        let mut found = Vec::new();
         for element in &elements {
             for pattern in &self.get {
-                found.push(pattern.look_up(view, element)?);
+                found.push(looked_up.count(pattern.look_up(view, element)?)?);
             }
         }
         Ok(found)
+    }
+
+    /// Refuses what GET would find for so many elements when that is too much to hold. Asked before anything is read.
+    fn check_found(&self, elements: u64) -> std::result::Result<(), CommandError> {
+        let patterns = self.get.len() as u64;
+        if elements.saturating_mul(patterns) <= MAX_FOUND {
+            return Ok(());
+        }
+        Err(CommandError::new(format!(
+            "ERR SORT finds {MAX_FOUND} values at most, and these would be {elements} elements times {patterns} GETs: \
+             take fewer elements with LIMIT, or fewer GETs"
+        )))
     }
 
     /// Elements that have an order already, `DESC` from the end.
@@ -211,15 +239,20 @@ impl<'a> Sort<'a> {
     }
 
     /// All elements, sorted.
-    fn sorted(&self, view: &View<'_>, elements: Vec<Bytes>) -> std::result::Result<Vec<Bytes>, Halt> {
-        let weigh = |element: &Bytes| match &self.by {
-            Some(pattern) => pattern.look_up(view, element),
+    fn sorted(
+        &self,
+        view: &View<'_>,
+        elements: Vec<Bytes>,
+        looked_up: &mut LookedUp,
+    ) -> std::result::Result<Vec<Bytes>, Halt> {
+        let mut weigh = |element: &Bytes| match &self.by {
+            Some(pattern) => looked_up.count(pattern.look_up(view, element)?),
             None => Ok(Some(element.clone())),
         };
         if self.alpha {
             let weighed = elements.into_iter().map(|element| Ok((weigh(&element)?, element)));
             // A key that is not there comes before all others.
-            return Ok(self.by_weight(weighed.collect::<Result<_>>()?, Ord::cmp));
+            return Ok(self.by_weight(weighed.collect::<std::result::Result<_, Halt>>()?, Ord::cmp));
         }
         let mut weighed = Vec::with_capacity(elements.len());
         for element in elements {
@@ -234,6 +267,24 @@ impl<'a> Sort<'a> {
     fn by_weight<W>(&self, mut weighed: Vec<(W, Bytes)>, compare: impl Fn(&W, &W) -> Ordering) -> Vec<Bytes> {
         weighed.sort_by(|(a, _), (b, _)| if self.descending { compare(b, a) } else { compare(a, b) });
         weighed.into_iter().map(|(_, element)| element).collect()
+    }
+}
+
+/// Bytes of values that BY and GET looked up: the same value may be found for each of many elements.
+#[derive(Default)]
+struct LookedUp(usize);
+
+impl LookedUp {
+    fn count(&mut self, value: Option<Bytes>) -> std::result::Result<Option<Bytes>, Halt> {
+        self.0 += value.as_ref().map_or(0, Bytes::len);
+        if self.0 <= MAX_LOOKED_UP_BYTES {
+            return Ok(value);
+        }
+        let text = format!(
+            "ERR what BY and GET look up has more than {MAX_LOOKED_UP_BYTES} bytes: take fewer elements with LIMIT, or \
+             fewer GETs"
+        );
+        Err(CommandError::new(text).into())
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use agq_resp::Request;
 
 use crate::command::needs::{self, Needs};
-use crate::command::{Context, Halt, Outcome, ReadContext};
+use crate::command::{Context, Halt, Outcome, ReadContext, sort};
 use crate::data::strings::parse_integer;
 
 /// Properties of a command, as COMMAND INFO lists them.
@@ -341,8 +341,8 @@ impl Command {
         let (first, step) = (self.keys.first, self.keys.step.max(1));
         let end = if first == 0 { 0 } else { (last + 1).min(request.len()) };
         let counted = self.counted_keys(request).unwrap_or(0..0);
-        let stored = if self.name == "SORT" { sort_target(request) } else { None };
-        (first..end).step_by(step).chain(counted).chain(stored).map(|place| request.arg(place))
+        let target = if self.name == "SORT" { sort::target(request) } else { None };
+        (first..end).step_by(step).chain(counted).map(|place| request.arg(place)).chain(target)
     }
 
     /// The places of the keys whose number the request says; `None` when it says no sound one.
@@ -355,13 +355,6 @@ impl Command {
         let first = self.counted + 1;
         (count > 0 && count <= request.len().saturating_sub(first)).then(|| first..first + count)
     }
-}
-
-/// Where SORT puts what it sorts: behind the last STORE among its options.
-fn sort_target(request: &Request) -> Option<usize> {
-    let mut words = request.iter().enumerate().skip(2);
-    let (store, _) = words.rfind(|(_, word)| word.eq_ignore_ascii_case(b"STORE"))?;
-    (store + 1 < request.len()).then_some(store + 1)
 }
 
 impl fmt::Debug for Command {

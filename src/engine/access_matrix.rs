@@ -67,7 +67,7 @@ fn uses(key: &str) -> Wanted {
 fn command(random: &mut fastrand::Rng) -> (String, Wanted) {
     let [x, y, z] = [(); 3].map(|()| NAMES[random.usize(..NAMES.len())]);
     let admin = || any(&[("ADMIN", ".")]);
-    match random.u8(..40) {
+    match random.u8(..41) {
         0 => (format!("GET {x}"), reads(x)),
         1 => (format!("SET {x} 1"), writes(x)),
         2 => (format!("SET {x} 1 GET"), uses(x)),
@@ -106,7 +106,8 @@ fn command(random: &mut fastrand::Rng) -> (String, Wanted) {
         35 => ("QUEUE.STATS".to_owned(), any(&[("READ", "*")])),
         36 => (format!("RPOPLPUSH queue:{x} queue:processing"), any(&[("WORK", x)])),
         37 => (format!("RPOPLPUSH queue:{x} queue:{y}"), both(&any(&[("WORK", x)]), &any(&[("SUBMIT", y)]))),
-        38 => ("LRANGE queue:processing 0 -1".to_owned(), any(&[("READ", "*")])),
+        38 => (format!("SORT {x} STORE {y} GET STORE"), both(&reads(x), &writes(y))),
+        39 => ("LRANGE queue:processing 0 -1".to_owned(), any(&[("READ", "*")])),
         _ => ("JOB.LIST".to_owned(), any(&[("READ", ".")])),
     }
 }

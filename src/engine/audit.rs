@@ -9,7 +9,7 @@ use agq_resp::{Reply, Request};
 
 use crate::access::audit::{self, Entry, Ring};
 use crate::clock::Millis;
-use crate::command::{Begun, Command, CommandError, Needs, NotSet, Wait, args, lookup, monitor};
+use crate::command::{Begun, Command, CommandError, Needs, NotSet, Server, Wait, args, config, lookup, monitor};
 use crate::data::Touch;
 use crate::engine::{ConnId, Engine};
 use crate::storage::{self, Batch};
@@ -67,12 +67,12 @@ fn is_action(command: &Command, request: &Request) -> bool {
 
 /// The command in a line, without secrets and payloads, shortened: all the words of one for administrators, the name and
 /// what it is about of others, since what follows is data that the store was not to have.
-fn told(request: &Request) -> String {
+fn told(server: &Server, request: &Request) -> String {
     let is_for_admins = lookup(request.arg(0))
         .is_some_and(|command| matches!(command.needs, Needs::Act | Needs::Look | Needs::Words { .. }));
     let words = if is_for_admins { usize::MAX } else { 2 };
     let mut line = String::new();
-    for argument in monitor::shown(request).take(words) {
+    for argument in monitor::shown(request, |name| config::is_setting(server, name)).take(words) {
         let argument = if argument.starts_with(b"{") { Cow::Borrowed(&b"{...}"[..]) } else { argument };
         if !line.is_empty() {
             line.push(' ');
@@ -97,7 +97,7 @@ impl Engine {
             Some(session) => (String::new(), session.address.clone()),
             None => (String::new(), String::new()),
         };
-        let command = request.map_or_else(|| CONNECTING.to_owned(), told);
+        let command = request.map_or_else(|| CONNECTING.to_owned(), |request| told(&self.server, request));
         Entry { at: now, key, connection: conn, address, command, outcome }
     }
 

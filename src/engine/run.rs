@@ -88,7 +88,7 @@ impl Engine {
             }
             self.show_commands(Some(&mut unit));
             self.wake(batch, now)?;
-            let gave_wrong_key = self.sessions.get(&unit.conn).is_some_and(|session| session.wrong_keys > 0);
+            let gave_wrong_key = self.sessions.get(&unit.conn).is_some_and(|session| session.wrong_key.is_some());
             let full = batch.rows_written() >= BATCH_ROWS || batch.bytes_written() >= BATCH_BYTES;
             if full || gave_wrong_key || unit.out.len() >= REPLY_BYTES {
                 break;
@@ -110,8 +110,7 @@ impl Engine {
             closing: session.closing,
             authenticated: session.authenticated,
             subscribed: session.subscriptions > 0 || self.server.monitors.contains(&conn),
-            wrong_keys: std::mem::take(&mut session.wrong_keys).into(),
-            last_wrong_key: session.last_wrong_key,
+            wrong_key: session.wrong_key.take(),
             kept: 0,
         };
         finished.kept = self.kept(conn);
@@ -127,7 +126,7 @@ impl Engine {
 
     pub(super) fn answer(&mut self, unit: &mut Unit, reply: &Reply) {
         let Some(session) = self.sessions.get_mut(&unit.conn) else { return };
-        if session.wrong_keys > 0 && !unit.out.is_empty() {
+        if session.wrong_key.is_some() && !unit.out.is_empty() {
             // The answer to a wrong key may be held back, and nothing else with it.
             self.outputs.push(Output::Pushed(unit.conn, unit.out.split()));
         }

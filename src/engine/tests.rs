@@ -336,3 +336,75 @@ fn work_in_the_background_that_finds_no_room_leaves_nothing_behind() {
         assert_eq!((wrong, due, status), (Vec::new(), None, crate::jobs::Status::Failed));
     });
 }
+
+/// The one reply to a command that does not wait.
+fn say(bench: &mut Bench<'_>, command: &str) -> String {
+    bench.send(1, &[command]);
+    bench.finished().into_iter().map(|(_, text)| text).collect()
+}
+
+#[test]
+fn sort_refuses_more_than_it_could_hold() {
+    with_engine(|bench| {
+        bench.open(1);
+        say(bench, &format!("RPUSH l{}", " x".repeat(40_000)));
+        for (command, end) in
+            [("SORT_RO l", ""), ("SORT l", " BY a"), ("SORT l", " STORE d"), ("SORT l", " LIMIT 1 400")]
+        {
+            // Within a transaction it is not read elsewhere.
+            let sort = format!("{command}{}{end}", " GET #".repeat(40_000));
+            say(bench, "MULTI");
+            say(bench, &sort);
+            let reply = say(bench, "EXEC");
+            assert!(reply.contains("-ERR") && reply.len() < 500, "{end}: {}", reply.len());
+        }
+        assert_eq!(say(bench, "EXISTS d"), ":0|");
+    });
+}
+
+#[test]
+fn sort_looks_up_the_same_value_so_often_only() {
+    with_engine(|bench| {
+        bench.open(1);
+        let value = format!("1{}", "\0".repeat((1 << 20) - 1));
+        say(bench, &format!("RPUSH large {value}"));
+        say(bench, &format!("SET w_x {value}"));
+        say(bench, &format!("RPUSH l{}", " x".repeat(513)));
+        for sort in [format!("SORT large ALPHA{}", " GET #".repeat(513)), "SORT l BY w_*".to_owned()] {
+            let reply = say(bench, &sort);
+            assert!(
+                reply.starts_with("-ERR what BY and GET look up") && reply.contains("536870912"),
+                "{}",
+                reply.len()
+            );
+        }
+        say(bench, "LPOP l");
+        assert!(say(bench, "SORT l BY w_* LIMIT 0 1").starts_with("*1|"));
+    });
+}
+
+#[test]
+fn patterns_are_bounded() {
+    with_engine(|bench| {
+        bench.open(1);
+        for command in [
+            "KEYS",
+            "SCAN 0 MATCH",
+            "HSCAN h 0 MATCH",
+            "SSCAN s 0 COUNT 5 MATCH",
+            "ZSCAN z 0 MATCH",
+            "PUBSUB CHANNELS",
+            "CONFIG GET a",
+            "COMMAND LIST FILTERBY PATTERN",
+            "PLAN.LIST",
+            "PSUBSCRIBE a",
+        ] {
+            ["HSET h a 1", "SADD s a", "ZADD z 1 a"].iter().for_each(|command| drop(say(bench, command)));
+            let reply = say(bench, &format!("{command} {}", "*".repeat(1025)));
+            let expected = "-ERR the pattern has 1025 bytes, and may have 1024 at most: give a shorter one|";
+            assert_eq!(reply, expected, "{command}");
+            let reply = say(bench, &format!("{command} {}", "*".repeat(1024)));
+            assert!(!reply.starts_with('-'), "{command}: {reply}");
+        }
+    });
+}

@@ -81,10 +81,8 @@ pub struct Finished {
     pub authenticated: bool,
     /// It is subscribed to something, or watches commands.
     pub subscribed: bool,
-    /// Wrong keys that were given in the unit; its replies are those to their commands alone.
-    pub wrong_keys: u32,
-    /// What tells the last of them from others.
-    pub last_wrong_key: u32,
+    /// What tells the wrong key that was given from others: the unit ended there, and its reply is the one to that alone.
+    pub wrong_key: Option<u32>,
     /// Bytes that the engine keeps for the connection: what it has queued, and what it is subscribed to and watches.
     pub kept: usize,
 }

@@ -192,7 +192,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         self.authenticated = finished.authenticated;
         self.subscribed = finished.subscribed;
         self.decoder.set_authenticated(self.authenticated);
-        if finished.wrong_keys > 0 && !self.hold_back(&finished).await? {
+        if let Some(key) = finished.wrong_key
+            && !self.hold_back(key, finished.out.len()).await?
+        {
             return Ok(None);
         }
         let limit = self.peer.rules.limits.replies;
@@ -216,21 +218,17 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         Ok(Some(Unit { conn, requests, protocol_error, out }))
     }
 
-    /// Lets the answer to wrong keys wait. False when the client hangs up or the server stops.
-    async fn hold_back(&mut self, finished: &Finished) -> io::Result<bool> {
-        let (conn, now, mut delay) = (self.peer.conn, Instant::now(), Duration::ZERO);
-        for left in (0..finished.wrong_keys).rev() {
-            // Those before the last of a unit count as keys of their own.
-            let key = (left == 0).then_some(finished.last_wrong_key);
-            delay = self.peer.rules.throttle.borrow_mut().failed(self.peer.source, key, now);
-            self.inbox.note_end(conn, Ended::WrongKey);
-        }
+    /// Lets the answer to a wrong key wait, and what follows with it. False when the client hangs up or the server stops.
+    async fn hold_back(&mut self, key: u32, bytes: usize) -> io::Result<bool> {
+        let (conn, now) = (self.peer.conn, Instant::now());
+        let delay = self.peer.rules.throttle.borrow_mut().failed(self.peer.source, key, now);
+        self.inbox.note_end(conn, Ended::WrongKey);
         if delay.is_zero() {
             return Ok(true);
         }
         self.inbox.rests(conn, self.sent);
         let stays = self.pass_time(now + delay).await?;
-        self.inbox.writes(conn, finished.out.len());
+        self.inbox.writes(conn, bytes);
         Ok(stays)
     }
 

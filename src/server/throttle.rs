@@ -40,8 +40,8 @@ impl From<IpAddr> for Source {
 struct Failures {
     /// Different keys, as far as each differs from the one before.
     count: u32,
-    /// The last key; `None` is equal to none.
-    key: Option<u32>,
+    /// The last key.
+    key: u32,
     last: Instant,
 }
 
@@ -59,20 +59,19 @@ impl Throttle {
     }
 
     /// Counts a wrong key, unless it is the one that this address gave last, and says for how long its answer is held back.
-    /// `key` tells keys from one another; one without counts as another one.
-    pub(super) fn failed(&mut self, source: Source, key: Option<u32>, now: Instant) -> Duration {
+    /// `key` tells keys from one another.
+    pub(super) fn failed(&mut self, source: Source, key: u32, now: Instant) -> Duration {
         if self.first_delay.is_zero() {
             return Duration::ZERO;
         }
         if !self.failures.contains_key(&source) && self.failures.len() >= MAX_SOURCES {
             self.make_room(now);
         }
-        let failures = self.failures.entry(source).or_insert(Failures { count: 0, key: None, last: now });
+        let failures = self.failures.entry(source).or_insert(Failures { count: 0, key, last: now });
         if now.saturating_duration_since(failures.last) > MEMORY {
             failures.count = 0;
         }
-        let is_same = key.is_some() && failures.key == key;
-        if !is_same || failures.count == 0 {
+        if failures.key != key || failures.count == 0 {
             failures.count = failures.count.saturating_add(1);
         }
         (failures.key, failures.last) = (key, now);
@@ -102,27 +101,27 @@ mod tests {
     #[test]
     fn each_wrong_key_of_an_address_waits_longer_up_to_a_bound() {
         let (mut throttle, now) = (Throttle::new(FIRST), Instant::now());
-        let delays: Vec<_> = (0..10).map(|_| throttle.failed(v4(1), None, now).as_millis()).collect();
+        let delays: Vec<_> = (0..10).map(|key| throttle.failed(v4(1), key, now).as_millis()).collect();
         assert_eq!(delays, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 12_800, 12_800]);
-        assert_eq!(throttle.failed(v4(2), None, now), FIRST, "another address");
-        assert_eq!(throttle.failed(Source::Local, None, now), FIRST);
+        assert_eq!(throttle.failed(v4(2), 1, now), FIRST, "another address");
+        assert_eq!(throttle.failed(Source::Local, 1, now), FIRST);
     }
 
     #[test]
     fn the_same_key_again_waits_no_longer() {
         let (mut throttle, now) = (Throttle::new(FIRST), Instant::now());
-        let delays: Vec<_> = [1, 1, 1, 2, 2, 1].map(|key| throttle.failed(v4(1), Some(key), now).as_millis()).to_vec();
+        let delays: Vec<_> = [1, 1, 1, 2, 2, 1].map(|key| throttle.failed(v4(1), key, now).as_millis()).to_vec();
         assert_eq!(delays, [100, 100, 100, 200, 200, 400]);
-        assert_eq!(throttle.failed(v4(2), Some(1), now), FIRST, "another address");
-        assert_eq!(throttle.failed(v4(1), Some(1), now + MEMORY * 2), FIRST);
+        assert_eq!(throttle.failed(v4(2), 1, now), FIRST, "another address");
+        assert_eq!(throttle.failed(v4(1), 1, now + MEMORY * 2), FIRST);
     }
 
     #[test]
     fn an_address_that_was_quiet_begins_anew() {
         let (mut throttle, now) = (Throttle::new(FIRST), Instant::now());
-        throttle.failed(v4(1), None, now);
-        assert_eq!(throttle.failed(v4(1), None, now + MEMORY), FIRST * 2);
-        assert_eq!(throttle.failed(v4(1), None, now + MEMORY * 2 + FIRST), FIRST);
+        throttle.failed(v4(1), 1, now);
+        assert_eq!(throttle.failed(v4(1), 2, now + MEMORY), FIRST * 2);
+        assert_eq!(throttle.failed(v4(1), 3, now + MEMORY * 2 + FIRST), FIRST);
     }
 
     #[test]
@@ -137,7 +136,7 @@ mod tests {
     fn the_table_is_bounded_and_forgets_the_oldest() {
         let (mut throttle, now) = (Throttle::new(FIRST), Instant::now());
         for number in 0..u32::try_from(MAX_SOURCES).unwrap() + 10 {
-            throttle.failed(IpAddr::from(number.to_be_bytes()).into(), None, now + FIRST * number);
+            throttle.failed(IpAddr::from(number.to_be_bytes()).into(), 1, now + FIRST * number);
         }
         assert_eq!(throttle.failures.len(), MAX_SOURCES);
         assert!(!throttle.failures.contains_key(&IpAddr::from([0, 0, 0, 0]).into()));
@@ -147,7 +146,7 @@ mod tests {
     #[test]
     fn no_first_delay_is_no_delay_at_all() {
         let mut throttle = Throttle::new(Duration::ZERO);
-        assert_eq!(throttle.failed(v4(1), None, Instant::now()), Duration::ZERO);
+        assert_eq!(throttle.failed(v4(1), 1, Instant::now()), Duration::ZERO);
         assert!(throttle.failures.is_empty());
     }
 }

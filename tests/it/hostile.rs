@@ -58,10 +58,10 @@ fn only_the_answer_to_a_wrong_key_waits() {
 fn the_answer_to_a_wrong_key_comes_and_what_follows_it_too() {
     let server = with_key(&["--auth-delay", "1"]);
     let mut wire = let_in(&server);
-    let commands = ["MULTI", "AUTH x", "AUTH y", "EXEC", "PING"];
+    let commands = ["AUTH x", "AUTH y", "PING"];
     wire.send(&commands.map(|text| text.split(' ').map(|word| word.into()).collect())).unwrap();
-    let replies: Vec<_> = (0..5).map(|_| wire.read().unwrap().to_string()).collect();
-    assert!(replies[3].contains("WRONGPASS") && replies[4] == "+PONG", "{replies:?}");
+    let replies: Vec<_> = (0..3).map(|_| wire.read().unwrap().to_string()).collect();
+    assert!(replies[1].contains("WRONGPASS") && replies[2] == "+PONG", "{replies:?}");
     assert_eq!(figure(&mut wire, "wrong_keys"), 2);
     wire.send(&["AUTH x", "AUTH sesame"].map(|text| text.split(' ').map(|word| word.into()).collect())).unwrap();
     assert!(wire.read().unwrap().to_string().starts_with("-WRONGPASS"));

@@ -47,7 +47,25 @@ fn the_audit_log_is_bounded_and_holds_no_secrets() {
             2,
             &[&format!("AUTH {secret}"), &format!("AUTH wrong {secret}"), &format!("HELLO 3 AUTH app {secret}")],
         );
-        let shown = bench.finished().into_iter().map(|(_, text)| text).collect::<String>();
+        let logins = ["HELLO 3 SETNAME AUTH AUTH app", "HELLO AUTH app", "HELLO 3 AUHT app", "AUTH app x"]
+            .map(|words| format!("{words} {secret}"));
+        bench.send(2, &logins.each_ref().map(String::as_str));
+        let others = [
+            format!("CONFIG SET requirepass {secret}"),
+            format!("CONFIG SET hz 10 requirepas {secret}"),
+            format!("CONFIG SET hz requirepass {secret}"),
+            format!("config sett masterauth {secret}"),
+            format!("ACL SETUSER bob >{secret}"),
+            format!("ACL SETUSR bob >{secret}"),
+            format!("ACL DRYRUN default AUTH {secret}"),
+            format!("COMMAND GETKEYS AUTH {secret} x"),
+            format!("WEBHOOK.PUT {secret}"),
+            format!("WEBHOOK.PUT h {secret}"),
+        ];
+        bench.send(ADMIN, &others.each_ref().map(String::as_str));
+        bench.send(ADMIN, &["CONFIG SET hz 20"]);
+        let shown =
+            bench.finished().into_iter().filter(|(conn, _)| *conn == 5).map(|(_, text)| text).collect::<String>();
         assert!(shown.contains("(redacted)") && !shown.contains(&secret), "{shown}");
         for _ in 0..200 {
             refused(&bench.say(2, "GET b"));
@@ -59,6 +77,7 @@ fn the_audit_log_is_bounded_and_holds_no_secrets() {
             assert!(!text.contains(&secret) && !text.contains(&secret[21..]), "{text}");
         }
         assert!(log.contains("\"kind\":\"action\",\"key\":\"default\"") && log.contains("KEY.CREATE"), "{log}");
+        assert!(log.contains(r#"\"requirepass\" \"(redacted)\""#) && log.contains(r#"\"hz\" \"20\""#), "{log}");
         // At the end of the minute one line says the rest.
         let at = bench.engine.next_deadline().unwrap();
         assert_eq!(at, bench.now.plus(60_000));

@@ -19,12 +19,6 @@ fn within_a_transaction_each_command_is_asked_about_when_it_runs() {
         assert_eq!(bench.say(2, "SET job:j:status completed"), "+QUEUED|");
         let reply = bench.say(2, "EXEC");
         assert!(reply.starts_with("*2|$1|j|-NOPERM "), "{reply}");
-        // A key that is given in between counts from there on.
-        let narrow = bench.make_key("narrow", "SUBMIT none");
-        bench.say(2, "MULTI");
-        bench.say(2, &format!("AUTH {narrow}"));
-        bench.say(2, "GET job:free");
-        assert!(bench.say(2, "EXEC").contains("-NOPERM the key 'narrow'"));
     });
 }
 

@@ -3,7 +3,9 @@
 mod audit;
 mod claims;
 mod connections;
+mod keys;
 mod lists;
+mod logins;
 
 use agq_resp::Request;
 
