@@ -192,7 +192,8 @@ mod tests {
             ("lease", "0", "1..=43200"),
             ("tls-auth-clients", "no", "'yes' or 'optional'"),
             ("tls-client-keys", "1", "'yes' or 'no'"),
-            ("log", "agq=loud", "expected a level"),
+            ("log", "debugg", "'debugg' is no level"),
+            ("log", "agq=loud", "'loud' is no level"),
             ("webhook-hosts", "a.example,http://b", "expected the name of a host"),
             ("max-output", "much", "much"),
         ] {
