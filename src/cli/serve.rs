@@ -92,6 +92,9 @@ impl ServeArgs {
         self.store.check()?;
         let tls = self.tls.options(&self.tls_bind)?;
         Ok(server::Options { tls, ..self.options_without_tls(dir, key) })
+        if self.bind.iter().chain(&self.tls_bind).all(String::is_empty) && self.socket.is_none() {
+            bail!("there is no address to listen on: give --bind, --tls-bind or --socket");
+        }
     }
 
     fn options_without_tls(&self, dir: PathBuf, key: Option<Arc<str>>) -> server::Options {
@@ -211,6 +214,18 @@ fn check_local(addresses: &[String]) -> anyhow::Result<()> {
         }
     }
     Ok(())
+    #[test]
+    fn a_server_that_nobody_could_reach_is_refused() {
+        let options = |words: &[&str]| {
+            let words: Vec<_> = ["agq"].iter().chain(words).map(std::ffi::OsString::from).collect();
+            let (cli, _) = Config::default().serve_settings(&words).unwrap();
+            cli.serve.server_options(PathBuf::from("/nowhere"), None).map(drop).map_err(|error| error.to_string())
+        };
+        assert!(options(&["--bind", ""]).unwrap_err().starts_with("there is no address to listen on: give --bind"));
+        assert_eq!(options(&["--bind", "", "--socket", "agq.sock"]), Ok(()));
+        assert_eq!(options(&["--bind", "127.0.0.1:1"]), Ok(()));
+    }
+
 }
 
 #[cfg(test)]
