@@ -66,5 +66,6 @@ pub use log_sync::BegunSync;
 pub use options::{Bound, COMPACT_SLICE, DurabilityMode, Options, Refusal, Stats};
 pub use restore::{Replay, Restore, Restored, restore};
 pub use snapshot::Snapshot;
+pub use store_file::check_is_new;
 pub use survey::{Content, Segment, Survey, survey};
 pub use tables::Table;
