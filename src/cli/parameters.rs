@@ -216,10 +216,11 @@ mod tests {
     fn what_makes_no_sense_is_named_with_what_was_expected() {
         let (args, values) = running(&[]);
         for (name, value, expected) in [
-            ("maxclients", "0", "expected a number of connections from 1"),
-            ("maxclients", "x", "expected a number of connections from 1"),
+            ("maxclients", "0", "expected a whole number of connections from 1"),
+            ("maxclients", "x", "expected a whole number of connections from 1"),
             ("maxclients", "4000000000", "raise LimitNOFILE"),
-            ("lease", "0", "1..=43200"),
+            ("lease", "0", "expected a whole number of seconds from 1 to 43200"),
+            ("lease", "x", "expected a whole number of seconds from 1 to 43200"),
             ("tls-auth-clients", "1", "'yes', 'optional' or 'no'"),
             ("tls-client-keys", "1", "'yes' or 'no'"),
             ("log", "debugg", "'debugg' is no level"),

@@ -15,6 +15,7 @@ use super::serve_jobs::JobArgs;
 use super::serve_store::StoreArgs;
 use super::serve_tls::TlsArgs;
 use super::steering::Steering;
+use crate::command::FIXED_PARAMETERS;
 use crate::server::{self, Notify, key, lock::Lock};
 
 /// What is logged unless somebody chose it.
@@ -91,10 +92,10 @@ impl ServeArgs {
         }
         self.store.check()?;
         let tls = self.tls.options(&self.tls_bind)?;
-        Ok(server::Options { tls, ..self.options_without_tls(dir, key) })
         if self.bind.iter().chain(&self.tls_bind).all(String::is_empty) && self.socket.is_none() {
             bail!("there is no address to listen on: give --bind, --tls-bind or --socket");
         }
+        Ok(server::Options { tls, ..self.options_without_tls(dir, key) })
     }
 
     fn options_without_tls(&self, dir: PathBuf, key: Option<Arc<str>>) -> server::Options {
@@ -120,14 +121,7 @@ impl ServeArgs {
 
     /// What CONFIG GET shows; `dir` is the data directory.
     fn parameters(&self, dir: &Path, of_clients: Vec<(&'static str, String)>) -> Vec<(String, String)> {
-        let fixed = [
-            ("appendonly", "yes"),
-            ("save", ""),
-            ("databases", "16"),
-            ("maxmemory", "0"),
-            ("maxmemory-policy", "noeviction"),
-        ];
-        let fixed = fixed.map(|(name, value)| (name, value.to_owned()));
+        let fixed = FIXED_PARAMETERS.map(|(name, value)| (name, value.to_owned()));
         let all = fixed.into_iter().chain([("dir", dir.display().to_string())]).chain(self.store.parameters());
         let all = all.chain(self.jobs.parameters()).chain(self.backups.parameters(dir));
         let log = self.log.filter.as_deref().unwrap_or(LOG).to_owned();
@@ -214,6 +208,12 @@ fn check_local(addresses: &[String]) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
     #[test]
     fn a_server_that_nobody_could_reach_is_refused() {
         let options = |words: &[&str]| {
@@ -225,12 +225,6 @@ fn check_local(addresses: &[String]) -> anyhow::Result<()> {
         assert_eq!(options(&["--bind", "", "--socket", "agq.sock"]), Ok(()));
         assert_eq!(options(&["--bind", "127.0.0.1:1"]), Ok(()));
     }
-
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn no_auth_is_for_local_addresses() {

@@ -70,7 +70,7 @@ mod zsets;
 pub use channels::{Channels, Message, Topic};
 pub use client_list::{Filter, Held, Standing, line as client_line};
 pub use clients::{Ask, Replies};
-pub use config::{Tuned, Tuning};
+pub use config::{FIXED as FIXED_PARAMETERS, Tuned, Tuning};
 pub use context::{Changeable, Config, Context, Endings, Facts, HeldOf, ProcessFacts, Server, System, Wait};
 pub use error::{CommandError, Halt, Outcome};
 pub use needs::Needs;
