@@ -15,6 +15,7 @@ use super::duration::parse_ms;
 use super::fields::cell;
 use super::inputs::{InputArgs, read_text};
 use super::job_control::print_progress;
+use super::number::{any_number, number};
 use super::output::{Colour, paint, wants_colours};
 use super::{exit, output};
 
@@ -110,11 +111,11 @@ pub(super) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) queue: Option<String>,
     /// 0 to 9, 9 first [default: 5]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number("", 0..=9_u8))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) priority: Option<u8>,
     /// Milliseconds before the first start
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = any_number("milliseconds"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) delay_ms: Option<u64>,
     /// Time before the first start: 90 (seconds), 5m, 1h30m
@@ -126,15 +127,15 @@ pub(super) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) run_at: Option<String>,
     /// How often a job may run to a bad end [default: 1 for a plan, 5 for a payload]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number("", 0..=u32::MAX))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) attempts: Option<u32>,
     /// Leases that may be lost before the job counts as one that kills its workers [default: 3]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number("", 0..=u32::MAX))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) max_losses: Option<u32>,
     /// Milliseconds that one attempt may take
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = any_number("milliseconds"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) timeout_ms: Option<u64>,
     /// Time that one attempt may take: 90 (seconds), 5m, 1h30m
@@ -167,11 +168,11 @@ pub(super) struct Settings {
 #[derive(Debug, Clone, Default, Args, Serialize)]
 pub(super) struct Bounds {
     /// Jobs that may be under way at once
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = any_number(""))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) max_parallel: Option<u64>,
     /// Failed jobs with more of which the rest is cancelled
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = any_number(""))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) max_failures: Option<u64>,
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::output;
-use super::restore::{open_folder, time};
+use super::restore::{moment, open_folder, time};
 use super::table::{Align, Table};
 use crate::clock::Millis;
 use crate::storage::files::{Disk, RealDisk};
@@ -93,9 +93,9 @@ fn range_json(range: &Range) -> Value {
     json!({
         "store_id": store(range.store_id),
         "first_record": range.first.0,
-        "first_time": time(range.first.1),
+        "first_time": moment(range.first.1),
         "last_record": range.last.0,
-        "last_time": time(range.last.1),
+        "last_time": moment(range.last.1),
         "damaged_behind": range.behind == Behind::Damaged,
         "unfinished_bytes_behind": match range.behind {
             Behind::Unfinished { bytes } => bytes,
@@ -109,7 +109,7 @@ fn base_json(base: &Base) -> Value {
         "file": base.name,
         "store_id": store(base.backup.store_id),
         "record": base.backup.seq,
-        "from": time(base.backup.time),
-        "to": time(base.reaches),
+        "from": moment(base.backup.time),
+        "to": moment(base.reaches),
     })
 }

@@ -123,12 +123,20 @@ pub(super) fn number(fields: &BTreeMap<String, String>, name: &str) -> anyhow::R
 }
 
 /// # Errors
-/// When a file is there already: a backup replaces none.
+/// When what is to be a folder is none, or a file is there already: a backup replaces none.
 fn check_free(to: &Path) -> anyhow::Result<()> {
-    if to.is_dir() || !to.exists() {
+    if to.is_dir() {
         return Ok(());
     }
-    bail!("{} is there already: name another file, or a folder", to.display())
+    // A path that ends so names a folder, and nothing else makes one of this name.
+    if [&b"/"[..], b"/."].iter().any(|end| to.as_os_str().as_encoded_bytes().ends_with(end)) {
+        bail!("there is no folder {}: make it first, or name a file, without the '/' at the end", to.display());
+    }
+    // A link that leads nowhere is there, too.
+    if to.symlink_metadata().is_ok() {
+        bail!("{} is there already: name another file, or a folder", to.display());
+    }
+    Ok(())
 }
 
 /// Copies a backup from the server's folder, proves the copy to be whole, and only then gives it its name.
@@ -136,6 +144,7 @@ fn fetch(from: &Path, to: &Path) -> anyhow::Result<PathBuf> {
     let stays = || format!("the backup is whole and stands on the server's machine as {}", from.display());
     let file = open_read_only(from).with_context(|| format!("{}; it cannot be read from here", stays()))?;
     let name = from.file_name().context("the server named a backup without a name")?;
+    check_free(to).with_context(stays)?;
     let to = if to.is_dir() { to.join(name) } else { to.to_owned() };
     check_free(&to).with_context(stays)?;
     let to = std::path::absolute(&to)?;
@@ -149,4 +158,24 @@ fn fetch(from: &Path, to: &Path) -> anyhow::Result<PathBuf> {
     storage::copy_backup(&file, &from.display().to_string(), &disk, name, &mut |_| ControlFlow::Continue(()))
         .with_context(stays)?;
     Ok(to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_replaces_no_file_and_makes_no_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let refusal = |name: &str| check_free(&dir.path().join(name)).map_err(|error| error.to_string());
+        assert_eq!(refusal("new.redb"), Ok(()));
+        assert_eq!(refusal(""), Ok(()), "the folder itself");
+        assert!(refusal("bk/").unwrap_err().starts_with("there is no folder"));
+        assert!(refusal("bk/.").unwrap_err().starts_with("there is no folder"));
+        std::fs::write(dir.path().join("bk"), "a backup").unwrap();
+        assert!(refusal("bk").unwrap_err().contains("is there already"));
+        assert!(refusal("bk/").unwrap_err().starts_with("there is no folder"), "a file is no folder");
+        std::os::unix::fs::symlink("nowhere", dir.path().join("link")).unwrap();
+        assert!(refusal("link").unwrap_err().contains("is there already"));
+    }
 }

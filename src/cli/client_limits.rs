@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::number::number;
 use super::size::parse_size;
 use crate::server::{ClientLimits, OutputLimit, connections_allowed};
 
@@ -12,7 +13,7 @@ use crate::server::{ClientLimits, OutputLimit, connections_allowed};
 #[derive(Debug, Clone, Args)]
 pub(super) struct ClientLimitArgs {
     /// Connections open at a time
-    #[arg(long, env = "AGQ_MAX_CLIENTS", value_name = "N", default_value_t = 10_000, value_parser = parse_clients)]
+    #[arg(long, env = "AGQ_MAX_CLIENTS", value_name = "N", default_value_t = 10_000, value_parser = number("connections", 1..=u32::MAX as usize))]
     pub(super) max_clients: usize,
     /// Memory that all clients may hold together; past it the one that holds most is ended; 0: no limit
     #[arg(long, env = "AGQ_MAX_CLIENT_MEMORY", value_name = "BYTES", default_value = "1GiB", value_parser = parse_size)]
@@ -30,13 +31,13 @@ pub(super) struct ClientLimitArgs {
     #[arg(long, env = "AGQ_MESSAGES_LIMIT", value_name = "LIMIT", default_value = "32MiB:8MiB:60", value_parser = parse_output_limit)]
     messages_limit: OutputLimit,
     /// Commands a second of one connection; more of them wait; 0: no limit
-    #[arg(long, env = "AGQ_MAX_COMMAND_RATE", value_name = "N", default_value_t = 0)]
+    #[arg(long, env = "AGQ_MAX_COMMAND_RATE", value_name = "N", default_value_t = 0, value_parser = number("commands", 0..=u32::MAX))]
     max_command_rate: u32,
     /// Seconds after which a connection that gave no key is ended; 0: never
     #[arg(long, env = "AGQ_AUTH_TIMEOUT", value_name = "SECONDS", default_value_t = 60, value_parser = seconds())]
     auth_timeout: u64,
     /// Milliseconds that the answer to a first wrong key waits, and twice as long with each other one that follows from the same address; 0: none
-    #[arg(long, env = "AGQ_AUTH_DELAY", value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(..=60_000))]
+    #[arg(long, env = "AGQ_AUTH_DELAY", value_name = "MS", default_value_t = 100, value_parser = number("milliseconds", 0..=60_000_u64))]
     auth_delay: u64,
     /// Seconds in which a command that has begun must be complete, and one more for each 16 KiB of it; 0: any time
     #[arg(long, env = "AGQ_REQUEST_TIMEOUT", value_name = "SECONDS", default_value_t = 60, value_parser = seconds())]
@@ -48,13 +49,13 @@ pub(super) struct ClientLimitArgs {
     #[arg(long, env = "AGQ_WRITE_TIMEOUT", value_name = "SECONDS", default_value_t = 300, value_parser = seconds())]
     write_timeout: u64,
     /// Seconds of silence after which the system asks whether the other end of a TCP connection is there; 0: never
-    #[arg(long, env = "AGQ_TCP_KEEPALIVE", value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(..=32_767))]
+    #[arg(long, env = "AGQ_TCP_KEEPALIVE", value_name = "SECONDS", default_value_t = 300, value_parser = number("seconds", 0..=32_767_u64))]
     tcp_keepalive: u64,
 }
 
 /// Seconds up to a year.
-fn seconds() -> clap::builder::RangedU64ValueParser {
-    clap::value_parser!(u64).range(..=31_536_000)
+fn seconds() -> impl Fn(&str) -> Result<u64, String> + Clone + Send + Sync + 'static {
+    number("seconds", 0..=31_536_000)
 }
 
 /// The longest argument that a program may be started with; no request is longer than 4 GiB less a byte.
@@ -62,12 +63,6 @@ const MAX_ARGUMENT: u64 = 2 << 30;
 const MAX_REQUEST: u64 = u32::MAX as u64;
 /// What every client needs: the arguments that it may send before it has given the key.
 const MIN_ARGUMENT: u64 = 16 << 10;
-
-fn parse_clients(text: &str) -> Result<usize, String> {
-    let most = u32::MAX as usize;
-    let number = text.parse().ok().filter(|number| (1..=most).contains(number));
-    number.ok_or_else(|| format!("expected a number of connections from 1 to {most}"))
-}
 
 fn parse_argument_size(text: &str) -> Result<u64, String> {
     match parse_size(text)? {
@@ -179,7 +174,6 @@ mod tests {
     fn sizes_have_bounds() {
         assert!(parse_argument_size("16KiB").is_ok() && parse_argument_size("2GiB").is_ok());
         assert!(parse_argument_size("16383").is_err() && parse_argument_size("3GiB").is_err());
-        assert!(parse_clients("1") == Ok(1) && parse_clients("0").is_err() && parse_clients("4294967296").is_err());
         assert!(parse_request_size("4294967295").is_ok() && parse_request_size("4GiB").is_err());
     }
 

@@ -246,6 +246,8 @@ fn explain(error: Error) -> anyhow::Error {
         (Some("WRONGPASS"), _) => "; the key is not this server's: give the right one with --key or AGQ_SESSION_KEY",
         (Some(_), _) => "",
         (None, Some(error)) => tls_hint(&error.to_string()),
+        // The last that a server says of a greeting over TLS may come behind it.
+        (None, None) if error.to_string().contains("fatal alert") => tls_hint(&error.to_string()),
         (None, None) => "; is the server running there?",
     };
     Unreachable(format!("{error}{hint}")).into()
@@ -256,7 +258,10 @@ fn tls_hint(why: &str) -> &'static str {
     let hints = [
         ("UnknownIssuer", "; name the authority that signed the server's certificate with --tls-ca"),
         ("not valid for name", "; say which name is meant with --tls-server-name"),
-        ("CertificateRequired", "; show a certificate with --tls-client-cert and --tls-client-key"),
+        (
+            "CertificateRequired",
+            "; the server asks for a certificate: give one with --tls-client-cert and --tls-client-key",
+        ),
         ("corrupt message", "; is it an address without TLS? Then leave out tls://"),
     ];
     hints.into_iter().find(|(word, _)| why.contains(word)).map_or("", |(_, hint)| hint)
@@ -314,6 +319,20 @@ mod tests {
         assert_eq!(options.tls.ca.as_deref(), Some(Path::new("ca.pem")));
         let half = TlsArgs { client_key: Some("key.pem".into()), ..TlsArgs::default() };
         assert!(asked("tls://queue.example:1", half).unwrap_err().to_string().contains("--tls-client-cert"));
+    }
+
+    #[test]
+    fn who_has_no_certificate_is_told_to_show_one() {
+        let told = |what: &str| {
+            let reason = Error::Io(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
+            explain(Error::Connect { address: Address::Tls("a:1".into()), reason: Box::new(reason) }).to_string()
+        };
+        let refused = told("received fatal alert: CertificateRequired");
+        assert!(
+            refused
+                .ends_with("; the server asks for a certificate: give one with --tls-client-cert and --tls-client-key")
+        );
+        assert!(told("connection refused").ends_with("; is the server running there?"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::connect::{Reader, ServerArgs, json, rows, text};
 use super::fields::{cell, first, short, time};
 use super::ids::{self, IdsArgs};
 use super::job_submit::{self, SubmitArgs};
+use super::number::any_number;
 use super::output::{Colour, paint, wants_colours};
 use super::table::{Align, Table};
 use super::work::Works;
@@ -79,7 +80,7 @@ struct ListArgs {
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
     /// Jobs at most
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = any_number(""))]
     limit: u64,
     /// Go on where an earlier list ended
     #[arg(long, value_name = "CURSOR")]

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::connect::{ServerArgs, rows};
 use super::duration::parse_ms;
 use super::fields::{cell, short, time};
+use super::number::number;
 use super::output::{Colour, write};
 use super::table::{Align, Table};
 use super::{exit, output};
@@ -156,7 +157,7 @@ async fn list(as_json: bool, server: &ServerArgs) -> anyhow::Result<()> {
 #[derive(Debug, Args)]
 pub(super) struct AuditArgs {
     /// The most entries to print, the newest first
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = number("", 0..=usize::MAX))]
     limit: usize,
     /// Only what was refused
     #[arg(long)]

@@ -14,7 +14,7 @@ static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 /// What is logged, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub(super) struct LogArgs {
-    /// What is logged: error, warn, info, debug or trace, or by module, as in warn,agq::server=debug [default: info;
+    /// What is logged: off, error, warn, info, debug or trace, or by part, as in warn,agq::server=debug [default: info;
     /// warn in 'agq run']
     #[arg(long = "log", env = "AGQ_LOG", value_name = "FILTER", value_parser = parse_filter)]
     pub(super) filter: Option<String>,
@@ -31,11 +31,29 @@ pub(super) enum Format {
     Json,
 }
 
+/// What [`tracing`] calls the levels. It takes any other word for a part of the program, of which nothing is heard then.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 fn parse_filter(text: &str) -> Result<String, String> {
+    for directive in text.split(',') {
+        let (part, level) = directive.split_once('=').unwrap_or(("agq", directive));
+        if !LEVELS.iter().any(|known| level.eq_ignore_ascii_case(known)) {
+            let known = LEVELS.join(", ");
+            return Err(format!(
+                "'{level}' is no level: expected one of {known}, or levels by part, such as warn,agq::server=debug"
+            ));
+        }
+        // No library that the program uses logs anything, and no event stands in a span.
+        let is_path = part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':'));
+        if !is_path || part != "agq" && !part.starts_with("agq::") {
+            return Err(format!(
+                "'{part}' is no part of the program: expected agq, or a part of it, such as agq::server"
+            ));
+        }
+    }
     match EnvFilter::builder().parse(text) {
-        Ok(_) if !text.trim().is_empty() => Ok(text.to_owned()),
-        Ok(_) => Err("expected a level, such as info, or levels by module".to_owned()),
-        Err(error) => Err(format!("expected a level, such as info, or levels by module: {error}")),
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("expected a level, such as info, or levels by part: {error}")),
     }
 }
 
@@ -82,12 +100,23 @@ mod tests {
     use super::parse_filter;
 
     #[test]
-    fn a_filter_is_a_level_or_levels_by_module() {
-        for good in ["info", "off", "warn,agq::server=debug"] {
+    fn a_filter_is_a_level_or_levels_by_part() {
+        for good in ["info", "off", "WARN", "warn,agq::server=debug", "agq=debug"] {
             assert_eq!(parse_filter(good).as_deref(), Ok(good));
         }
-        for wrong in ["", "agq=loud", "a=b=c"] {
-            assert!(parse_filter(wrong).unwrap_err().starts_with("expected a level"), "{wrong}");
+        for (wrong, level) in [
+            ("", ""),
+            ("debugg", "debugg"),
+            ("warning", "warning"),
+            ("agq=loud", "loud"),
+            ("agq::server", "agq::server"),
+        ] {
+            let expected = format!("'{level}' is no level: expected one of off, error, warn, info, debug, trace");
+            let refused = parse_filter(wrong).unwrap_err();
+            assert!(refused.starts_with(&expected), "{wrong}: {refused}");
+        }
+        for wrong in ["agg::server=debug", "warn,hyper=debug", "=debug", "[conn]=debug", "agq::server[conn]=debug"] {
+            assert!(parse_filter(wrong).unwrap_err().contains("is no part of the program"), "{wrong}");
         }
     }
 }

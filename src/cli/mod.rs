@@ -25,6 +25,7 @@ mod job_output;
 mod job_submit;
 mod key;
 mod log;
+mod number;
 mod output;
 mod pages;
 mod parameters;

@@ -34,6 +34,7 @@ pub(super) fn names() -> Vec<&'static str> {
 }
 
 /// What a flag is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Wanted {
     /// This value.
     Value(String),
@@ -49,22 +50,26 @@ enum Wanted {
 /// Which parameter makes no sense, and what was expected.
 pub(super) fn with(args: &ServeArgs, values: &Values, pairs: &[(String, String)]) -> Result<Reread, NotSet> {
     let mut wanted = values.clone();
-    let mut chosen = Vec::new();
+    let mut chosen: Vec<(&String, &'static str, Wanted)> = Vec::new();
     for (name, text) in pairs {
         let not_set = |why: String| NotSet { parameter: name.clone(), why };
         let Some((_, flag)) = FLAGS.iter().find(|(known, _)| known == name) else {
             return Err(not_set("it is none that can be changed while the server runs".to_owned()));
         };
-        let value = wanted_of(flag, text).map_err(not_set)?;
-        match &value {
-            Wanted::Value(text) => {
-                config::check_flag(flag, text).map_err(not_set)?;
-                wanted.insert((*flag).to_owned(), vec![text.into()]);
+        for (flag, value) in wanted_of(flag, text).map_err(not_set)? {
+            if let Some((other, ..)) = chosen.iter().find(|(_, known, other)| *known == flag && *other != value) {
+                return Err(not_set(format!("{other} is set to what contradicts it")));
             }
-            Wanted::Unset => drop(wanted.remove(*flag)),
-            Wanted::Switch(on) => drop(wanted.insert((*flag).to_owned(), vec![on.to_string().into()])),
+            match &value {
+                Wanted::Value(text) => {
+                    config::check_flag(flag, text).map_err(not_set)?;
+                    wanted.insert(flag.to_owned(), vec![text.into()]);
+                }
+                Wanted::Unset => drop(wanted.remove(flag)),
+                Wanted::Switch(on) => drop(wanted.insert(flag.to_owned(), vec![on.to_string().into()])),
+            }
+            chosen.push((name, flag, value));
         }
-        chosen.push((name, *flag, value));
     }
     let words: Vec<OsString> = config::words(&wanted);
     let (cli, read_values) = Config::default().serve_settings(&words).map_err(|error| blame(pairs, &error))?;
@@ -79,17 +84,18 @@ pub(super) fn with(args: &ServeArgs, values: &Values, pairs: &[(String, String)]
     Ok(compare(args, values, &cli.serve, &read_values))
 }
 
-/// Reads a parameter's value.
-fn wanted_of(flag: &str, text: &str) -> Result<Wanted, String> {
+/// Reads a parameter's value: which flags are to be what.
+fn wanted_of(flag: &'static str, text: &str) -> Result<Vec<(&'static str, Wanted)>, String> {
     let is = |word: &str| text.eq_ignore_ascii_case(word);
+    let one = |value: Wanted| Ok(vec![(flag, value)]);
     match flag {
-        "tls-client-auth" if is("yes") => Ok(Wanted::Value("required".to_owned())),
-        "tls-client-auth" if is("optional") => Ok(Wanted::Value("optional".to_owned())),
-        "tls-client-auth" => {
-            let what = "argument must be 'yes' or 'optional'";
-            Err(format!("{what}; where clients are to be asked for no certificate, set tls-ca-cert-file to ''"))
-        }
-        "tls-client-keys" if is("yes") || is("no") => Ok(Wanted::Switch(is("yes"))),
+        "tls-client-auth" if is("yes") => one(Wanted::Value("required".to_owned())),
+        "tls-client-auth" if is("optional") => one(Wanted::Value("optional".to_owned())),
+        // Who asks for no certificate has no use for authorities, nor the other way round.
+        "tls-client-auth" if is("no") => Ok(vec![("tls-client-ca", Wanted::Unset), (flag, Wanted::Unset)]),
+        "tls-client-ca" if text.is_empty() => Ok(vec![(flag, Wanted::Unset), ("tls-client-auth", Wanted::Unset)]),
+        "tls-client-auth" => Err("argument must be 'yes', 'optional' or 'no'".to_owned()),
+        "tls-client-keys" if is("yes") || is("no") => one(Wanted::Switch(is("yes"))),
         "tls-client-keys" => Err("argument must be 'yes' or 'no'".to_owned()),
         "max-clients" => match text.parse::<usize>() {
             // What makes no number is told by the flag's own parser.
@@ -98,10 +104,10 @@ fn wanted_of(flag: &str, text: &str) -> Result<Wanted, String> {
                  fewer",
                 connections_allowed(asked)
             )),
-            _ => Ok(Wanted::Value(text.to_owned())),
+            _ => one(Wanted::Value(text.to_owned())),
         },
-        "tls-cert" | "tls-client-ca" | "tls-key" if text.is_empty() => Ok(Wanted::Unset),
-        _ => Ok(Wanted::Value(text.to_owned())),
+        "tls-cert" | "tls-key" if text.is_empty() => one(Wanted::Unset),
+        _ => one(Wanted::Value(text.to_owned())),
     }
 }
 
@@ -183,16 +189,42 @@ mod tests {
     }
 
     #[test]
+    fn clients_are_asked_for_no_certificate_any_more_by_either_name() {
+        let tls = ["--tls-bind", "127.0.0.1:1", "--tls-cert", "c.pem", "--tls-key", "k.pem"];
+        let without = running(&tls);
+        let (args, values) =
+            running(&[&tls[..], &["--tls-client-ca", "a.pem", "--tls-client-auth", "optional"]].concat());
+        for off in [&[("tls-ca-cert-file", "")][..], &[("tls-auth-clients", "No")]] {
+            let found = with(&args, &values, &pairs(off)).unwrap();
+            assert_eq!(
+                (format!("{:?}", found.args), &found.values),
+                (format!("{:?}", without.0), &without.1),
+                "{off:?}"
+            );
+            assert!(found.args.server_options("/d".into(), None).is_ok(), "{off:?}");
+        }
+        for both in [
+            [("tls-auth-clients", "no"), ("tls-ca-cert-file", "b.pem")],
+            [("tls-ca-cert-file", ""), ("tls-auth-clients", "yes")],
+        ] {
+            let refused = with(&args, &values, &pairs(&both)).unwrap_err();
+            assert!(refused.parameter == both[1].0 && refused.why.contains(both[0].0), "{both:?}: {refused:?}");
+        }
+    }
+
+    #[test]
     fn what_makes_no_sense_is_named_with_what_was_expected() {
         let (args, values) = running(&[]);
         for (name, value, expected) in [
-            ("maxclients", "0", "expected a number of connections from 1"),
-            ("maxclients", "x", "expected a number of connections from 1"),
+            ("maxclients", "0", "expected a whole number of connections from 1"),
+            ("maxclients", "x", "expected a whole number of connections from 1"),
             ("maxclients", "4000000000", "raise LimitNOFILE"),
-            ("lease", "0", "1..=43200"),
-            ("tls-auth-clients", "no", "'yes' or 'optional'"),
+            ("lease", "0", "expected a whole number of seconds from 1 to 43200"),
+            ("lease", "x", "expected a whole number of seconds from 1 to 43200"),
+            ("tls-auth-clients", "1", "'yes', 'optional' or 'no'"),
             ("tls-client-keys", "1", "'yes' or 'no'"),
-            ("log", "agq=loud", "expected a level"),
+            ("log", "debugg", "'debugg' is no level"),
+            ("log", "agq=loud", "'loud' is no level"),
             ("webhook-hosts", "a.example,http://b", "expected the name of a host"),
             ("max-output", "much", "much"),
         ] {

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::connect::{ServerArgs, json, text};
 use super::fields::{cell, short, time};
 use super::inputs::read_text;
+use super::number::any_number;
 use super::table::{Align, Table};
 use super::{exit, output};
 use crate::jobs::plan::Plan;
@@ -50,10 +51,10 @@ enum Verb {
         #[arg(default_value = "*")]
         pattern: String,
         /// Plans at most
-        #[arg(long, default_value_t = 1000)]
+        #[arg(long, default_value_t = 1000, value_parser = any_number(""))]
         limit: u64,
         /// Plans to pass over
-        #[arg(long, default_value_t = 0)]
+        #[arg(long, default_value_t = 0, value_parser = any_number(""))]
         offset: u64,
         #[command(flatten)]
         common: Common,

@@ -11,6 +11,7 @@ use super::connect::{self, ServerArgs, rows};
 use super::duration::parse_ms;
 use super::fields::cell;
 use super::job_control::print_progress;
+use super::number::any_number;
 use super::table::{Align, Table};
 use super::{exit, output};
 
@@ -65,16 +66,16 @@ struct Named {
 #[derive(Debug, Args)]
 struct LimitArgs {
     /// Jobs that run at once; 0 for no bound
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = any_number(""))]
     concurrency: Option<u64>,
     /// Jobs of each key that run at once; 0 for no bound
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = any_number(""))]
     key_concurrency: Option<u64>,
     /// Jobs that start in a time, as 10/s, 100/5m or 5/500ms; 0 for no bound
     #[arg(long, value_name = "N/TIME", value_parser = parse_rate)]
     rate: Option<Rate>,
     /// Jobs that may start at once after a pause [default: as many as the rate has]
-    #[arg(long, value_name = "N", requires = "rate")]
+    #[arg(long, value_name = "N", requires = "rate", value_parser = any_number(""))]
     burst: Option<u64>,
     #[command(flatten)]
     named: Named,

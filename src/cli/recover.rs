@@ -2,14 +2,15 @@
 //! files, with no server: it holds the data directory's lock as a server would.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::bail;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::output;
 use super::serve::data_dir;
-use crate::server::lock::{self, Lock};
+use super::{output, store};
+use crate::storage::files::Disk;
+use crate::storage::shadow::ShadowDisk;
 use crate::storage::{self, Discarded};
 
 #[derive(Debug, Clone, Args)]
@@ -28,31 +29,34 @@ pub(super) struct RecoverArgs {
 /// Discards the log, or says what that would do.
 pub(super) fn run(args: &RecoverArgs) -> anyhow::Result<()> {
     let dir = data_dir(args.data_dir.as_ref())?;
-    if !dir.join("data.redb").is_file() {
-        bail!("there is no store in {}: choose its folder with --data-dir", dir.display());
-    }
-    if !args.discard_log {
-        if let Some(holder) = lock::holder(&dir)? {
-            bail!(lock::in_use(&dir, &holder));
-        }
-        return match args.json {
-            true => output::json(&json!({"changed": false})),
-            false => output::write(plan(&dir)),
-        };
-    }
-    let _lock = Lock::take(&dir)?;
+    let _lock = store::lock(&dir)?;
     // Sortable, and never that of copies made before: those are not to be replaced.
     let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S.%3fZ").to_string();
-    let discarded = storage::discard_log(&storage::Options::new(&dir), &stamp)?;
-    if args.json { output::json(&report_json(&discarded)) } else { output::write(report(&dir, &discarded)) }
+    let options = storage::Options::new(&dir);
+    let discarded = if args.discard_log {
+        storage::discard_log(&options, &stamp)?
+    } else {
+        // The same is done, and stays in memory.
+        let disk: Arc<dyn Disk> = Arc::new(ShadowDisk::of_folder(&dir));
+        storage::discard_log_on(&disk, &options, &stamp)?
+    };
+    if args.json {
+        return output::json(&report_json(&discarded, args.discard_log));
+    }
+    let intro = if args.discard_log { "" } else { PLAN };
+    output::write(format!("{intro}{}", report(&dir, &discarded)))
 }
 
-/// The report as JSON.
-fn report_json(discarded: &Discarded) -> Value {
+/// Stands above what `--discard-log` would do.
+const PLAN: &str = "Nothing was changed. After a crash nothing needs to be: the server reads the log when it starts. Where it refuses to\n\
+                    because of its log, --discard-log comes to this:\n";
+
+/// The report as JSON; `changed` is false where nothing was done.
+fn report_json(discarded: &Discarded, changed: bool) -> Value {
     let rows: Map<String, Value> =
         discarded.lost_rows.iter().map(|(table, rows)| (table.to_string(), (*rows).into())).collect();
     json!({
-        "changed": true,
+        "changed": changed,
         "kept_to_record": discarded.last_kept,
         "replayed": discarded.replayed,
         "unreadable": discarded.unreadable,
@@ -61,20 +65,6 @@ fn report_json(discarded: &Discarded) -> Value {
         "lost_rows": rows,
         "copies": discarded.copies,
     })
-}
-
-/// What `--discard-log` would do.
-fn plan(dir: &Path) -> String {
-    format!(
-        "Nothing was changed. With --discard-log, this would\n\
-         - copy data.redb-log-0 and data.redb-log-1 in {} to names that end in .discarded-<time>;\n\
-         - put the records of the log that are whole, and follow data.redb without a gap, into data.redb;\n\
-         - give up the records behind the first that is damaged or missing, though they were acknowledged, and print\n  \
-           how many rows of which tables they had changed.\n\
-         It is for a store that a server refuses to open because of its log. After a crash it is not needed: the server\n\
-         reads the log when it starts.\n",
-        dir.display()
-    )
 }
 
 /// What was kept where, and what is lost.
@@ -149,7 +139,7 @@ mod tests {
              4 changed rows of 'keys'\n\
              copy      /d/data.redb-log-0.discarded-x\n"
         );
-        let shown = report_json(&discarded);
+        let shown = report_json(&discarded, true);
         assert_eq!((&shown["damaged_records"], &shown["lost_rows"]["keys"]), (&json!([11, 14]), &json!(4)));
         let nothing = report(Path::new("/d"), &Discarded::default());
         assert!(nothing.ends_with("lost      nothing\n"), "{nothing}");

@@ -67,20 +67,22 @@ pub(super) fn run(args: &RestoreArgs) -> anyhow::Result<()> {
     let what = Restore { backup: &backup, name: &name, replay };
     let restored = storage::restore(&disk, &what, &mut finish, &mut watch)?;
     drop(progress);
+    let has_key = dir.join("session.key").exists();
     if args.json {
         return output::json(&json!({
             "data_dir": dir,
             "store_id": format!("{:032x}", restored.store_id),
             "rows": restored.backup.rows,
             "last_record": restored.seq,
-            "time": time(restored.time),
+            "time": moment(restored.time),
+            "has_session_key": has_key,
             "replayed_records": restored.replayed,
             "gap": restored.gap,
             "unfinished": restored.unfinished,
             "claims_ended": stale,
         }));
     }
-    output::write(report(&dir.display().to_string(), &restored, stale))
+    output::write(report(&dir.display().to_string(), &restored, stale, has_key))
 }
 
 /// A folder that has to be there.
@@ -126,7 +128,7 @@ fn finish(batch: &mut Batch<'_>, progress: &Progress, stale: &mut u64) -> storag
     Ok(())
 }
 
-fn report(dir: &str, restored: &Restored, stale: u64) -> String {
+fn report(dir: &str, restored: &Restored, stale: u64, has_key: bool) -> String {
     let time = time(restored.time);
     let mut text = format!(
         "restored  {} rows and {} later records into {dir}\n\
@@ -145,18 +147,55 @@ fn report(dir: &str, restored: &Restored, stale: u64) -> String {
             "claims    {stale} of that time count no more: their jobs go to other workers once the leases are over\n"
         ));
     }
+    if !has_key {
+        text.push_str(
+            "key       session.key is not in a backup: copy the old one into the folder before the start, or clients need\n          \
+             the one that is made then\n",
+        );
+    }
     text
 }
 
-/// A time as a person reads it, in UTC; never, for a store without a batch.
+/// A time as a person reads it, in UTC; a store without a batch is as it was made.
 pub(super) fn time(time: Millis) -> String {
+    moment(time).unwrap_or_else(|| "the beginning".to_owned())
+}
+
+/// The same for programs; `None` for a store without a batch.
+pub(super) fn moment(time: Millis) -> Option<String> {
     let at = i64::try_from(time.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    at.filter(|_| time.0 > 0).map_or_else(|| "never".to_owned(), |at| at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string())
+    at.filter(|_| time.0 > 0).map(|at| at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    use crate::storage::Backup;
+
+    #[test]
+    fn a_restore_says_of_when_it_is_and_that_the_session_key_is_another() {
+        let restored = |ms| {
+            let time = Millis(ms);
+            let backup = Backup {
+                store_id: 1,
+                seq: 0,
+                time,
+                rows: 2,
+                row_bytes: 9,
+                file_bytes: 99,
+                snapshot_lived: Duration::ZERO,
+            };
+            Restored { backup, store_id: 3, seq: 0, time, replayed: 0, gap: None, unfinished: None }
+        };
+        let text = report("/d", &restored(0), 0, false);
+        assert!(text.contains("state     of the beginning, record 0"), "{text}");
+        assert!(text.contains("key       session.key is not in a backup: copy the old one"), "{text}");
+        assert_eq!(moment(Millis(0)), None);
+        let text = report("/d", &restored(1_795_843_036_000), 0, true);
+        assert!(text.contains("state     of 2026-11-28T05:17:16.000Z") && !text.contains("session.key"), "{text}");
+    }
 
     #[test]
     fn moments_are_rfc_3339_or_unix_seconds() {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::connect::{ServerArgs, json, rows, text};
 use super::fields::{cell, time};
+use super::number::any_number;
 use super::schedule_add::{self, AddArgs};
 use super::table::{Align, Table};
 use super::{exit, output};
@@ -33,7 +34,7 @@ enum Verb {
         #[command(flatten)]
         named: Named,
         /// Ticks at most
-        #[arg(long, short, value_name = "N", default_value_t = 5)]
+        #[arg(long, short, value_name = "N", default_value_t = 5, value_parser = any_number(""))]
         number: u64,
     },
     /// Stop schedules.

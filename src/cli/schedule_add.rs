@@ -14,6 +14,7 @@ use super::action::{PlanField, plan_of_file};
 use super::connect::{ServerArgs, text};
 use super::inputs::{InputArgs, read_text};
 use super::job_submit::{Work, work};
+use super::number::{any_number, number};
 use super::output;
 
 /// Flags of `agq schedule add`.
@@ -73,15 +74,15 @@ struct Terms {
     #[serde(skip_serializing_if = "Option::is_none")]
     queue: Option<String>,
     /// 0 to 9, 9 first [default: 5]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number("", 0..=9_u8))]
     #[serde(skip_serializing_if = "Option::is_none")]
     priority: Option<u8>,
     /// How often a job may run to a bad end [default: 1 for a plan, 5 for a payload]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number("", 0..=u32::MAX))]
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<u32>,
     /// Milliseconds that one attempt may take
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = any_number("milliseconds"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout_ms: Option<u64>,
     /// Label to find the jobs by; may be given several times

@@ -15,6 +15,7 @@ use super::serve_jobs::JobArgs;
 use super::serve_store::StoreArgs;
 use super::serve_tls::TlsArgs;
 use super::steering::Steering;
+use crate::command::FIXED_PARAMETERS;
 use crate::server::{self, Notify, key, lock::Lock};
 
 /// What is logged unless somebody chose it.
@@ -91,6 +92,9 @@ impl ServeArgs {
         }
         self.store.check()?;
         let tls = self.tls.options(&self.tls_bind)?;
+        if self.bind.iter().chain(&self.tls_bind).all(String::is_empty) && self.socket.is_none() {
+            bail!("there is no address to listen on: give --bind, --tls-bind or --socket");
+        }
         Ok(server::Options { tls, ..self.options_without_tls(dir, key) })
     }
 
@@ -117,14 +121,7 @@ impl ServeArgs {
 
     /// What CONFIG GET shows; `dir` is the data directory.
     fn parameters(&self, dir: &Path, of_clients: Vec<(&'static str, String)>) -> Vec<(String, String)> {
-        let fixed = [
-            ("appendonly", "yes"),
-            ("save", ""),
-            ("databases", "16"),
-            ("maxmemory", "0"),
-            ("maxmemory-policy", "noeviction"),
-        ];
-        let fixed = fixed.map(|(name, value)| (name, value.to_owned()));
+        let fixed = FIXED_PARAMETERS.map(|(name, value)| (name, value.to_owned()));
         let all = fixed.into_iter().chain([("dir", dir.display().to_string())]).chain(self.store.parameters());
         let all = all.chain(self.jobs.parameters()).chain(self.backups.parameters(dir));
         let log = self.log.filter.as_deref().unwrap_or(LOG).to_owned();
@@ -216,6 +213,18 @@ fn check_local(addresses: &[String]) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_nobody_could_reach_is_refused() {
+        let options = |words: &[&str]| {
+            let words: Vec<_> = ["agq"].iter().chain(words).map(std::ffi::OsString::from).collect();
+            let (cli, _) = Config::default().serve_settings(&words).unwrap();
+            cli.serve.server_options(PathBuf::from("/nowhere"), None).map(drop).map_err(|error| error.to_string())
+        };
+        assert!(options(&["--bind", ""]).unwrap_err().starts_with("there is no address to listen on: give --bind"));
+        assert_eq!(options(&["--bind", "", "--socket", "agq.sock"]), Ok(()));
+        assert_eq!(options(&["--bind", "127.0.0.1:1"]), Ok(()));
+    }
 
     #[test]
     fn no_auth_is_for_local_addresses() {

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::backup_times::BackupTimeArgs;
 use super::duration::parse_ms;
+use super::number::number;
 use super::size::parse_size;
 use crate::{server, storage};
 
@@ -24,7 +25,7 @@ pub(super) struct BackupArgs {
     #[command(flatten)]
     times: BackupTimeArgs,
     /// Backups that are kept, the newest; older ones of this store are removed
-    #[arg(long, env = "AGQ_BACKUP_KEEP", value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    #[arg(long, env = "AGQ_BACKUP_KEEP", value_name = "N", default_value_t = 7, value_parser = number("backups", 1..=100_000_u64))]
     backup_keep: u64,
     /// Folder that keeps every record of the log, to restore any moment from a backup on [default: none]
     #[arg(long, env = "AGQ_ARCHIVE_DIR", value_name = "DIR")]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::number::{any_number, number};
 use super::size::parse_size;
 use crate::command::{MAX_DRAIN_SECONDS, WebhookRules};
 use crate::jobs::Settings;
@@ -13,22 +14,22 @@ use crate::jobs::Settings;
 #[derive(Debug, Clone, Args)]
 pub(super) struct JobArgs {
     /// Seconds that a claimed job is its worker's unless the claim says otherwise
-    #[arg(long, env = "AGQ_LEASE", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=43_200))]
+    #[arg(long, env = "AGQ_LEASE", value_name = "SECONDS", default_value_t = 30, value_parser = number("seconds", 1..=43_200_u64))]
     lease: u64,
     /// Seconds between two heartbeats of a worker
-    #[arg(long, env = "AGQ_HEARTBEAT", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    #[arg(long, env = "AGQ_HEARTBEAT", value_name = "SECONDS", default_value_t = 10, value_parser = number("seconds", 1..=3_600_u64))]
     heartbeat: u64,
     /// Seconds that a pending job waits to count as one priority higher; 0: never
-    #[arg(long, env = "AGQ_AGEING", value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(..=31_536_000))]
+    #[arg(long, env = "AGQ_AGEING", value_name = "SECONDS", default_value_t = 300, value_parser = number("seconds", 0..=31_536_000_u64))]
     ageing: u64,
     /// Output kept of each stream of a job; of more, head and tail are kept
     #[arg(long, env = "AGQ_MAX_OUTPUT", value_name = "BYTES", default_value = "16MiB", value_parser = parse_size)]
     max_output: u64,
     /// Seconds that a connection which claimed a job through a list may be silent before its lease runs out
-    #[arg(long, env = "AGQ_LIST_CLAIM_SILENCE", value_name = "SECONDS", default_value_t = 600)]
+    #[arg(long, env = "AGQ_LIST_CLAIM_SILENCE", value_name = "SECONDS", default_value_t = 600, value_parser = any_number("seconds"))]
     list_claim_silence: u64,
     /// Seconds that SIGTERM and SIGINT leave to the jobs that run, while no other is granted; 0: stop at once
-    #[arg(long, env = "AGQ_DRAIN_TIME", value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=MAX_DRAIN_SECONDS))]
+    #[arg(long, env = "AGQ_DRAIN_TIME", value_name = "SECONDS", default_value_t = 0, value_parser = number("seconds", 0..=MAX_DRAIN_SECONDS))]
     drain_time: u64,
     /// Hosts that webhooks may be sent to: names, *.example.org for all below one, * for any, or none
     #[arg(long, env = "AGQ_WEBHOOK_HOSTS", value_name = "HOST", default_value = "*", value_delimiter = ',', value_parser = parse_host)]

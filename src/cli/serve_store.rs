@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 
+use super::number::any_number;
 use super::size::parse_size;
 use crate::server;
 use crate::storage::{self, DurabilityMode};
@@ -28,10 +29,10 @@ pub(super) struct StoreArgs {
     #[arg(long, env = "AGQ_DISK_WARNING", value_name = "BYTES", default_value = "1GiB", value_parser = parse_size)]
     pub(super) disk_warning: u64,
     /// Milliseconds that a checkpoint should hold up commands at most
-    #[arg(long, env = "AGQ_CHECKPOINT_STALL", value_name = "MS", default_value_t = 20)]
+    #[arg(long, env = "AGQ_CHECKPOINT_STALL", value_name = "MS", default_value_t = 20, value_parser = any_number("milliseconds"))]
     checkpoint_stall: u64,
     /// Most seconds between two sweeps of expired keys
-    #[arg(long, env = "AGQ_SWEEP_INTERVAL", value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, env = "AGQ_SWEEP_INTERVAL", value_name = "SECONDS", default_value_t = 30, value_parser = any_number("seconds"))]
     pub(super) sweep_interval: u64,
     /// Bytes of rows that a compaction copies in a second
     #[arg(long, env = "AGQ_COMPACT_RATE", value_name = "BYTES", default_value = "64MiB", value_parser = parse_compact_rate)]

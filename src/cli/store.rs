@@ -35,8 +35,11 @@ pub(super) fn try_lock(dir: &Path) -> anyhow::Result<Result<Lock, Holder>> {
     Lock::try_take(dir)
 }
 
-fn check_is_store(dir: &Path) -> anyhow::Result<()> {
+/// # Errors
+/// When there is no store in a folder, with what there is of one.
+pub(super) fn check_is_store(dir: &Path) -> anyhow::Result<()> {
     if !dir.join("data.redb").is_file() {
+        storage::check_is_new(&ShadowDisk::of_folder(dir))?;
         bail!("there is no store in {}: choose its folder with --data-dir", dir.display());
     }
     Ok(())
@@ -179,7 +182,9 @@ impl Rows for Watched<'_> {
 mod tests {
     use std::time::Duration;
 
-    use super::{part_words, size};
+    use super::*;
+    use crate::clock::Millis;
+    use crate::storage::{Db, Options};
 
     #[test]
     fn progress_says_how_much_is_done_and_how_long_the_rest_takes() {
@@ -195,5 +200,24 @@ mod tests {
     fn sizes_have_one_digit_behind_the_point() {
         let sizes = [17, 1024, 1536, (4 << 20) + 1, 5 << 30];
         assert_eq!(sizes.map(size), ["17 bytes", "1.0 KiB", "1.5 KiB", "4.0 MiB", "5.0 GiB"]);
+    }
+
+    #[test]
+    fn a_log_without_its_store_is_not_called_an_empty_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let refusal = || lock(dir.path()).unwrap_err().to_string();
+        assert!(refusal().starts_with("there is no store in"));
+        let mut db = Db::open(&Options::new(dir.path())).unwrap();
+        let mut batch = db.batch().unwrap();
+        batch.put(Table::Keys, &b"a"[..], &b"value"[..]).unwrap();
+        let rows = batch.finish();
+        db.append(&rows, Millis(1)).unwrap();
+        db.flush().unwrap();
+        drop(db);
+        std::fs::remove_file(dir.path().join("data.redb")).unwrap();
+        let log = dir.path().join("data.redb-log-0");
+        let expected = format!("found the log {} without data.redb; expected both, or neither", log.display());
+        assert!(refusal().contains(&expected), "{}", refusal());
+        assert!(log.is_file(), "and is left where it is");
     }
 }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::connect::{ServerArgs, json, rows};
 use super::fields::{cell, short, time};
 use super::inputs::read_text;
+use super::number::any_number;
 use super::output::Colour;
 use super::table::{Align, Table};
 use super::{exit, output};
@@ -65,10 +66,10 @@ struct Add {
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
     /// Milliseconds that the web server may take
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = any_number("milliseconds"))]
     timeout_ms: Option<u64>,
     /// How often an event is tried before it is given up
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = any_number(""))]
     max_attempts: Option<u64>,
 }
 

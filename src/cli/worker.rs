@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::connect::{ServerArgs, rows};
 use super::fields::{cell, short, time};
+use super::number::{any_number, number};
 use super::output::Colour;
 use super::sandbox::SandboxArgs;
 use super::signals::Signals;
@@ -72,7 +73,7 @@ struct WorkArgs {
     #[arg(long, env = "AGQ_TAGS", value_name = "NAME,…", value_delimiter = ',')]
     tags: Vec<String>,
     /// Seconds that what runs may go on while draining
-    #[arg(long, env = "AGQ_DRAIN_GRACE", value_name = "S", default_value_t = 25)]
+    #[arg(long, env = "AGQ_DRAIN_GRACE", value_name = "S", default_value_t = 25, value_parser = any_number("seconds"))]
     drain_grace: u64,
     #[command(flatten)]
     server: ServerArgs,
@@ -82,35 +83,28 @@ struct WorkArgs {
 #[derive(Debug, Clone, Args)]
 pub(super) struct Limits {
     /// Jobs to run at a time [default: the number of processors]
-    #[arg(long, short = 'c', env = "AGQ_CONCURRENCY", value_name = "N", value_parser = parse_concurrency)]
+    #[arg(long, short = 'c', env = "AGQ_CONCURRENCY", value_name = "N", value_parser = number("", 1..=1024_usize))]
     concurrency: Option<usize>,
     /// Tasks of one job to run at a time, where its plan says what they need [default: the number of processors]
-    #[arg(long, env = "AGQ_TASK_CONCURRENCY", value_name = "N", value_parser = parse_concurrency)]
+    #[arg(long, env = "AGQ_TASK_CONCURRENCY", value_name = "N", value_parser = number("", 1..=1024_usize))]
     task_concurrency: Option<usize>,
     /// Seconds that a task may run which says nothing about it; 0: for ever
     #[arg(long, env = "AGQ_TASK_TIMEOUT", value_name = "S", default_value_t = 300,
-          value_parser = clap::value_parser!(u64).range(..=86_400))]
+          value_parser = number("seconds", 0..=86_400_u64))]
     task_timeout: u64,
     /// Seconds between SIGTERM and SIGKILL when a program must stop
     #[arg(long, env = "AGQ_KILL_GRACE", value_name = "S", default_value_t = 5,
-          value_parser = clap::value_parser!(u64).range(..=86_400))]
+          value_parser = number("seconds", 0..=86_400_u64))]
     kill_grace: u64,
     /// Milliseconds that a claim holds without a heartbeat [default: the server's, 30000]
-    #[arg(long, env = "AGQ_WORKER_LEASE", value_name = "MS", value_parser = clap::value_parser!(u64).range(1_000..=43_200_000))]
+    #[arg(long, env = "AGQ_WORKER_LEASE", value_name = "MS", value_parser = number("milliseconds", 1_000..=43_200_000_u64))]
     lease: Option<u64>,
     /// Milliseconds between two heartbeats; never more than a third of a lease [default: the server's, 10000]
     #[arg(long, env = "AGQ_WORKER_HEARTBEAT", value_name = "MS",
-          value_parser = clap::value_parser!(u64).range(1_000..=3_600_000))]
+          value_parser = number("milliseconds", 1_000..=3_600_000_u64))]
     heartbeat: Option<u64>,
     #[command(flatten)]
     sandbox: SandboxArgs,
-}
-
-fn parse_concurrency(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number @ 1..=1024) => Ok(number),
-        _ => Err("expected a whole number from 1 to 1024".to_owned()),
-    }
 }
 
 impl Limits {

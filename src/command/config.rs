@@ -26,8 +26,8 @@ pub(super) const COMMANDS: &[Command] = &[Command::new("CONFIG", -2, Group::Serv
     .differs(
         "SET takes what SIGHUP takes (maxclients, the files of TLS, leases, the log …), notify-keyspace-events, what SLOWLOG \
          and LATENCY keep, and Redis's limits of encodings and intervals, which change nothing here. What else was chosen at \
-         the start can be set to what it is only. Nothing that is set outlives the server, nor a SIGHUP what that reads. A \
-         pattern has 1,024 bytes at most.",
+         the start can be set to what it is only. Nothing that is set outlives the server, nor a SIGHUP what that reads; \
+         REWRITE is refused. A pattern has 1,024 bytes at most.",
     )];
 
 /// What a value may be.
@@ -66,6 +66,10 @@ const TUNABLE: &[(&str, Takes, &str)] = &[
     ("latency-monitor-threshold", Takes::Integer(0..=i64::MAX), "0"),
     ("maxmemory-samples", Takes::Integer(1..=64), "5"),
 ];
+
+/// Parameters of Redis's that are always the same in AGQ.
+pub const FIXED: [(&str, &str); 5] =
+    [("appendonly", "yes"), ("save", ""), ("databases", "16"), ("maxmemory", "0"), ("maxmemory-policy", "noeviction")];
 
 /// The parameters that were set, in the order of the table above.
 #[derive(Debug, Clone, Default)]
@@ -114,7 +118,10 @@ fn config(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     }
     if args::is(word, "REWRITE") {
         subcommand::takes(request, 2..=2)?;
-        return Err(CommandError::new("ERR The server is running without a config file").into());
+        return Err(CommandError::new(
+            "ERR AGQ never writes agq.toml: what is to outlive the server has to be put into it by hand",
+        )
+        .into());
     }
     Err(subcommand::unknown(request).into())
 }
@@ -153,7 +160,11 @@ fn set(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
             if value == chosen.as_bytes() {
                 continue;
             }
-            return Err(failed(&format!("it is '{chosen}' while the server runs: choose it at the start")).into());
+            let why = match FIXED.iter().any(|(fixed, _)| *fixed == name) {
+                true => format!("it is always '{chosen}' in AGQ"),
+                false => format!("it is '{chosen}' while the server runs: choose it at the start"),
+            };
+            return Err(failed(&why).into());
         }
         let Some((known, takes, _)) = TUNABLE.iter().find(|(known, ..)| *known == name) else {
             let text = format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'");

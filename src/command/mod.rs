@@ -73,7 +73,7 @@ mod zsets;
 pub use channels::{Channels, Topic};
 pub use client_list::{Filter, Held, Standing, line as client_line};
 pub use clients::{Ask, Replies};
-pub use config::{Tuned, Tuning};
+pub use config::{FIXED as FIXED_PARAMETERS, Tuned, Tuning};
 pub use context::{Changeable, Config, Context, Endings, Facts, HeldOf, ProcessFacts, Sends, Server, System, Wait};
 pub use error::{CommandError, Halt, Outcome};
 pub use messages::{Excess, Message, Messages, News};

@@ -9,11 +9,10 @@ const ADMIN: Flags = Flags::ADMIN;
 
 /// The rows of this file.
 pub(super) const COMMANDS: &[Command] = &[
-    Command::new("DBSIZE", 1, Group::Server, Flags::READONLY.and(Flags::FAST), Run::Read(dbsize)).doc(
-        "1.0.0",
-        "",
-        "The number of keys in the selected database.",
-    ),
+    Command::new("DBSIZE", 1, Group::Server, Flags::READONLY.and(Flags::FAST), Run::Read(dbsize))
+        .doc("1.0.0", "", "The number of keys in the selected database.")
+        .differs("In database 0 the queues that are not empty count too (`queue:<name>`), as KEYS and SCAN list them; `INFO keyspace` \
+             leaves them out."),
     Command::new("FLUSHDB", -1, Group::Server, Flags::WRITE, Run::Write(flushdb)).doc(
         "1.0.0",
         "[ASYNC | SYNC]",

@@ -69,5 +69,6 @@ pub use options::{Bound, COMPACT_SLICE, DurabilityMode, Options, Refusal, Stats}
 pub use restore::{Replay, Restore, Restored, restore};
 pub use snapshot::Snapshot;
 pub use space::needed_beside_a_copy;
+pub use store_file::check_is_new;
 pub use survey::{Content, Segment, Survey, survey};
 pub use tables::Table;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::storage::files::{Disk, DiskFile, FileSystem};
 use crate::storage::log_segment::NAMES;
-use crate::storage::store_file::DATA;
+use crate::storage::store_file::{DATA, RESTORING};
 
 const BLOCK: usize = 4096;
 
@@ -29,7 +29,7 @@ impl ShadowDisk {
     /// The store in a folder.
     #[must_use]
     pub fn of_folder(dir: &Path) -> ShadowDisk {
-        let names = [DATA, NAMES[0], NAMES[1]];
+        let names = [DATA, NAMES[0], NAMES[1], RESTORING];
         ShadowDisk::of(names.into_iter().map(|name| (name.to_owned(), dir.join(name))).collect())
     }
 

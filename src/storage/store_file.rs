@@ -19,6 +19,8 @@ pub(super) const DATA: &str = "data.redb";
 /// What a restore writes into, until it is whole.
 pub(super) const RESTORING: &str = "data.redb.restoring";
 const DATA_TEMPORARY: &str = "data.redb.tmp";
+/// What every file of redb begins with: the first bytes of its header.
+const MAGIC: [u8; 9] = *b"redb\x1A\x0A\xA9\x0D\x0A";
 
 /// redb's database over the write-behind backend, and the store's own row.
 pub(super) struct Store {
@@ -57,6 +59,8 @@ pub(super) fn open_file(
     // What is read here decides about the log: it must not be something that a power cut could still take back, as
     // the last commit of a killed process could be.
     file.sync_data().map_err(io)?;
+    let mut start = [0; MAGIC.len()];
+    file.read_at(0, &mut start).map_err(io)?;
     let pages = Arc::new(WriteBehind::new(file, applier, Arc::clone(&signals)).map_err(io)?);
     if pages.len() == 0 {
         return Err(Error::Refused {
@@ -65,19 +69,27 @@ pub(super) fn open_file(
             help: "Restore it from a backup; to begin a new store, move it and its log away.".to_owned(),
         });
     }
+    if start != MAGIC {
+        return Err(foreign(format!("{name}, which is no store of AGQ")));
+    }
     let thread = match applier {
         Applier::Thread => Some(WriteBehindThread::start(Arc::clone(&pages))?),
         Applier::Caller => None,
     };
     let (database, repaired) = open_redb(&pages, options)?;
     let guard = StopOnDrop::new(&signals);
-    let meta = StoreMeta::read(&database)?.ok_or_else(|| Error::Refused {
-        found: format!("a redb file at {name} that no agq has made"),
-        expected: "a store of agq".to_owned(),
-        help: "Choose another folder with --data-dir.".to_owned(),
-    })?;
+    let meta = StoreMeta::read(&database)?
+        .ok_or_else(|| foreign(format!("{name}, which is a file of redb but no store of AGQ")))?;
     guard.disarm();
     Ok(Store { database, pages, thread, meta, repaired })
+}
+
+fn foreign(found: String) -> Error {
+    Error::Refused {
+        found,
+        expected: "a file that AGQ has made".to_owned(),
+        help: "Restore a backup, or choose another folder with --data-dir.".to_owned(),
+    }
 }
 
 fn open_redb(pages: &Arc<WriteBehind>, options: &Options) -> Result<(Database, bool)> {
@@ -96,9 +108,13 @@ fn open_redb(pages: &Arc<WriteBehind>, options: &Options) -> Result<(Database, b
     Ok((database, repaired.load(Ordering::Relaxed)))
 }
 
-/// Makes a new store under a temporary name, syncs it, and gives it its name.
-fn create(disk: &dyn Disk, options: &Options) -> Result<Arc<dyn DiskFile>> {
-    let io = |source| Error::io(format!("making {}", disk.describe(DATA)), source);
+/// Refuses a folder without `data.redb` in which a store has been, or was to be: one with a log, or with what is left of
+/// a restore.
+///
+/// # Errors
+/// What is there, and what helps; or a file cannot be read.
+pub fn check_is_new(disk: &dyn Disk) -> Result<()> {
+    let io = |source| Error::io(format!("looking for {}", disk.describe(DATA)), source);
     for name in NAMES {
         if let Some(segment) = disk.open(name).map_err(io)?
             && read_header(&*segment, name)?.is_some()
@@ -117,6 +133,13 @@ fn create(disk: &dyn Disk, options: &Options) -> Result<Arc<dyn DiskFile>> {
             help: "Run `agq restore` again; to begin a new store instead, remove that file.".to_owned(),
         });
     }
+    Ok(())
+}
+
+/// Makes a new store under a temporary name, syncs it, and gives it its name.
+fn create(disk: &dyn Disk, options: &Options) -> Result<Arc<dyn DiskFile>> {
+    check_is_new(disk)?;
+    let io = |source| Error::io(format!("making {}", disk.describe(DATA)), source);
     let file = disk.create(DATA_TEMPORARY).map_err(io)?;
     let signals = Arc::new(Signals::default());
     let pages = Arc::new(WriteBehind::new(Arc::clone(&file), Applier::Caller, signals).map_err(io)?);

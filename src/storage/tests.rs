@@ -1,7 +1,7 @@
 //! The store on a real folder: what survives a clean stop and a kill, and what is refused.
 
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +9,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::Millis;
+use crate::storage::files::Disk;
+use crate::storage::shadow::ShadowDisk;
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -207,6 +209,21 @@ fn a_log_without_its_store_is_refused() {
 }
 
 #[test]
+fn a_file_that_is_no_store_is_refused_by_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("data.redb");
+    let expected = format!("found {}, which is no store of AGQ; expected a file that AGQ has made", path.display());
+    for foreign in [&b"short"[..], &[b'x'; 20_000]] {
+        std::fs::write(&path, foreign).unwrap();
+        let message = refused(dir.path());
+        assert!(message.contains(&expected) && message.contains("Restore a backup"), "{message}");
+        let disk: Arc<dyn Disk> = Arc::new(ShadowDisk::of_folder(dir.path()));
+        let message = survey(&disk, &options(dir.path())).unwrap_err().to_string();
+        assert!(message.contains(&expected), "a check says the same: {message}");
+    }
+}
+
+#[test]
 fn the_log_of_another_store_is_refused() {
     let dir = killed();
     std::fs::copy(killed().path().join("data.redb-log-0"), dir.path().join("data.redb-log-0")).unwrap();
@@ -282,7 +299,7 @@ fn what_is_no_store_is_refused() {
     assert!(refused(dir.path()).contains("without a byte"));
     let dir = folder();
     drop(redb::Database::create(dir.path().join("data.redb")).unwrap());
-    assert!(refused(dir.path()).contains("no agq has made"));
+    assert!(refused(dir.path()).contains("which is a file of redb but no store of AGQ"));
 }
 
 #[test]

@@ -45,6 +45,34 @@ pub(super) enum Outcome {
     Abandoned,
 }
 
+impl Outcome {
+    /// In a word.
+    pub(super) fn status(&self) -> &'static str {
+        match self {
+            Outcome::Completed(_) => "completed",
+            Outcome::Failed(_) => "failed",
+            Outcome::Abandoned => "abandoned",
+        }
+    }
+
+    /// The exit code of the first task that failed; 0 where none did, and `None` where none is known.
+    pub(super) fn exit_code(&self) -> Option<i32> {
+        match self {
+            Outcome::Completed(_) => Some(0),
+            Outcome::Failed(results) => results.tasks.iter().map(|task| task.exit_code).find(|code| *code != 0),
+            Outcome::Abandoned => None,
+        }
+    }
+
+    /// Why it failed.
+    pub(super) fn error(&self) -> Option<&str> {
+        match self {
+            Outcome::Failed(results) => results.message.as_deref(),
+            Outcome::Completed(_) | Outcome::Abandoned => None,
+        }
+    }
+}
+
 /// The result, or with a message the error.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Results {

@@ -111,6 +111,8 @@ async fn the_first_failing_task_is_the_last() {
 async fn a_program_that_is_missing_fails_its_task_and_says_so() {
     let (outcome, text) = outcome(r#"[{"task_number":1,"command":"no-such-program"}]"#, "{}").await;
     assert_eq!(tasks_of(&outcome), [(127, 0)]);
+    let told = (outcome.status(), outcome.exit_code(), outcome.error());
+    assert_eq!(told, ("failed", Some(127), Some("task 1 (no-such-program) ended with exit code 127")));
     assert!(text.contains("cannot start 'no-such-program': there is no such program"), "{text}");
 }
 

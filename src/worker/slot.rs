@@ -79,7 +79,8 @@ async fn work(config: &Config, running: &Running, link: &mut Link, claim: &Claim
     let (report, messages) = mpsc::channel(MESSAGES);
     let mut reporter = Reporter::new(link, claim, running, halt.clone(), max_output);
     let (outcome, ()) = tokio::join!(job::run(config, claim, report, halt), reporter.stream(messages));
-    tracing::info!(job = claim.job_id, ?outcome, "ended");
+    let (exit_code, error) = (outcome.exit_code(), outcome.error());
+    tracing::info!(job = claim.job_id, status = outcome.status(), exit_code, error, "ended");
     reporter.finish(outcome).await;
     running.leave(&claim.job_id);
 }

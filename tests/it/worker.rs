@@ -34,7 +34,7 @@ fn a_plan_of_real_programs_runs_and_its_results_stay() {
 #[test]
 fn a_failing_task_ends_the_job_and_says_why() {
     let world = World::new();
-    let _worker = world.worker(&[]);
+    let mut worker = world.worker(&[]);
     let job = world.submit(
         r#"[{"task_number":1,"command":"sh","args":["-c","echo oops >&2; exit 3"]},
             {"task_number":2,"command":"true"}]"#,
@@ -45,6 +45,7 @@ fn a_failing_task_ends_the_job_and_says_why() {
     assert_eq!(found["error"]["message"], "task 1 (sh) ended with exit code 3");
     assert_eq!(found["error"]["tasks"].as_array().unwrap().len(), 1);
     assert_eq!(stdout(world.dir(), &["job", "log", &job, "--stream", "stderr"]), "oops\n");
+    worker.wait_for(r#"status="failed" exit_code=3 error="task 1 (sh) ended with exit code 3""#);
 }
 
 #[test]

@@ -56,7 +56,7 @@ impl FromStr for Address {
 
 /// A text that is no [`Address`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an address: write host:port, as in 127.0.0.1:6380, tls://host:port, or unix:/path/of/socket")]
+#[error("{0:?} is not an address: expected host:port, as in 127.0.0.1:6380, tls://host:port, or unix:/path/of/socket")]
 pub struct InvalidAddress(String);
 
 #[cfg(test)]

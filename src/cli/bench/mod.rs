@@ -14,6 +14,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::connect::ServerArgs;
+use super::number::number;
 use super::output;
 use super::table::{Align, Table};
 use load::{Outcome, Plan};
@@ -31,24 +32,24 @@ pub(super) struct BenchArgs {
     #[command(flatten)]
     server: ServerArgs,
     /// Connections open at a time
-    #[arg(long, short, value_name = "N", default_value_t = 50, value_parser = parse_clients)]
+    #[arg(long, short, value_name = "N", default_value_t = 50, value_parser = number("connections", 1..=10_000_usize))]
     clients: usize,
     /// Requests sent on a connection before their replies are awaited
-    #[arg(long, short = 'P', value_name = "N", default_value_t = 1, value_parser = parse_pipeline)]
+    #[arg(long, short = 'P', value_name = "N", default_value_t = 1, value_parser = number("requests", 1..=100_000_usize))]
     pipeline: usize,
     /// Requests of each test
     #[arg(long, short = 'n', value_name = "N", default_value_t = 100_000, conflicts_with = "seconds",
-          value_parser = clap::value_parser!(u64).range(1..))]
+          value_parser = number("requests", 1..=u64::MAX))]
     requests: u64,
     /// Run each test for so long instead
-    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, value_name = "S", value_parser = number("seconds", 1..=86_400_u64))]
     seconds: Option<u64>,
     /// Different keys, fields and members, chosen at random
     #[arg(long, short = 'r', value_name = "N", default_value_t = 100_000,
-          value_parser = clap::value_parser!(u64).range(1..1_000_000_000_000))]
+          value_parser = number("", 1..=999_999_999_999_u64))]
     keyspace: u64,
     /// Bytes of a value
-    #[arg(long, short = 'd', value_name = "BYTES", default_value_t = 3, value_parser = parse_size)]
+    #[arg(long, short = 'd', value_name = "BYTES", default_value_t = 3, value_parser = number("bytes", 0..=64_usize << 20))]
     size: usize,
     /// Set every key of the keyspace once before the tests
     #[arg(long)]
@@ -62,25 +63,6 @@ pub(super) struct BenchArgs {
     /// A command to run instead of the tests
     #[arg(last = true, value_name = "COMMAND", conflicts_with = "tests")]
     command: Vec<String>,
-}
-
-fn parse_clients(text: &str) -> Result<usize, String> {
-    within(text, 1, 10_000)
-}
-
-fn parse_pipeline(text: &str) -> Result<usize, String> {
-    within(text, 1, 100_000)
-}
-
-fn parse_size(text: &str) -> Result<usize, String> {
-    within(text, 0, 64 << 20)
-}
-
-fn within(text: &str, least: usize, most: usize) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => Err(format!("expected a whole number from {least} to {most}")),
-    }
 }
 
 /// Runs the tests one after the other.

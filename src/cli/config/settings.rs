@@ -218,6 +218,23 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
+    fn a_value_that_is_refused_is_told_what_was_expected() {
+        fn collect(command: &Command, into: &mut Vec<(String, Arg)>) {
+            into.extend(command.get_arguments().map(|arg| (format!("{} {arg}", command.get_name()), arg.clone())));
+            command.get_subcommands().for_each(|inner| collect(inner, into));
+        }
+        let (mut root, mut args) = (Cli::command(), Vec::new());
+        root.build();
+        collect(&root, &mut args);
+        for (name, arg) in args.iter().filter(|(_, arg)| arg.get_action().takes_values()) {
+            // No number, time, size, name of a host, level or address.
+            if let Err(refused) = check_value(arg, &Given::One("-§".to_owned())) {
+                assert!(refused.contains("expected"), "{name}: {refused}");
+            }
+        }
+    }
+
+    #[test]
     fn every_flag_with_a_variable_is_a_setting_and_no_other() {
         let tables = all(&mut Cli::command());
         let keys = |table: &str| tables[table].keys().map(String::as_str).collect::<Vec<_>>();

@@ -93,9 +93,13 @@ fn head(sample: &Sample, view: &View, around: &Surroundings<'_>, width: usize) -
     let mut lines = vec![title, jobs, short(&rates, width)];
     let told = |text: String| paint(&short(&text, width), Colour::Yellow, around.colours);
     lines.extend(sample.drains_for.map(|jobs| told(format!("draining: no job is granted, {jobs} still running"))));
-    let warnings = sample.warnings.iter().take(WARNINGS);
-    lines.extend(warnings.map(|warning| told(format!("warning  {}: {}", warning.name, warning.text))));
-    if let Some(more @ 1..) = sample.warnings.len().checked_sub(WARNINGS) {
+    let Some(warnings) = &sample.warnings else {
+        lines.push(told("warnings  not for this key: INFO is for keys with ADMIN".to_owned()));
+        return lines;
+    };
+    let shown = warnings.iter().take(WARNINGS);
+    lines.extend(shown.map(|warning| told(format!("warning  {}: {}", warning.name, warning.text))));
+    if let Some(more @ 1..) = warnings.len().checked_sub(WARNINGS) {
         lines.push(told(format!("warning  and {more} more: agq top --json has all")));
     }
     lines
@@ -234,7 +238,7 @@ mod tests {
                                  "last_seen": "2026-01-02T03:05:00Z", "tags": ["gpu"]})],
             running: (0..40).map(job).collect(),
             rates: Some(Rates { submitted: 2.5, completed: 1.0, failed: 0.0, at_least: false }),
-            warnings: Vec::new(),
+            warnings: Some(Vec::new()),
             drains_for: None,
         }
     }
@@ -270,7 +274,7 @@ mod tests {
     fn a_drain_and_warnings_stand_above_the_tables() {
         let warning = |name: &str| Warning { name: name.to_owned(), since: 1, text: "see to it".to_owned() };
         let warnings = ["a", "b", "c", "d", "e"].map(warning).to_vec();
-        let sample = Sample { warnings, drains_for: Some(2), ..sample() };
+        let sample = Sample { warnings: Some(warnings), drains_for: Some(2), ..sample() };
         let now = "2026-01-02T03:05:06Z".parse().unwrap();
         let around = Surroundings { server: "unix:/s", trouble: None, now, colours: false, keys: true };
         let found = lines(&sample, &mut View::default(), &around, Size { width: 80, height: Some(24) });

@@ -30,9 +30,9 @@ pub(super) struct Sample {
     pub(super) running: Vec<Value>,
     /// Since the look before; `None` at the first.
     pub(super) rates: Option<Rates>,
-    /// What the server warns of; nothing for a key that may not look at it.
-    pub(super) warnings: Vec<Warning>,
-    /// The server drains: it waits for so many jobs.
+    /// What the server warns of; `None` for a key that may not look at it.
+    pub(super) warnings: Option<Vec<Warning>>,
+    /// The server drains: it waits for so many jobs. `None` too for a key that may not look at it.
     pub(super) drains_for: Option<u64>,
 }
 
@@ -79,10 +79,11 @@ impl Sample {
             json!({"submitted": submitted, "completed": completed, "failed": failed, "at_least": at_least})
         });
         let warning = |it: &Warning| json!({"warning": it.name, "since": it.since, "text": it.text});
-        let warnings: Vec<Value> = self.warnings.iter().map(warning).collect();
+        let warnings = self.warnings.as_ref().map(|known| known.iter().map(warning).collect::<Vec<Value>>());
+        let draining = warnings.as_ref().map(|_| self.drains_for.is_some());
         json!({
             "jobs": jobs, "rates": rates, "queues": self.queues, "workers": self.workers, "running": self.running,
-            "warnings": warnings, "draining": self.drains_for.is_some(),
+            "warnings": warnings, "draining": draining,
         })
     }
 }
@@ -93,12 +94,14 @@ pub(super) struct Sampler {
     works: Works,
     /// The number of the next event, and when everything before it was counted.
     events: Option<(i64, Instant)>,
+    /// The key may not look at INFO. It is not asked for again: each refusal is an entry of the server's audit log.
+    info_is_refused: bool,
 }
 
 impl Sampler {
     /// Over a connection that is there.
     pub(super) fn new(client: Client) -> Sampler {
-        Sampler { client, works: Works::default(), events: None }
+        Sampler { client, works: Works::default(), events: None, info_is_refused: false }
     }
 
     /// Looks once.
@@ -106,14 +109,13 @@ impl Sampler {
     /// # Errors
     /// When the server does not answer, or not as it should.
     pub(super) async fn take(&mut self) -> anyhow::Result<Sample> {
-        let commands = [
-            &["QUEUE.LIST"][..],
-            &["WORKERS.LIST"],
-            &["JOB.LIST", "STATUS", "running", "LIMIT", RUNNING],
-            &["INFO", "server", "warnings"],
-        ];
-        let replies = self.client.pipeline(&commands.map(<[&str]>::to_vec)).await?;
-        let [queues, workers, running, info] = replies.as_slice() else {
+        let mut commands =
+            vec![vec!["QUEUE.LIST"], vec!["WORKERS.LIST"], vec!["JOB.LIST", "STATUS", "running", "LIMIT", RUNNING]];
+        if !self.info_is_refused {
+            commands.push(vec!["INFO", "server", "warnings"]);
+        }
+        let replies = self.client.pipeline(&commands).await?;
+        let [queues, workers, running, info @ ..] = replies.as_slice() else {
             anyhow::bail!("not every command was answered")
         };
         for reply in [queues, workers, running] {
@@ -126,14 +128,18 @@ impl Sampler {
         for job in &mut running {
             job["work"] = self.works.of(job).into();
         }
-        let lines = || info.as_str().unwrap_or_default().lines();
+        let info = info.first().and_then(|info| {
+            self.info_is_refused = info.as_error().is_some_and(|text| text.starts_with(b"NOPERM"));
+            info.as_str()
+        });
+        let lines = || info.unwrap_or_default().lines();
         let figure = |name: &str| lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.parse().ok());
         Ok(Sample {
             queues: rows(queues)?,
             workers: rows(workers)?,
             running,
             rates: self.rates().await?,
-            warnings: lines().filter_map(Warning::parse).collect(),
+            warnings: info.map(|_| lines().filter_map(Warning::parse).collect()),
             drains_for: figure("draining_jobs"),
         })
     }
@@ -187,7 +193,45 @@ fn count(events: &[Value], counts: &mut [u32; 3]) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use bytes::BytesMut;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_key_that_may_not_see_info_is_refused_once() {
+        let (stream, mut server) = tokio::io::duplex(1 << 16);
+        let looks = ["QUEUE.LIST", "WORKERS.LIST", "JOB.LIST STATUS running LIMIT 500"];
+        let listed = "*0\r\n*0\r\n*2\r\n$1\r\n0\r\n*0\r\n";
+        let refused = format!("{listed}-NOPERM this key may not\r\n");
+        let events = "*2\r\n:1\r\n*0\r\n";
+        let script = [
+            ([&looks[..], &["INFO server warnings"]].concat(), refused.as_str()),
+            (vec!["EVENTS.READ FROM $ COUNT 10000"], events),
+            (looks.to_vec(), listed),
+            (vec!["EVENTS.READ FROM 1 COUNT 10000"], events),
+        ];
+        let answers = async {
+            for (commands, replies) in script {
+                let mut expected = BytesMut::new();
+                for command in commands {
+                    agq_resp::encode_request(&command.split(' ').collect::<Vec<_>>(), &mut expected);
+                }
+                // A pipeline is written at once.
+                let mut asked = BytesMut::with_capacity(1 << 12);
+                server.read_buf(&mut asked).await.unwrap();
+                assert_eq!(String::from_utf8_lossy(&asked), String::from_utf8_lossy(&expected));
+                server.write_all(replies.as_bytes()).await.unwrap();
+            }
+        };
+        let mut sampler = Sampler::new(Client::over(stream, Duration::MAX));
+        let looking = async { (sampler.take().await.unwrap(), sampler.take().await.unwrap()) };
+        let ((first, second), ()) = tokio::join!(looking, answers);
+        assert_eq!((&first.warnings, &second.warnings), (&None, &None));
+        assert_eq!((&second.json()["warnings"], &second.json()["draining"]), (&Value::Null, &Value::Null));
+    }
 
     #[test]
     fn events_are_counted_by_what_they_are() {

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{anyhow, bail};
 use clap::Args;
 use sha2::{Digest as _, Sha256};
 
@@ -53,7 +53,10 @@ pub(in crate::cli) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     };
     let mut new = File::options();
     let file = new.write(true).create_new(true).mode(0o600).open(path);
-    let file = file.with_context(|| format!("cannot make {}", path.display()))?;
+    let file = file.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => anyhow!("{} is there already: name another file, or remove it", path.display()),
+        _ => anyhow!("cannot make {}: {error}", path.display()),
+    })?;
     let written = write(&file, header, &rows, args.data_only).and_then(|()| Ok(file.sync_all()?));
     written.and_then(|()| sync_parent(path)).inspect_err(|_| {
         // What failed is told; half an export is of no use.

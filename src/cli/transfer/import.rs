@@ -230,7 +230,12 @@ impl<R: BufRead> Lines<R> {
         };
         let jobs = (header.agq_export > OLDEST).then_some(self.jobs);
         let expected = Footer { lines: line - 1, keys: self.keys, jobs, sha256: hex(&before.finalize()) };
-        ensure!(footer == expected, "line {line}: the footer says {footer:?}, the lines are {expected:?}");
+        let differences = footer.differences(&expected);
+        ensure!(
+            differences.is_empty(),
+            "line {line}: the lines are not those that the footer tells of: {}; import a file that is as it was exported",
+            differences.join("; ")
+        );
         let behind = self.from.fill_buf()?.len();
         ensure!(behind == 0, "line {}: something stands behind the footer", line + 1);
         Ok(None)

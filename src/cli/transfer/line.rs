@@ -82,6 +82,21 @@ pub(super) struct Footer {
     pub(super) sha256: String,
 }
 
+impl Footer {
+    /// What it says that is not so, each with what the lines are found to be.
+    pub(super) fn differences(&self, found: &Footer) -> Vec<String> {
+        let count = |count: Option<u64>| count.map_or_else(|| "none".to_owned(), |count| count.to_string());
+        let parts = [
+            ("lines", self.lines.to_string(), found.lines.to_string()),
+            ("keys", self.keys.to_string(), found.keys.to_string()),
+            ("jobs", count(self.jobs), count(found.jobs)),
+            ("sha256", self.sha256.clone(), found.sha256.clone()),
+        ];
+        let differing = parts.into_iter().filter(|(_, said, found)| said != found);
+        differing.map(|(name, said, found)| format!("{name}: found {found}, expected {said}")).collect()
+    }
+}
+
 /// Any bytes: a string where they are UTF-8, else their hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
