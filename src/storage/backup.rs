@@ -331,7 +331,7 @@ impl<'a> Reader<'a> {
         use redb::ReadableTableMetadata as _;
         let mut total = 0;
         for table in Table::ALL {
-            if let Some(open) = open(txn, table)? {
+            if let Some(open) = open_table(txn, table)? {
                 total += open.len()?;
             }
         }
@@ -347,7 +347,7 @@ impl<'a> Reader<'a> {
         let mut sums = Vec::new();
         for table in Table::ALL {
             let mut sum = Sum::default();
-            if let Some(open) = open(self.txn, table)? {
+            if let Some(open) = open_table(self.txn, table)? {
                 each(table, &mut |row| {
                     sum = self.read_table(&open, watch, row)?;
                     Ok(())
@@ -385,7 +385,8 @@ impl<'a> Reader<'a> {
 
 type ReadOnlyTable = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 
-fn open(txn: &ReadTransaction, table: Table) -> Result<Option<ReadOnlyTable>> {
+/// A table, where the file has it.
+pub(super) fn open_table(txn: &ReadTransaction, table: Table) -> Result<Option<ReadOnlyTable>> {
     match txn.open_table(definition(table)) {
         Ok(open) => Ok(Some(open)),
         Err(TableError::TableDoesNotExist(_)) => Ok(None),
