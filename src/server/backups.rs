@@ -39,7 +39,7 @@ pub struct BackupOptions {
 }
 
 /// What a backup's name says.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Name {
     /// UTC, as `20261128T051716.123Z`: sorts by time.
     time: String,
@@ -108,7 +108,7 @@ struct Outcome {
 
 impl Backups {
     pub(super) fn new(options: BackupOptions, store_id: u128, now: Millis, facts: &mut Facts) -> Backups {
-        facts.newest = newest(&options.dir, store_id);
+        facts.newest = newest(&options.dir, store_id, now);
         facts.next = options.when.as_ref().and_then(|when| when.first(facts.newest, now));
         Backups { options, work: None, ended: Rc::default(), began: now, file_bytes: 0 }
     }
@@ -351,12 +351,14 @@ fn prune(archive: &Path, store_id: u128, oldest_seq: u64) -> Result<(), String> 
     Ok(())
 }
 
-/// Removes all backups of this store but the newest; what AGQ did not name is not touched. Returns the last record of the
-/// oldest that is kept.
-fn rotate(disk: &dyn Disk, name: &Name, keep: usize) -> std::io::Result<u64> {
+/// Removes all backups of this store but the newest, of which the one just made is always one; what AGQ did not name is not
+/// touched. Returns the last record of the oldest that is kept.
+fn rotate(disk: &dyn Disk, made: &Name, keep: usize) -> std::io::Result<u64> {
     let mut names: Vec<Name> =
-        disk.list()?.iter().filter(|file| own(file, name)).filter_map(|file| Name::parse(file)).collect();
-    names.sort();
+        disk.list()?.iter().filter(|file| own(file, made)).filter_map(|file| Name::parse(file)).collect();
+    // Records only rise within a store, where its clock may have been ahead and set back since.
+    let age = |name: &Name| (name == made, name.seq, name.time.clone());
+    names.sort_by_cached_key(age);
     let old = names.len().saturating_sub(keep);
     for old in &names[..old] {
         disk.remove(&old.file())?;
@@ -365,15 +367,15 @@ fn rotate(disk: &dyn Disk, name: &Name, keep: usize) -> std::io::Result<u64> {
     if old > 0 {
         disk.sync_dir()?;
     }
-    Ok(names[old..].iter().map(|name| name.seq).min().unwrap_or(name.seq))
+    Ok(names[old..].iter().map(|name| name.seq).min().unwrap_or(made.seq))
 }
 
-/// When the newest backup of a store was begun.
-fn newest(dir: &Path, store_id: u128) -> Option<Millis> {
+/// When the newest backup of a store was begun. One that was dated by a clock that was ahead says nothing of it.
+fn newest(dir: &Path, store_id: u128, now: Millis) -> Option<Millis> {
     let entries = std::fs::read_dir(dir).ok()?;
     let files = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let names = files.filter_map(|file| Name::parse(&file)).filter(|name| name.store == short(store_id));
-    names.filter_map(|name| name.time()).max()
+    names.filter_map(|name| name.time()).filter(|time| *time <= now).max()
 }
 
 #[cfg(test)]
@@ -409,5 +411,34 @@ mod tests {
         expected.extend(foreign);
         expected.sort();
         assert_eq!(disk.list().unwrap(), expected);
+    }
+
+    #[test]
+    fn backups_of_a_clock_that_was_ahead_make_place_for_the_next() {
+        let (disk, store) = (SimDisk::new(1), 1_u128 << 127);
+        let made = |time, seq| {
+            let name = Name::new(Millis(time), seq, store);
+            disk.put(&name.file(), b"x");
+            name
+        };
+        let (next_year, now) = (1_827_379_036_000, 1_795_843_036_000);
+        let ahead: Vec<Name> = (0..3).map(|n| made(next_year + n, 10 + n)).collect();
+        // Nothing was written since the last of them.
+        let new = made(now, 12);
+        assert_eq!(rotate(&disk, &new, 3).unwrap(), 11);
+        let newer = made(now + 1, 13);
+        assert_eq!(rotate(&disk, &newer, 3).unwrap(), 12);
+        let mut expected = [&ahead[2], &new, &newer].map(Name::file);
+        expected.sort();
+        assert_eq!(disk.list().unwrap(), expected);
+        assert_eq!(rotate(&disk, &new, 1).unwrap(), 12, "the one just made stays, whatever the others are");
+        assert_eq!(disk.list().unwrap(), [new.file()]);
+
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &Name| std::fs::write(dir.path().join(name.file()), b"x").unwrap();
+        ahead.iter().for_each(put);
+        assert_eq!(newest(dir.path(), store, Millis(now)), None, "none was begun yet, by this clock");
+        put(&new);
+        assert_eq!(newest(dir.path(), store, Millis(now)), Some(Millis(now)));
     }
 }
