@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::command::backups::{Backups as Facts, Ended, Running};
 use crate::server::backup_times::When;
 use crate::server::inbox::Inbox;
 use crate::storage::files::{Disk, RealDisk};
-use crate::storage::{self, Backup, Db, Error, Phase, Progress, Snapshot};
+use crate::storage::{self, Backup, Db, Error, Phase, Progress, Source};
 
 /// What an operator chooses of backups.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ pub struct BackupOptions {
 }
 
 /// What a backup's name says.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Name {
     /// UTC, as `20261128T051716.123Z`: sorts by time.
     time: String,
@@ -91,11 +91,10 @@ pub(super) struct Backups {
 }
 
 /// What the thread that writes shares with the core loop.
-#[derive(Default)]
 struct Work {
+    source: Arc<Source>,
     done: AtomicU64,
     total: AtomicU64,
-    cancelled: AtomicBool,
     /// When the phase began that is under way; locked while the thread sleeps or is woken.
     pacing: Mutex<Option<(Phase, Instant)>>,
     wake: Condvar,
@@ -108,7 +107,7 @@ struct Outcome {
 
 impl Backups {
     pub(super) fn new(options: BackupOptions, store_id: u128, now: Millis, facts: &mut Facts) -> Backups {
-        facts.newest = newest(&options.dir, store_id);
+        facts.newest = newest(&options.dir, store_id, now);
         facts.next = options.when.as_ref().and_then(|when| when.first(facts.newest, now));
         Backups { options, work: None, ended: Rc::default(), began: now, file_bytes: 0 }
     }
@@ -170,15 +169,21 @@ impl Backups {
     /// Asks the one that is being written to end.
     pub(super) fn cancel(&self) {
         if let Some(work) = &self.work {
-            work.cancelled.store(true, Ordering::Relaxed);
-            let _asleep = work.pacing.lock().unwrap_or_else(PoisonError::into_inner);
-            work.wake.notify_all();
+            work.cancel();
         }
     }
 
-    /// True while a snapshot may live: the store cannot be closed.
-    pub(super) fn are_busy(&self) -> bool {
-        self.work.is_some() && self.ended.borrow().is_none()
+    /// True while a snapshot lives: the store cannot be closed. What else is left to do of a backup holds up nobody.
+    pub(super) fn hold_snapshot(&self) -> bool {
+        self.work.as_ref().is_some_and(|work| work.source.is_held()) && self.ended.borrow().is_none()
+    }
+
+    /// The server ends: one that is being written is given up, and nobody waits for its disk.
+    pub(super) fn abandon(&self) {
+        self.cancel();
+        if self.work.is_some() && self.ended.borrow().is_none() {
+            tracing::warn!("the backup that was being written is given up: the next one removes what is left of it");
+        }
     }
 
     fn begin(&mut self, db: &mut Db, now: Millis, inbox: &Inbox) -> storage::Result<()> {
@@ -186,11 +191,11 @@ impl Backups {
         let stats = db.stats();
         let name = Name::new(now, stats.seq, stats.store_id);
         tracing::info!(file = %self.options.dir.join(name.file()).display(), "a backup begins");
-        let work = Arc::new(Work::default());
+        let work = Arc::new(Work::new(Source::new(snapshot, inbox.waker())));
         (self.began, self.file_bytes, self.work) = (now, stats.file_bytes, Some(Arc::clone(&work)));
         let options = self.options.clone();
         let began = Instant::now();
-        let writing = tokio::task::spawn_blocking(move || write(&options, &name, snapshot, &work));
+        let writing = tokio::task::spawn_blocking(move || write(&options, &name, &work));
         let (ended, wake) = (Rc::clone(&self.ended), inbox.waker());
         tokio::task::spawn_local(async move {
             let result = writing.await.unwrap_or_else(|error| Err(format!("its thread ended: {error}")));
@@ -237,7 +242,7 @@ fn note(facts: &mut Facts, last_save: &mut Millis, outcome: Outcome, growth_byte
 }
 
 /// The thread's work: write, then remove what is too old.
-fn write(options: &BackupOptions, name: &Name, snapshot: Snapshot, work: &Work) -> Result<(PathBuf, Backup), String> {
+fn write(options: &BackupOptions, name: &Name, work: &Work) -> Result<(PathBuf, Backup), String> {
     let disk = RealDisk::open(&options.dir)
         .map_err(|error| format!("cannot make the folder of backups {}: {error}", options.dir.display()))?;
     // One at a time, in a folder of this server's: what is unfinished was cut short.
@@ -251,7 +256,7 @@ fn write(options: &BackupOptions, name: &Name, snapshot: Snapshot, work: &Work) 
     let mut why = room.refusal(&path);
     let backup = match why {
         Some(_) => Err(Error::Cancelled),
-        None => storage::write_backup(snapshot, &disk, &name.file(), &mut |progress| {
+        None => storage::write_backup(&work.source, &disk, &name.file(), &mut |progress| {
             if progress.phase == Phase::Copying {
                 why = room.refusal(&path).or_else(|| (began.elapsed() > limit).then(|| too_late(limit)));
             }
@@ -307,6 +312,17 @@ impl Room<'_> {
 }
 
 impl Work {
+    fn new(source: Arc<Source>) -> Work {
+        let (done, total) = (AtomicU64::new(0), AtomicU64::new(0));
+        Work { source, done, total, pacing: Mutex::new(None), wake: Condvar::new() }
+    }
+
+    fn cancel(&self) {
+        self.source.cancel();
+        let _asleep = self.pacing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.wake.notify_all();
+    }
+
     fn percent(&self) -> u64 {
         let total = self.total.load(Ordering::Relaxed).max(1);
         (self.done.load(Ordering::Relaxed) * 100 / total).min(99)
@@ -324,7 +340,7 @@ impl Work {
         let began = asleep.as_ref().map_or_else(Instant::now, |(_, began)| *began);
         let due = Duration::from_secs_f64(progress.bytes as f64 / rate as f64);
         loop {
-            if self.cancelled.load(Ordering::Relaxed) {
+            if self.source.is_cancelled() {
                 return ControlFlow::Break(());
             }
             let ahead = due.saturating_sub(began.elapsed());
@@ -351,12 +367,14 @@ fn prune(archive: &Path, store_id: u128, oldest_seq: u64) -> Result<(), String> 
     Ok(())
 }
 
-/// Removes all backups of this store but the newest; what AGQ did not name is not touched. Returns the last record of the
-/// oldest that is kept.
-fn rotate(disk: &dyn Disk, name: &Name, keep: usize) -> std::io::Result<u64> {
+/// Removes all backups of this store but the newest, of which the one just made is always one; what AGQ did not name is not
+/// touched. Returns the last record of the oldest that is kept.
+fn rotate(disk: &dyn Disk, made: &Name, keep: usize) -> std::io::Result<u64> {
     let mut names: Vec<Name> =
-        disk.list()?.iter().filter(|file| own(file, name)).filter_map(|file| Name::parse(file)).collect();
-    names.sort();
+        disk.list()?.iter().filter(|file| own(file, made)).filter_map(|file| Name::parse(file)).collect();
+    // Records only rise within a store, where its clock may have been ahead and set back since.
+    let age = |name: &Name| (name == made, name.seq, name.time.clone());
+    names.sort_by_cached_key(age);
     let old = names.len().saturating_sub(keep);
     for old in &names[..old] {
         disk.remove(&old.file())?;
@@ -365,24 +383,43 @@ fn rotate(disk: &dyn Disk, name: &Name, keep: usize) -> std::io::Result<u64> {
     if old > 0 {
         disk.sync_dir()?;
     }
-    Ok(names[old..].iter().map(|name| name.seq).min().unwrap_or(name.seq))
+    Ok(names[old..].iter().map(|name| name.seq).min().unwrap_or(made.seq))
 }
 
-/// When the newest backup of a store was begun.
-fn newest(dir: &Path, store_id: u128) -> Option<Millis> {
+/// When the newest backup of a store was begun. One that was dated by a clock that was ahead says nothing of it.
+fn newest(dir: &Path, store_id: u128, now: Millis) -> Option<Millis> {
     let entries = std::fs::read_dir(dir).ok()?;
     let files = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let names = files.filter_map(|file| Name::parse(&file)).filter(|name| name.store == short(store_id));
-    names.filter_map(|name| name.time()).max()
+    names.filter_map(|name| name.time()).filter(|time| *time <= now).max()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::{Control, run};
     use crate::storage::sim_disk::SimDisk;
+    use crate::storage::{DurabilityMode, Options, Table};
 
     fn name(time_ms: u64, store_id: u128) -> Name {
         Name::new(Millis(time_ms), 7, store_id)
+    }
+
+    /// Backups of which one is being written, and the store that it is of.
+    fn writing() -> (Backups, Arc<Work>, Db) {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
+        let mut db = Db::open_stepped(&disk, &Options::new("simulated".as_ref())).unwrap();
+        let mut batch = db.batch().unwrap();
+        batch.put(Table::Keys, b"k".to_vec(), b"v".to_vec()).unwrap();
+        let rows = batch.finish();
+        db.append(&rows, Millis(1)).unwrap();
+        db.flush().unwrap();
+        db.apply(&rows).unwrap();
+        let work = Arc::new(Work::new(Source::new(db.durable_snapshot().unwrap(), || ())));
+        let options = crate::server::panic_tests::options("nowhere".as_ref(), DurabilityMode::Always).backups;
+        let mut backups = Backups::new(options, db.stats().store_id, Millis(1), &mut Facts::default());
+        backups.work = Some(Arc::clone(&work));
+        (backups, work, db)
     }
 
     #[test]
@@ -409,5 +446,77 @@ mod tests {
         expected.extend(foreign);
         expected.sort();
         assert_eq!(disk.list().unwrap(), expected);
+    }
+
+    #[test]
+    fn backups_of_a_clock_that_was_ahead_make_place_for_the_next() {
+        let (disk, store) = (SimDisk::new(1), 1_u128 << 127);
+        let made = |time, seq| {
+            let name = Name::new(Millis(time), seq, store);
+            disk.put(&name.file(), b"x");
+            name
+        };
+        let (next_year, now) = (1_827_379_036_000, 1_795_843_036_000);
+        let ahead: Vec<Name> = (0..3).map(|n| made(next_year + n, 10 + n)).collect();
+        // Nothing was written since the last of them.
+        let new = made(now, 12);
+        assert_eq!(rotate(&disk, &new, 3).unwrap(), 11);
+        let newer = made(now + 1, 13);
+        assert_eq!(rotate(&disk, &newer, 3).unwrap(), 12);
+        let mut expected = [&ahead[2], &new, &newer].map(Name::file);
+        expected.sort();
+        assert_eq!(disk.list().unwrap(), expected);
+        assert_eq!(rotate(&disk, &new, 1).unwrap(), 12, "the one just made stays, whatever the others are");
+        assert_eq!(disk.list().unwrap(), [new.file()]);
+
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &Name| std::fs::write(dir.path().join(name.file()), b"x").unwrap();
+        ahead.iter().for_each(put);
+        assert_eq!(newest(dir.path(), store, Millis(now)), None, "none was begun yet, by this clock");
+        put(&new);
+        assert_eq!(newest(dir.path(), store, Millis(now)), Some(Millis(now)));
+    }
+
+    #[test]
+    fn a_stop_waits_for_the_snapshot_of_a_backup_and_for_nothing_else() {
+        // Its thread has not come to it: whatever it waits for, the snapshot can go.
+        let (backups, work, db) = writing();
+        assert!(backups.hold_snapshot());
+        backups.abandon();
+        assert!(!backups.hold_snapshot());
+        let disk = SimDisk::new(2);
+        let written = storage::write_backup(&work.source, &disk, "b.redb", &mut |_| ControlFlow::Continue(()));
+        assert!(matches!(written, Err(Error::Cancelled)), "{written:?}");
+        db.close().unwrap();
+
+        // While rows are copied it lives, and not while they are read back.
+        let (backups, work, db) = writing();
+        let mut phases = Vec::new();
+        let written = storage::write_backup(&work.source, &disk, "b.redb", &mut |progress| {
+            phases.push(progress.phase);
+            assert_eq!(backups.hold_snapshot(), progress.phase == Phase::Copying);
+            if progress.phase == Phase::Verifying {
+                backups.abandon();
+            }
+            work.go_on(progress, u64::MAX)
+        });
+        assert!(matches!(written, Err(Error::Cancelled)), "{written:?}");
+        phases.dedup();
+        assert_eq!(phases, [Phase::Copying, Phase::Verifying]);
+        assert_eq!(disk.list().unwrap(), Vec::<String>::new());
+        db.close().unwrap();
+    }
+
+    #[test]
+    fn the_end_of_a_server_waits_for_no_thread_of_a_backup() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = crate::server::panic_tests::options(dir.path(), DurabilityMode::Always);
+        let (disk_goes_on, disk) = std::sync::mpsc::channel::<()>();
+        let control = Control::only(async move {
+            // Such a thread, whose disk does not answer.
+            drop(tokio::task::spawn_blocking(move || disk.recv()));
+        });
+        run(&options, control, |_| ()).unwrap();
+        drop(disk_goes_on);
     }
 }

@@ -128,6 +128,7 @@ impl Core {
         // The first turn finds out what is due, and whether there are webhooks, before any client comes.
         inbox.waker()();
         while self.turn(inbox, rules).await {}
+        self.backups.abandon();
         self.notify.stopping();
         inbox.abandon_waiting();
         self
@@ -192,9 +193,10 @@ impl Core {
         }
     }
 
-    /// True when every unit that was taken has run: none is held, and no large read and no backup is under way.
+    /// True when every unit that was taken has run, and the store can be closed: none is held, no large read is under way, and
+    /// no backup reads the store.
     fn owes_nothing(&self) -> bool {
-        self.held.is_empty() && self.reading.get() == 0 && !self.backups.are_busy()
+        self.held.is_empty() && self.reading.get() == 0 && !self.backups.hold_snapshot()
     }
 
     /// True when units with writes wait for a checkpoint to drain.

@@ -136,7 +136,7 @@ pub(super) fn prepare(stream: &TcpStream, keepalive: Option<Duration>) -> io::Re
     Ok(())
 }
 
-/// Serves a new connection, or says that there are too many, on a task of its own.
+/// Serves a new connection on a task of its own, or says why not: there are too many, or the server stops.
 pub(super) fn admit(
     mut stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     origin: Origin,
@@ -145,13 +145,18 @@ pub(super) fn admit(
 ) -> JoinHandle<()> {
     let Origin { address, local_address, descriptor, source, vouched } = origin;
     rules.descriptors.note(descriptor);
-    if inbox.clients() >= rules.max_clients.get() || inbox.is_stopping() {
-        if !inbox.is_stopping() {
-            inbox.note_end(0, Ended::Refused);
-        }
+    let refusal = if inbox.is_stopping() {
+        Some("-ERR the server is stopping\r\n")
+    } else if inbox.clients() >= rules.max_clients.get() {
+        inbox.note_end(0, Ended::Refused);
+        Some("-ERR max number of clients reached\r\n")
+    } else {
+        None
+    };
+    if let Some(refusal) = refusal {
         return tokio::task::spawn_local(async move {
             // A fresh connection has room for this; one that has gone needs it no more.
-            let _ = stream.write_all(b"-ERR max number of clients reached\r\n").await;
+            let _ = stream.write_all(refusal.as_bytes()).await;
         });
     }
     tracing::debug!(address, "a client has connected");
@@ -165,4 +170,36 @@ pub(super) fn admit(
     });
     let peer = Peer { conn, source, is_vouched_for, rules: Rc::clone(rules) };
     tokio::task::spawn_local(connection::serve(stream, inbox.clone(), peer))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::runtime::LocalOptions;
+
+    use super::*;
+    use crate::server::limits::ClientLimits;
+
+    #[test]
+    fn who_is_refused_is_told_why() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build_local(LocalOptions::default()).unwrap().block_on(async {
+            let (inbox, limits) = (Inbox::default(), ClientLimits { max_clients: 0, ..ClientLimits::own() });
+            let rules = Rc::new(Rules::new(limits, false));
+            let refusal = async || {
+                let (mut client, stream) = tokio::io::duplex(1 << 10);
+                let (address, source) = ("here".to_owned(), Source::Local);
+                let local_address = address.clone();
+                let origin = Origin { address, local_address, descriptor: 0, source, vouched: None };
+                admit(stream, origin, &inbox, &rules).await.unwrap();
+                let mut told = String::new();
+                client.read_to_string(&mut told).await.unwrap();
+                told
+            };
+            assert_eq!(refusal().await, "-ERR max number of clients reached\r\n");
+            inbox.stop();
+            assert_eq!(refusal().await, "-ERR the server is stopping\r\n");
+            assert_eq!(inbox.endings().refused, 1, "a stop refuses nobody for a place");
+        });
+    }
 }

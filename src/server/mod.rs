@@ -67,6 +67,8 @@ pub use tls::TlsOptions;
 
 /// How long a shutdown waits for clients to take their last replies.
 const DRAIN: Duration = Duration::from_secs(5);
+/// And for the thread of a backup that was given up to remove its file; where the disk is slow, the file is left.
+const TIDY: Duration = Duration::from_secs(1);
 
 /// What an operator chooses.
 #[derive(Debug, Clone)]
@@ -164,10 +166,12 @@ pub fn run(
     // A file that reaches the limit of the process is a full disk; the signal that comes with it would end the process.
     let limit = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let _caught = signal(limit).context("cannot catch the signal of a file size limit")?;
         serve(options, control, ready).await
-    })
+    });
+    runtime.shutdown_timeout(TIDY);
+    served
 }
 
 async fn serve(

@@ -5,9 +5,11 @@
 //! Until all of that has succeeded the file has a temporary name. What runs meanwhile is told by a [`Watch`], which
 //! may slow the work down or end it.
 
+mod source;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
 use xxhash_rust::xxh3::Xxh3;
@@ -17,7 +19,8 @@ use crate::storage::db::definition;
 use crate::storage::files::{Disk, DiskFile};
 use crate::storage::meta::StoreMeta;
 use crate::storage::store_file::{begin, commit_durably};
-use crate::storage::{Error, Result, Snapshot, Table, plain_file};
+use crate::storage::{Error, Result, Table, plain_file};
+pub use source::Source;
 
 /// Table name → rows u64, checksum u64, little-endian.
 const MANIFEST: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("backup");
@@ -77,14 +80,17 @@ pub struct Backup {
     pub snapshot_lived: Duration,
 }
 
-/// Writes `snapshot` into `disk` as the file `name`, synced and verified. No file of that name is there unless this
-/// succeeds, whatever cuts it short.
+/// Writes the snapshot of `source` into `disk` as the file `name`, synced and verified. No file of that name is there unless
+/// this succeeds, whatever cuts it short. The snapshot is given back as soon as it was read, before its rows are synced.
 ///
 /// # Errors
-/// When a file cannot be written or does not read back as it was written; [`Error::Cancelled`] when `watch` ends it.
-pub fn write_backup(snapshot: Snapshot, disk: &dyn Disk, name: &str, watch: &mut Watch) -> Result<Backup> {
+/// When a file cannot be written or does not read back as it was written; [`Error::Cancelled`] when `watch` ends it, or
+/// [`Source::cancel`] was called.
+pub fn write_backup(source: &Arc<Source>, disk: &dyn Disk, name: &str, watch: &mut Watch) -> Result<Backup> {
     let temporary = format!("{name}{TEMPORARY}");
-    let written = write_temporary(snapshot, disk, &temporary, watch);
+    let written = write_temporary(source, disk, &temporary, watch);
+    // Cancelled, redb reads no page any more, and calls that an error of the file.
+    let written = written.map_err(|error| if source.is_cancelled() { Error::Cancelled } else { error });
     finish(disk, &temporary, name, written)
 }
 
@@ -105,7 +111,7 @@ pub fn copy_backup(
     let mut copy = || -> Result<Backup> {
         let file = disk.create(&temporary).map_err(io)?;
         copy_file((&**from, from_name), (&*file, &disk.describe(&temporary)), watch)?;
-        let verified = verify(&file, from_name, watch)?;
+        let verified = verify(&file, from_name, || Ok(()), watch)?;
         file.sync_data().map_err(io)?;
         Ok(verified.backup(file.len().map_err(io)?))
     };
@@ -157,37 +163,46 @@ pub fn is_unfinished(name: &str) -> bool {
     name.ends_with(TEMPORARY)
 }
 
-fn write_temporary(snapshot: Snapshot, disk: &dyn Disk, name: &str, watch: &mut Watch) -> Result<Backup> {
-    let io = |source| Error::io(format!("writing {}", disk.describe(name)), source);
+fn write_temporary(source: &Arc<Source>, disk: &dyn Disk, name: &str, watch: &mut Watch) -> Result<Backup> {
+    let io = |error| Error::io(format!("writing {}", disk.describe(name)), error);
+    source.check()?;
     let file = disk.create(name).map_err(io)?;
-    let began = Instant::now();
-    let (meta, manifest) = copy(&snapshot, &file, watch)?;
-    drop(snapshot);
-    let snapshot_lived = began.elapsed();
+    let (meta, manifest, snapshot_lived) = copy(source, &file, watch)?;
     file.sync_data().map_err(io)?;
-    let verified = verify(&file, &disk.describe(name), watch)?;
+    source.check()?;
+    let asked = Arc::clone(source);
+    let verified = verify(&file, &disk.describe(name), move || asked.check(), watch)?;
     if verified.manifest != Some(manifest) || verified.meta != meta {
         return Err(damaged(&disk.describe(name), "rows other than those that were written"));
     }
     Ok(Backup { snapshot_lived, ..verified.backup(file.len().map_err(io)?) })
 }
 
-/// Copies every row; the file is closed, and needs a sync.
-fn copy(snapshot: &Snapshot, file: &Arc<dyn DiskFile>, watch: &mut Watch) -> Result<(StoreMeta, Manifest)> {
-    let source = snapshot.transaction();
-    let meta = StoreMeta { log_required: false, ..StoreMeta::read_in(source)?.ok_or_else(no_meta)? };
+/// Copies every row; the file is closed, and needs a sync. Tells how long the snapshot lived, too.
+fn copy(source: &Source, file: &Arc<dyn DiskFile>, watch: &mut Watch) -> Result<(StoreMeta, Manifest, Duration)> {
     let database = plain_file::open(file)?;
     let txn = begin(&database)?;
-    let mut reader = Reader::new(source, Phase::Copying)?;
-    let manifest = reader.read(watch, &mut |table, rows| {
-        let mut open = txn.open_table(definition(table))?;
+    let snapshot = source.take()?;
+    let read = copy_rows(snapshot.transaction(), &txn, watch);
+    // Before anything else: what comes now waits for the disk.
+    let lived = source.give_back(snapshot);
+    let (meta, manifest) = read?;
+    source.check()?;
+    manifest.write(&txn)?;
+    commit_durably(txn, &meta)?;
+    source.check()?;
+    database.close()?;
+    Ok((meta, manifest, lived))
+}
+
+fn copy_rows(from: &ReadTransaction, to: &WriteTransaction, watch: &mut Watch) -> Result<(StoreMeta, Manifest)> {
+    let meta = StoreMeta { log_required: false, ..StoreMeta::read_in(from)?.ok_or_else(no_meta)? };
+    let manifest = Reader::new(from, Phase::Copying)?.read(watch, &mut |table, rows| {
+        let mut open = to.open_table(definition(table))?;
         let mut cursor = open.upper_bound_mut(std::ops::Bound::<&[u8]>::Unbounded)?;
         rows(&mut |key, value| Ok(cursor.insert_before(key, value)?))?;
         Ok(cursor.close()?)
     })?;
-    manifest.write(&txn)?;
-    commit_durably(txn, &meta)?;
-    database.close()?;
     Ok((meta, manifest))
 }
 
@@ -214,17 +229,22 @@ impl Verified {
 }
 
 /// Proves that a file is a whole store: every page's checksum, every row, and the manifest if there is one. redb may
-/// write into the file.
+/// write into the file. No page is read any more once `go_on` fails; `watch` hears of rows alone.
 ///
 /// # Errors
 /// [`Error::Damaged`] when it is not; what was found says how.
-pub(super) fn verify(file: &Arc<dyn DiskFile>, name: &str, watch: &mut Watch) -> Result<Verified> {
+pub(super) fn verify(
+    file: &Arc<dyn DiskFile>,
+    name: &str,
+    go_on: impl Fn() -> Result<()> + Send + Sync + 'static,
+    watch: &mut Watch,
+) -> Result<Verified> {
     // redb makes a database of an empty file.
     if file.is_empty().map_err(|source| Error::io(format!("reading {name}"), source))? {
         return Err(damaged(name, "an empty file"));
     }
-    let database =
-        plain_file::open_checked(file).map_err(|error| damaged(name, format!("what redb cannot read: {error}")))?;
+    let database = plain_file::open_checked(file, go_on)
+        .map_err(|error| damaged(name, format!("what redb cannot read: {error}")))?;
     let txn = database.begin_read()?;
     let meta = StoreMeta::read_in(&txn)?.ok_or_else(|| damaged(name, "a redb file that no agq has made"))?;
     if meta.log_required {
@@ -331,7 +351,7 @@ impl<'a> Reader<'a> {
         use redb::ReadableTableMetadata as _;
         let mut total = 0;
         for table in Table::ALL {
-            if let Some(open) = open(txn, table)? {
+            if let Some(open) = open_table(txn, table)? {
                 total += open.len()?;
             }
         }
@@ -347,7 +367,7 @@ impl<'a> Reader<'a> {
         let mut sums = Vec::new();
         for table in Table::ALL {
             let mut sum = Sum::default();
-            if let Some(open) = open(self.txn, table)? {
+            if let Some(open) = open_table(self.txn, table)? {
                 each(table, &mut |row| {
                     sum = self.read_table(&open, watch, row)?;
                     Ok(())
@@ -385,7 +405,8 @@ impl<'a> Reader<'a> {
 
 type ReadOnlyTable = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 
-fn open(txn: &ReadTransaction, table: Table) -> Result<Option<ReadOnlyTable>> {
+/// A table, where the file has it.
+pub(super) fn open_table(txn: &ReadTransaction, table: Table) -> Result<Option<ReadOnlyTable>> {
     match txn.open_table(definition(table)) {
         Ok(open) => Ok(Some(open)),
         Err(TableError::TableDoesNotExist(_)) => Ok(None),

@@ -3,17 +3,23 @@
 //!
 //! Row by row into a new file, in the order of the keys, which packs redb's pages full. The new file takes the old one's
 //! name only when it is complete, compared and synced, and the old one was closed: a crash at any moment leaves one of
-//! the two, whole.
+//! the two, whole. The log is read and never changed: what an archive still lacks of it is copied by the next start.
 
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 use std::sync::Arc;
 
-use redb::{Database, ReadableDatabase, ReadableTableMetadata};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTableMetadata};
 
-use crate::storage::db::{definition, real_disk};
+use crate::storage::backup::open_table;
+use crate::storage::db::{apply_rows, definition, real_disk};
 use crate::storage::files::Disk;
-use crate::storage::store_file::{self, DATA, commit_durably};
-use crate::storage::{Db, Error, Options, Result, Rows, Snapshot, Table, plain_file};
+use crate::storage::log_segment::NAMES;
+use crate::storage::meta::StoreMeta;
+use crate::storage::recover::{open_segment, read_log};
+use crate::storage::signals::{Signals, StopOnDrop};
+use crate::storage::store_file::{self, DATA, Store, commit_durably, open_store};
+use crate::storage::write_behind::Applier;
+use crate::storage::{Error, Options, Result, Table, plain_file};
 
 /// What the copy is called until it takes the place of the file.
 pub(super) const TEMPORARY: &str = "data.redb-compact.tmp";
@@ -31,8 +37,8 @@ pub struct Compacted {
     pub rows: u64,
 }
 
-/// Compacts the store in `options.dir`, which nobody may have open. After a crash its log is put into it first, as at a
-/// start. `copied` is called for every row.
+/// Compacts the store in `options.dir`, which nobody may have open. After a crash the records of its log are put into it
+/// first, as at a start; the log stays as it is, and as needed as it was.
 ///
 /// # Errors
 /// When the store is refused as it would be at a start, or a file cannot be read or written; the store is then as it was.
@@ -45,14 +51,21 @@ pub fn compact(options: &Options, copied: &mut dyn FnMut()) -> Result<Compacted>
 /// # Errors
 /// As [`compact`].
 pub fn compact_on(disk: &Arc<dyn Disk>, options: &Options, copied: &mut dyn FnMut()) -> Result<Compacted> {
+    let disk = &**disk;
     let io = |what: &str| {
         let what = format!("{what} {}", disk.describe(TEMPORARY));
         move |source| Error::io(what, source)
     };
-    let mut db = Db::open_stepped(disk, options)?;
-    let before = db.stats().file_bytes;
+    let signals = Arc::new(Signals::default());
+    let mut store = open_store(disk, options, Applier::Caller, &signals)?;
+    // Dropped before the store is, should anything below fail: then nothing more is written.
+    let guard = StopOnDrop::new(&signals);
+    if store.meta.log_required {
+        put_log(disk, &mut store)?;
+    }
+    let before = store.pages.len();
     let file = disk.create(TEMPORARY).map_err(io("making"))?;
-    let rows = copy(&mut db, plain_file::open(&file)?, copied);
+    let rows = copy(&store.database, &store.meta, plain_file::open(&file)?, copied);
     let rows = rows.and_then(|rows| file.sync_data().map_err(io("writing")).map(|()| rows));
     let rows = match rows {
         Ok(rows) => rows,
@@ -64,32 +77,49 @@ pub fn compact_on(disk: &Arc<dyn Disk>, options: &Options, copied: &mut dyn FnMu
         }
     };
     let after = file.len().map_err(io("writing"))?;
-    // Now the old file alone is the store, whatever stands in the log.
-    db.close()?;
+    guard.disarm();
+    store.database.close()?;
     disk.rename(TEMPORARY, DATA).map_err(io("renaming"))?;
     disk.sync_dir().map_err(io("renaming"))?;
     Ok(Compacted { before, after, rows })
 }
 
+/// Puts the records of the log that the file lacks into it. The file still names the run that wrote the log, and says that it
+/// is needed: a start finds there what it would have found before.
+fn put_log(disk: &dyn Disk, store: &mut Store) -> Result<()> {
+    let (replay, _) = read_log(disk, &store.meta)?;
+    // What a process wrote that was killed is only read here: a power cut must not take from the log what the file has.
+    for name in NAMES {
+        if let Some(segment) = open_segment(disk, name)? {
+            segment.sync_data().map_err(|source| Error::io(format!("syncing {}", disk.describe(name)), source))?;
+        }
+    }
+    let txn = store_file::begin(&store.database)?;
+    apply_rows(&txn, &replay.rows)?;
+    store.meta = StoreMeta { seq: replay.seq, time: replay.time, ..store.meta };
+    commit_durably(txn, &store.meta)?;
+    store.pages.wait_for(store.pages.barriers())
+}
+
 /// Copies every row and the store's own, and closes the copy. Returns how many rows there are.
-fn copy(db: &mut Db, mut to: Database, copied: &mut dyn FnMut()) -> Result<u64> {
-    let snapshot = db.snapshot()?;
+fn copy(from: &Database, meta: &StoreMeta, mut to: Database, copied: &mut dyn FnMut()) -> Result<u64> {
+    let reading = from.begin_read()?;
     store_file::begin(&to)?.commit()?;
     let mut rows = 0;
     for table in Table::ALL {
-        let mut after = Some(Vec::new());
-        while let Some(from) = after {
-            after = copy_some(&snapshot, &to, table, &from, &mut || {
+        let mut next = Some(Vec::new());
+        while let Some(first) = next {
+            next = copy_some(&reading, &to, table, &first, &mut || {
                 rows += 1;
                 copied();
             })?;
         }
     }
-    commit_durably(to.begin_write()?, &db.closed_meta())?;
+    commit_durably(to.begin_write()?, meta)?;
     // Cuts what the growing file took beyond its pages.
     while to.compact().map_err(redb::Error::from)? {}
     // Compacting commits in its own way; this one again makes the next opening quick.
-    commit_durably(to.begin_write()?, &db.closed_meta())?;
+    commit_durably(to.begin_write()?, meta)?;
     if !to.check_integrity()? {
         return Err(Error::corrupt(Table::Meta, "the copy that was made is not sound"));
     }
@@ -108,34 +138,29 @@ fn copy(db: &mut Db, mut to: Database, copied: &mut dyn FnMut()) -> Result<u64> 
 
 /// Copies the rows of a table from a key on, as many as a transaction takes. Returns where to go on.
 fn copy_some(
-    from: &Snapshot,
+    from: &ReadTransaction,
     to: &Database,
     table: Table,
     first: &[u8],
     copied: &mut dyn FnMut(),
 ) -> Result<Option<Vec<u8>>> {
+    // A store of before this table has none.
+    let Some(rows) = open_table(from, table)? else { return Ok(None) };
     let txn = to.begin_write()?;
-    let (mut left, mut next, mut failed) = (STEP_BYTES, None, None);
+    let (mut left, mut next) = (STEP_BYTES, None);
     {
         let mut open = txn.open_table(definition(table))?;
-        from.scan(table, Bound::Included(first), Bound::Unbounded, false, &mut |key, value| {
+        for row in rows.range::<&[u8]>((Bound::Included(first), Bound::Unbounded))? {
+            let (key, value) = row?;
+            let (key, value) = (key.value(), value.value());
             if left == 0 {
                 next = Some(key.to_vec());
-                return ControlFlow::Break(());
+                break;
             }
             left = left.saturating_sub(key.len() + value.len());
             copied();
-            match open.insert(key, value) {
-                Ok(_) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failed = Some(error);
-                    ControlFlow::Break(())
-                }
-            }
-        })?;
-    }
-    if let Some(error) = failed {
-        return Err(error.into());
+            open.insert(key, value)?;
+        }
     }
     txn.commit()?;
     Ok(next)
@@ -143,11 +168,14 @@ fn copy_some(
 
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow;
+
     use bytes::Bytes;
 
     use super::*;
     use crate::clock::Millis;
     use crate::storage::sim_disk::{Faults, SimDisk};
+    use crate::storage::{Db, Rows};
 
     fn options() -> Options {
         Options { cache_size: 1 << 20, checkpoint_size: 64 << 10, ..Options::new(std::path::Path::new("")) }

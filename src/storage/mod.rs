@@ -55,7 +55,7 @@ mod write_behind;
 pub use allowance::{Allowance, Allowed, Share};
 pub use archive::{Behind, Range, archive_ranges, prune_archive};
 pub use archiver::{ArchiveOptions, ArchiveStats};
-pub use backup::{Backup, Phase, Progress, Watch, copy_backup, is_unfinished, look_at, write_backup};
+pub use backup::{Backup, Phase, Progress, Source, Watch, copy_backup, is_unfinished, look_at, write_backup};
 pub use batch::{Batch, Mark, Rows, Visit, WriteSet};
 pub use checkpoint::Pace;
 pub use compact::{Compacted, compact, compact_on};

@@ -53,15 +53,17 @@ pub(super) fn open_while(
     Ok(Database::builder().set_cache_size(CACHE).create_with_backend(backend)?)
 }
 
-/// Opens a file that may be damaged: every page's checksum is verified before any is relied on.
+/// Opens a file that may be damaged: every page's checksum is verified before any is relied on. It may be stopped as with
+/// [`open_while`].
 ///
 /// # Errors
 /// When it is damaged so that it cannot be read.
-pub(super) fn open_checked(file: &Arc<dyn DiskFile>) -> Result<Database> {
-    Ok(Database::builder()
-        .set_cache_size(CACHE)
-        .set_check_integrity_on_open(true)
-        .create_with_backend(PlainFile::new(file))?)
+pub(super) fn open_checked(
+    file: &Arc<dyn DiskFile>,
+    go_on: impl Fn() -> Result<()> + Send + Sync + 'static,
+) -> Result<Database> {
+    let backend = PlainFile { file: Arc::clone(file), go_on: Box::new(go_on) };
+    Ok(Database::builder().set_cache_size(CACHE).set_check_integrity_on_open(true).create_with_backend(backend)?)
 }
 
 /// Opens a file that was closed in good order, and changes nothing in it.
@@ -128,7 +130,7 @@ mod tests {
                 Ok(())
             }
         };
-        let mut database = open_while(&file, go_on).unwrap();
+        let mut database = open_while(&file, go_on.clone()).unwrap();
         // More than the cache takes: most of it has to be read back.
         for part in 0..48 {
             let txn = database.begin_write().unwrap();
@@ -142,6 +144,14 @@ mod tests {
         assert!(database.check_integrity().unwrap());
         left.store(100, Ordering::Relaxed);
         database.check_integrity().unwrap_err();
+        assert!((1..10).contains(&after.load(Ordering::Relaxed)), "{after:?} reads after it was stopped");
+        // The same where it is checked while it is opened.
+        left.store(usize::MAX, Ordering::Relaxed);
+        drop(database);
+        open_checked(&file, go_on.clone()).unwrap().close().unwrap();
+        left.store(100, Ordering::Relaxed);
+        after.store(0, Ordering::Relaxed);
+        open_checked(&file, go_on).map(drop).unwrap_err();
         assert!((1..10).contains(&after.load(Ordering::Relaxed)), "{after:?} reads after it was stopped");
     }
 }

@@ -104,7 +104,7 @@ fn restore_temporary(
     // From here on, whatever happens, nobody takes this folder for one that nothing is restored into.
     target.sync_dir().map_err(io)?;
     copy_file((&**what.backup, what.name), (&*file, &target.describe(RESTORING)), watch)?;
-    let verified = verify(&file, what.name, watch)?;
+    let verified = verify(&file, what.name, || Ok(()), watch)?;
     let backup = verified.backup(file.len().map_err(io)?);
     let database = plain_file::open(&file)?;
     let txn = begin(&database)?;

@@ -113,8 +113,9 @@ fn a_moment_is_restored_and_claims_of_before_are_stale() {
     say(&mut wire, "SET key second");
     let moment = next_moment(&mut wire);
     say(&mut wire, "SET key third");
-    // Killed: what the archive lacks is in the log, and gets there with the next start.
+    // Killed: what the archive lacks is in the log, stays there when the file is compacted, and gets there with the next start.
     server.kill();
+    program::stdout(dir.path(), &["compact"]);
     assert!(Server::agq_in(dir.path(), &["--archive-dir", archive]).stop());
 
     let (_dir, server) = restored(backup.trim(), &["--archive", archive, "--to", &moment]);

@@ -1,14 +1,8 @@
 //! What redb says of its own file.
 
-use crate::storage::meta::StoreMeta;
 use crate::storage::{Db, Error, Result};
 
 impl Db {
-    /// What a copy of the store says of itself that needs no log.
-    pub(in crate::storage) fn closed_meta(&self) -> StoreMeta {
-        StoreMeta { log_required: false, ..self.meta }
-    }
-
     /// Walks the whole file: every page's checksum, and what redb knows to be free. Right after an opening only. False
     /// when something was wrong and could be mended, which on a shadow happens in memory.
     ///

@@ -20,7 +20,9 @@ fn a_backup_that_is_cut_short_leaves_no_file_that_looks_whole() {
     for at in 0.. {
         let disk = SimDisk::new(at);
         disk.set_faults(Faults { power_off_at: Some(at), ..Faults::default() });
-        let written = write_backup(db.snapshot().unwrap(), &disk, "b.redb", &mut |_| ControlFlow::Continue(()));
+        let written = write_backup(&Source::new(db.snapshot().unwrap(), || ()), &disk, "b.redb", &mut |_| {
+            ControlFlow::Continue(())
+        });
         let left = disk.crash();
         if let Some(file) = left.open("b.redb").unwrap() {
             let copy = SimDisk::new(0);
@@ -40,12 +42,34 @@ fn a_backup_that_is_cut_short_leaves_no_file_that_looks_whole() {
     ] {
         let disk = SimDisk::new(1);
         disk.set_faults(faults);
-        write_backup(db.snapshot().unwrap(), &disk, "b.redb", &mut |_| ControlFlow::Continue(())).unwrap_err();
+        write_backup(&Source::new(db.snapshot().unwrap(), || ()), &disk, "b.redb", &mut |_| ControlFlow::Continue(()))
+            .unwrap_err();
         assert_eq!(disk.list().unwrap(), Vec::<String>::new());
     }
     let disk = SimDisk::new(1);
-    let ended = write_backup(db.snapshot().unwrap(), &disk, "b.redb", &mut |_| ControlFlow::Break(()));
+    let ended =
+        write_backup(&Source::new(db.snapshot().unwrap(), || ()), &disk, "b.redb", &mut |_| ControlFlow::Break(()));
     assert!(matches!(ended, Err(Error::Cancelled)) && disk.list().unwrap().is_empty());
+}
+
+#[test]
+fn a_backup_gives_its_snapshot_back_before_it_waits_for_the_disk() {
+    let mut world = small_world();
+    let mut db = world.open();
+    let disk = SimDisk::new(1);
+    let (watched, found) = (disk.clone(), Arc::new(std::sync::Mutex::new(None)));
+    let tell = Arc::clone(&found);
+    let source = Source::new(db.snapshot().unwrap(), move || {
+        *tell.lock().unwrap() = watched.contents("b.redb.tmp");
+    });
+    let written = write_backup(&source, &disk, "b.redb", &mut |_| ControlFlow::Continue(())).unwrap();
+    assert!(written.rows > 0 && !source.is_held());
+    // Nothing was committed yet.
+    let early = SimDisk::new(2);
+    early.put("b.redb", &found.lock().unwrap().take().unwrap());
+    look_at(&early.open("b.redb").unwrap().unwrap(), "b.redb").map(drop).unwrap_err();
+    look_at(&disk.open("b.redb").unwrap().unwrap(), "b.redb").unwrap();
+    db.close().unwrap();
 }
 
 #[test]

@@ -91,7 +91,8 @@ impl World {
     fn backup(&mut self, db: &mut Db) -> Result<()> {
         let name = format!("backup-{}", db.stats().seq);
         let snapshot = db.durable_snapshot()?;
-        let backup = write_backup(snapshot, &self.backups, &name, &mut |_| ControlFlow::Continue(()))?;
+        let backup =
+            write_backup(&Source::new(snapshot, || ()), &self.backups, &name, &mut |_| ControlFlow::Continue(()))?;
         assert_eq!(backup.seq, db.stats().seq);
         self.made.retain(|(other, _)| *other != name);
         self.made.push((name, backup));

@@ -109,3 +109,36 @@ fn what_a_killed_process_could_not_sync_is_copied_again() {
         assert_eq!(restored.seq, world.history.len() as u64, "sync {fail_sync_at} failed");
     }
 }
+
+#[test]
+fn compacting_the_files_leaves_the_archive_nothing_less() {
+    for is_closed in [false, true] {
+        let mut world = World::new(14, u64::MAX, false);
+        let mut db = world.open();
+        world.batch(&mut db);
+        world.backup(&mut db).unwrap();
+        while db.step().unwrap() {}
+        // What comes now is in the log alone: the archive is full until the server stops or is killed.
+        world.archive.set_faults(Faults { capacity: Some(0), ..Faults::default() });
+        (0..5).for_each(|_| world.batch(&mut db));
+        if is_closed {
+            db.close().unwrap()
+        } else {
+            drop(db)
+        }
+        let (disk, archive) = (world.disk.kill(), world.archive.kill());
+        for cut in (0..).step_by(7) {
+            (world.disk, world.archive) = (disk.fork(), archive.fork());
+            world.disk.set_faults(Faults { power_off_at: Some(cut), ..Faults::default() });
+            let done = compact_on(&shared(&world.disk), &world.options, &mut || ()).is_ok();
+            world.disk = world.disk.crash();
+            world.open().close().unwrap();
+            let (restored, state) = world.restore(&world.made[0].0.clone(), Millis::MAX, false).unwrap();
+            assert_eq!(restored.seq, 6, "after a cut at {cut}");
+            assert!(state == world.fold(6));
+            if done {
+                break;
+            }
+        }
+    }
+}
