@@ -38,7 +38,8 @@ pub(super) fn run(args: &RecoverArgs) -> anyhow::Result<()> {
     } else {
         // The same is done, and stays in memory.
         let disk: Arc<dyn Disk> = Arc::new(ShadowDisk::of_folder(&dir));
-        storage::discard_log_on(&disk, &options, &stamp)?
+        // Copies of the log there are none, and those that will be made have names of their own.
+        Discarded { copies: Vec::new(), ..storage::discard_log_on(&disk, &options, &stamp)? }
     };
     if args.json {
         return output::json(&report_json(&discarded, args.discard_log));

@@ -372,8 +372,9 @@ fn prune(archive: &Path, store_id: u128, oldest_seq: u64) -> Result<(), String> 
 fn rotate(disk: &dyn Disk, made: &Name, keep: usize) -> std::io::Result<u64> {
     let mut names: Vec<Name> =
         disk.list()?.iter().filter(|file| own(file, made)).filter_map(|file| Name::parse(file)).collect();
-    // Records only rise within a store, where its clock may have been ahead and set back since.
-    let age = |name: &Name| (name == made, name.seq, name.time.clone());
+    // What is dated later than the one just made is of a clock that was ahead. Numbers of records tell less: they begin
+    // again lower where an older copy of the store was put back.
+    let age = |name: &Name| (name == made, name.time <= made.time, name.time.clone(), name.seq);
     names.sort_by_cached_key(age);
     let old = names.len().saturating_sub(keep);
     for old in &names[..old] {
@@ -468,6 +469,10 @@ mod tests {
         assert_eq!(disk.list().unwrap(), expected);
         assert_eq!(rotate(&disk, &new, 1).unwrap(), 12, "the one just made stays, whatever the others are");
         assert_eq!(disk.list().unwrap(), [new.file()]);
+        // An older copy of the store was put back: its records begin again lower.
+        let later = [made(now + 2, 5), made(now + 3, 6), made(now + 4, 7)];
+        assert_eq!(rotate(&disk, &later[2], 2).unwrap(), 6);
+        assert_eq!(disk.list().unwrap(), later[1..].iter().map(Name::file).collect::<Vec<_>>());
 
         let dir = tempfile::tempdir().unwrap();
         let put = |name: &Name| std::fs::write(dir.path().join(name.file()), b"x").unwrap();

@@ -248,7 +248,10 @@ pub(super) fn verify(
     let txn = database.begin_read()?;
     let meta = StoreMeta::read_in(&txn)?.ok_or_else(|| damaged(name, "a redb file that no agq has made"))?;
     if meta.log_required {
-        return Err(damaged(name, "a copy of the file of a server that ran or crashed: half of it is in its log"));
+        return Err(damaged(
+            name,
+            "the file of a server that ran or crashed, which belongs to its log: start and stop a server on both",
+        ));
     }
     let manifest = Manifest::read(&txn, name)?;
     let found = Reader::new(&txn, Phase::Verifying)?.read(watch, &mut |_, rows| rows(&mut |_, _| Ok(())))?;
