@@ -2,7 +2,7 @@
 
 use agq_resp::Reply;
 
-use crate::command::Sends;
+use crate::command::{Sends, Session};
 use crate::engine::tests::{Bench, with_engine};
 use crate::engine::{HeavyRead, Input, Output};
 
@@ -154,5 +154,35 @@ fn large_reads_at_the_same_time_share_the_bound_until_they_are_answered() {
         bench.send(2, &[&ask]);
         let [again] = <[_; 1]>::try_from(bench.engine.take_heavy()).ok().unwrap();
         assert!(answer(bench, again).1.as_error().is_none());
+    });
+}
+
+#[test]
+fn an_exec_lists_clients_only_while_there_is_room() {
+    with_bound(10_000, |bench| {
+        let lists = ["CLIENT LIST"; 100];
+        replies(bench, &[&["MULTI"], &lists[..], &["CLIENT UNPAUSE", "CLIENT KILL ID 1"]].concat());
+        let made = replies(bench, &["EXEC", "PING"]);
+        let refused = made.matches(REFUSED).count();
+        assert!((50..102).contains(&refused) && made.contains("id=1 ") && made.ends_with("|+PONG|"), "{made}");
+        bench.engine.bound(Sends { reply: 100, ..Sends::ALL });
+        assert!(replies(bench, &["CLIENT LIST"]).starts_with(REFUSED));
+    });
+}
+
+#[test]
+fn what_the_server_itself_reads_counts_for_no_client() {
+    with_bound(40 << 20, |bench| {
+        let own = Session { is_own: true, ..Session::new(2, String::new(), true) };
+        bench.take(Input::Open(Box::new(own)));
+        replies(bench, &[&format!("SET k {}", "x".repeat(1 << 20))]);
+        let ask = format!("MGET{}", " k".repeat(30));
+        bench.send(2, &[&ask]);
+        bench.send(1, &[&ask]);
+        let mut reads = bench.engine.take_heavy();
+        assert_eq!(reads.len(), 2);
+        for read in &mut reads {
+            assert!(read.run(&bench.batch).unwrap().as_error().is_none());
+        }
     });
 }
