@@ -17,7 +17,7 @@ fn debug(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
         let Some(record) = ctx.view().record(request.arg(2))? else {
             return Err(CommandError::new("ERR no such key").into());
         };
-        let encoding = object::encoding(&ctx.view(), request.arg(2), &record)?;
+        let encoding = ctx.view().working(|view| object::encoding(view, request.arg(2), &record))?;
         let bytes = record.encode().len();
         return Ok(Reply::Simple(
             format!("Value refcount:1 encoding:{encoding} recordlength:{bytes} lru_seconds_idle:0").into(),

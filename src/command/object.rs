@@ -34,7 +34,7 @@ fn object(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     subcommand::takes(request, 3..=3)?;
     let Some(record) = ctx.view.record(request.arg(2))? else { return Ok(Reply::Null) };
     if args::is(word, "ENCODING") {
-        return Ok(Reply::bulk(encoding(&ctx.view, request.arg(2), &record)?));
+        return Ok(Reply::bulk(ctx.view.working(|view| encoding(view, request.arg(2), &record))?));
     }
     if args::is(word, "FREQ") {
         return Err(CommandError::new(

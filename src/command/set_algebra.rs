@@ -90,7 +90,7 @@ fn stored(ctx: &mut Context<'_, '_>, request: &Request, how: Combination) -> Out
     let mut edit = ctx.edit();
     let view = edit.view();
     let sets = view.sets(request.iter().skip(2))?;
-    let found = view.set_combine(how, &sets, u64::MAX)?;
+    let found = view.working(|view| view.set_combine(how, &sets, u64::MAX))?;
     let event = match how {
         Combination::Intersection => "sinterstore",
         Combination::Union => "sunionstore",
@@ -111,7 +111,7 @@ fn sintercard(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
         limit = card_limit(options.value()?)?;
     }
     let sets = ctx.view.sets(keys.map(|place| request.arg(place)))?;
-    let found = ctx.view.set_combine(Combination::Intersection, &sets, limit)?;
+    let found = ctx.view.working(|view| view.set_combine(Combination::Intersection, &sets, limit))?;
     Ok(Reply::int(i64::try_from(found.len()).unwrap_or(i64::MAX)))
 }
 

@@ -56,15 +56,22 @@ pub(super) const COMMANDS: &[Command] = &[
 fn sort(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let sort = Sort::read(request, false)?;
     let Some(target) = sort.target else {
-        if !ctx.in_transaction && sort.is_heavy(&ctx.view(), request.arg(1))? {
+        if ctx.in_transaction {
+            return answer(&ctx.view(), &sort, request.arg(1));
+        }
+        ctx.batch.allowance().narrow();
+        if sort.is_heavy(&ctx.view(), request.arg(1))? {
             return Err(Halt::Heavy(sort_elsewhere));
         }
-        return answer(&ctx.view(), &sort, request.arg(1));
+        return match answer(&ctx.view(), &sort, request.arg(1)) {
+            Err(_) if ctx.batch.allowance().should_leave() => Err(Halt::Heavy(sort_elsewhere)),
+            outcome => outcome,
+        };
     };
     if ctx.session.database == 0 {
         views::check_ordinary(ctx, target, request)?;
     }
-    let elements = sort.run(&ctx.view(), request.arg(1))?;
+    let elements = ctx.view().working(|view| sort.run(view, request.arg(1)))?;
     let elements: Vec<Bytes> = elements.into_iter().map(Option::unwrap_or_default).collect();
     let stored = Reply::int(elements.len() as i64);
     let mut edit = ctx.edit();
@@ -91,7 +98,8 @@ fn sort_ro(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
 }
 
 fn answer(view: &View<'_>, sort: &Sort<'_>, name: &[u8]) -> Outcome {
-    let found = sort.run(view, name)?;
+    let found = view.working(|view| sort.run(view, name))?;
+    view.answers(found.iter().flatten())?;
     Ok(Reply::array(found.into_iter().map(|value| value.map_or(Reply::Null, Reply::Bulk))))
 }
 

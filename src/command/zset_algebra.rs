@@ -145,13 +145,14 @@ impl Algebra {
 
     fn read(&self, ctx: &ReadContext<'_>, request: &Request) -> Outcome {
         let asked = self.ask(&ctx.view, request)?;
-        let found = ctx.view.zcombine(self.how, asked.sources, asked.aggregate)?;
+        let found = ctx.view.working(|view| view.zcombine(self.how, asked.sources, asked.aggregate))?;
+        ctx.view.answers(found.iter().map(|(member, _)| member))?;
         Ok(if asked.with_scores { scored(found, ctx.protocol) } else { Reply::array(found.into_iter().map(member)) })
     }
 
     fn store(&self, ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
         let asked = self.ask(&ctx.view(), request)?;
-        let found = ctx.view().zcombine(self.how, asked.sources, asked.aggregate)?;
+        let found = ctx.view().working(|view| view.zcombine(self.how, asked.sources, asked.aggregate))?;
         stored(ctx, request.arg(1), found, self.name)
     }
 }
@@ -170,11 +171,11 @@ fn stored(ctx: &mut Context<'_, '_>, name: &[u8], found: Vec<Scored>, event: &'s
 
 fn zintercard(ctx: &ReadContext<'_>, request: &Request) -> Outcome {
     let asked = CARD.ask(&ctx.view, request)?;
-    Ok(Reply::int(ctx.view.zcommon(asked.sources, asked.limit)?.cast_signed()))
+    Ok(Reply::int(ctx.view.working(|view| view.zcommon(asked.sources, asked.limit))?.cast_signed()))
 }
 
 fn zrangestore(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
     let range = parse_stored(request)?;
-    let found = range.members(&ctx.view(), request.arg(2))?;
+    let found = ctx.view().working(|view| range.members(view, request.arg(2)))?;
     stored(ctx, request.arg(1), found, "zrangestore")
 }

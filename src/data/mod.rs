@@ -30,7 +30,7 @@ pub mod zsets;
 use bytes::Bytes;
 
 use crate::clock::Millis;
-use crate::storage::{Batch, Rows};
+use crate::storage::{Batch, Rows, Working};
 
 pub use error::{Error, Result};
 pub use record::{Kind, Record};
@@ -95,6 +95,21 @@ pub struct View<'a> {
     pub keyspace: Keyspace,
     /// Keys whose deadline is not after this moment do not exist.
     pub now: Millis,
+}
+
+impl View<'_> {
+    /// Reads what is not answered: what it collects does not count as a reply.
+    pub fn working<T>(&self, read: impl FnOnce(&View<'_>) -> T) -> T {
+        read(&View { rows: &Working(self.rows), ..*self })
+    }
+
+    /// Counts texts that were read as work, and are answered.
+    ///
+    /// # Errors
+    /// [`ReplyTooLarge`](crate::storage::Error::ReplyTooLarge) when they are more than a reply may take.
+    pub fn answers<'t>(&self, texts: impl IntoIterator<Item = &'t Bytes>) -> Result<()> {
+        Ok(texts.into_iter().try_for_each(|text| self.rows.collect(text.len()))?)
+    }
 }
 
 /// One database, to be changed within the open batch.

@@ -4,9 +4,6 @@ use agq_resp::{Reply, Request};
 
 use crate::command::{Ask, Command, Context, Flags, Halt, Outcome, ReadContext, Run, Wait, args, subcommand, views};
 
-/// A read that collects more than this leaves the core thread: it is begun anew elsewhere.
-const CORE_BYTES: usize = 16 << 20;
-
 /// What became of one command.
 pub(super) enum Step {
     /// It is done.
@@ -54,16 +51,15 @@ pub(super) fn dispatch(ctx: &mut Context<'_, '_>, command: &Command, request: &R
             }
             let in_transaction = ctx.in_transaction;
             let allowance = ctx.batch.allowance();
-            let may_leave = !in_transaction && allowance.left() > CORE_BYTES;
-            if may_leave {
-                allowance.narrow(CORE_BYTES);
+            if !in_transaction {
+                allowance.narrow();
             }
             let ctx = ctx.reading();
             if !in_transaction && command.is_heavy(&ctx, request)? {
                 return Ok(Step::Heavy(run));
             }
             match run(&ctx, request) {
-                Err(_) if may_leave && allowance.has_refused() => Ok(Step::Heavy(run)),
+                Err(_) if !in_transaction && allowance.should_leave() => Ok(Step::Heavy(run)),
                 outcome => outcome.map(Step::Reply),
             }
         }

@@ -51,11 +51,10 @@ impl Engine {
         self.server.facts.blocked = self.waiters.len() - usize::from(own_waits);
         let keyspaces_before = self.server.keyspaces;
         self.want_touches();
+        let (most, left) = self.may_answer(unit.conn);
         let Some(session) = self.sessions.get_mut(&unit.conn) else { return Ok(Step::Reply(Reply::Null)) };
         let mark = batch.mark();
         batch.set_adds(command.flags.has(Flags::DENYOOM));
-        let most = if session.is_own { usize::MAX } else { self.server.sends.reply };
-        let left = most.saturating_sub(self.replied);
         batch.allowance().renew(most, left);
         let (touched_before, messages_before) = (self.touched.things.len(), self.server.messages.len());
         let revoked_before = self.server.revoked.len();

@@ -40,7 +40,6 @@ mod wake;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use crate::clock::Millis;
 use crate::command::cursors::Cursors;
@@ -50,7 +49,7 @@ use crate::command::{
 };
 use crate::data::{Touched, keyspaces};
 use crate::jobs::{JobsView, Reported};
-use crate::storage::{self, Batch};
+use crate::storage::{self, Batch, Reading};
 use waiters::Waiters;
 
 pub use heavy::HeavyRead;
@@ -72,7 +71,7 @@ pub struct Engine {
     shown: Messages,
     heavy: Vec<HeavyRead>,
     /// Bytes that large reads have collected and that are not encoded yet.
-    reading: Arc<AtomicUsize>,
+    reading: Arc<Reading>,
     background: background::Background,
     refusals: audit::Refusals,
     /// When the first of the access keys that connections use expires, or earlier.

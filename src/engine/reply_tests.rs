@@ -2,7 +2,7 @@
 
 use agq_resp::Reply;
 
-use crate::command::Sends;
+use crate::command::{Sends, Session};
 use crate::engine::tests::{Bench, with_engine};
 use crate::engine::{HeavyRead, Input, Output};
 
@@ -154,5 +154,107 @@ fn large_reads_at_the_same_time_share_the_bound_until_they_are_answered() {
         bench.send(2, &[&ask]);
         let [again] = <[_; 1]>::try_from(bench.engine.take_heavy()).ok().unwrap();
         assert!(answer(bench, again).1.as_error().is_none());
+    });
+}
+
+#[test]
+fn what_a_command_collects_and_does_not_answer_is_no_reply() {
+    with_bound(10_000, |bench| {
+        let texts: Vec<String> = (10..210).map(|n| n.to_string()).collect();
+        let pairs = |score: bool| -> String {
+            texts.iter().map(|text| format!(" {} {text}", if score { text } else { "1" })).collect()
+        };
+        let all = texts.join(" ");
+        let made = [
+            format!("SADD set {all}"),
+            format!("SADD other {all} x"),
+            "SADD few 10 11".to_owned(),
+            format!("SADD many {all} z"),
+            format!("RPUSH list {all}"),
+            format!("ZADD scored{}", pairs(true)),
+            format!("ZADD equal 0 0{}", pairs(false)),
+            format!("HSET hash{}", pairs(true)),
+        ];
+        assert_eq!(replies(bench, &made.each_ref().map(|text| &text[..])), ":200|:201|:2|:201|:200|:200|:201|:200|");
+        let counts = |count: usize| format!(":{count}|");
+        for (command, answer) in [
+            ("SUNIONSTORE to set other", counts(201)),
+            ("SINTERSTORE to set other", counts(200)),
+            ("SDIFFSTORE to other few", counts(199)),
+            ("SINTERCARD 2 set other", counts(200)),
+            ("SDIFF many other", "*1|$1|z|".to_owned()),
+            ("ZUNIONSTORE to 2 scored set", counts(200)),
+            ("ZINTERSTORE to 2 scored set", counts(200)),
+            ("ZDIFFSTORE to 2 scored few", counts(198)),
+            ("ZRANGESTORE to scored 0 -1", counts(200)),
+            ("ZINTERCARD 2 scored set", counts(200)),
+            ("ZINTER 2 scored few", "*2|$2|10|$2|11|".to_owned()),
+            ("ZLEXCOUNT equal - +", counts(201)),
+            ("SORT list LIMIT 0 1", "*1|$2|10|".to_owned()),
+            ("SORT_RO list LIMIT 0 1", "*1|$2|10|".to_owned()),
+            ("SORT list STORE to", counts(200)),
+            ("COPY set to REPLACE", counts(1)),
+            ("OBJECT ENCODING set", "$6|intset|".to_owned()),
+            ("OBJECT ENCODING hash", "$8|listpack|".to_owned()),
+            ("ZREMRANGEBYLEX equal [101 +", counts(198)),
+            ("ZREMRANGEBYSCORE scored 11 208", counts(198)),
+            ("ZADD scored 1 a 2 b", counts(2)),
+            ("ZREMRANGEBYRANK scored 1 -1", counts(3)),
+        ] {
+            assert_eq!(replies(bench, &[command]), answer, "{command}");
+        }
+        for command in ["SINTER set other", "SORT list", "ZUNION 2 equal set", "SMEMBERS set"] {
+            let refused = replies(bench, &[command]);
+            assert!(refused.starts_with(REFUSED), "{command}: {refused}");
+        }
+    });
+}
+
+#[test]
+fn an_exec_lists_clients_only_while_there_is_room() {
+    with_bound(10_000, |bench| {
+        let lists = ["CLIENT LIST"; 100];
+        replies(bench, &[&["MULTI"], &lists[..], &["CLIENT UNPAUSE", "CLIENT KILL ID 1"]].concat());
+        let made = replies(bench, &["EXEC", "PING"]);
+        let refused = made.matches(REFUSED).count();
+        assert!((50..102).contains(&refused) && made.contains("id=1 ") && made.ends_with("|+PONG|"), "{made}");
+        bench.engine.bound(Sends { reply: 100, ..Sends::ALL });
+        assert!(replies(bench, &["CLIENT LIST"]).starts_with(REFUSED));
+    });
+}
+
+#[test]
+fn a_sort_that_collects_much_goes_on_elsewhere() {
+    with_bound(40 << 20, |bench| {
+        let text = "x".repeat(1 << 20);
+        for _ in 0..20 {
+            replies(bench, &[&format!("RPUSH l {text}")]);
+        }
+        for command in ["SORT l ALPHA", "SORT l ALPHA LIMIT 0 1", "SORT_RO l ALPHA LIMIT 0 1"] {
+            bench.send(1, &[command]);
+            let [mut read] = <[_; 1]>::try_from(bench.engine.take_heavy()).ok().expect(command);
+            let reply = read.run(&bench.batch).unwrap();
+            assert!(reply.as_error().is_none() && reply.size() > text.len(), "{command}");
+            bench.take(Input::Resume(Box::new(read), Reply::Null));
+            bench.engine.take_outputs();
+        }
+        assert_eq!(replies(bench, &["SORT l ALPHA LIMIT 0 1 STORE s"]), ":1|");
+    });
+}
+
+#[test]
+fn what_the_server_itself_reads_counts_for_no_client() {
+    with_bound(40 << 20, |bench| {
+        let own = Session { is_own: true, ..Session::new(2, String::new(), true) };
+        bench.take(Input::Open(Box::new(own)));
+        replies(bench, &[&format!("SET k {}", "x".repeat(1 << 20))]);
+        let ask = format!("MGET{}", " k".repeat(30));
+        bench.send(2, &[&ask]);
+        bench.send(1, &[&ask]);
+        let mut reads = bench.engine.take_heavy();
+        assert_eq!(reads.len(), 2);
+        for read in &mut reads {
+            assert!(read.run(&bench.batch).unwrap().as_error().is_none());
+        }
     });
 }

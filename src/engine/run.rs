@@ -1,12 +1,15 @@
 //! Running a unit: its commands one after the other, each through the gate, until it ends, waits or has done enough for
 //! one batch.
 
+use std::sync::Arc;
+
 use agq_resp::{Protocol, Reply, Request};
 
 use crate::clock::Millis;
-use crate::command::{Command, CommandError, Replies, lookup};
+use crate::command::{Ask, Command, CommandError, Replies, lookup};
 use crate::data::Keyspace;
 use crate::engine::dispatch::Step;
+use crate::engine::execute::too_large;
 use crate::engine::waiters::Parked;
 use crate::engine::{ConnId, Engine, Finished, HeavyRead, Output, Unit, gate};
 use crate::storage::{self, Batch, Share};
@@ -17,9 +20,10 @@ const REPLY_BYTES: usize = 1 << 20;
 /// A unit in a batch of so many rows or bytes ends early too: its rest comes with a later batch, so that one pipeline
 /// does not hold up everybody for as long as all of it takes, nor fill the memory.
 const BATCH_ROWS: usize = 8192;
+pub(super) const BATCH_BYTES: usize = 16 << 20;
+
 /// A command that waits for no more things than this is not counted: telling of each would cost more than it tells.
 const FEW_THINGS: usize = 16;
-pub(super) const BATCH_BYTES: usize = 16 << 20;
 
 impl Engine {
     pub(super) fn run_ready(&mut self, batch: &mut Batch<'_>, now: Millis) -> storage::Result<()> {
@@ -41,7 +45,7 @@ impl Engine {
                 Step::Reply(reply) => self.answer(&mut unit, &reply),
                 Step::Several(replies) => replies.iter().for_each(|reply| self.answer(&mut unit, reply)),
                 Step::Ask(ask) => {
-                    let reply = self.ask(unit.conn, ask, now);
+                    let reply = self.ask_within(unit.conn, ask, now);
                     self.answer(&mut unit, &reply);
                 }
                 Step::Execute(queued) => {
@@ -64,8 +68,10 @@ impl Engine {
                     let nanos = self.server.config.system.nanos;
                     let Some(session) = self.sessions.get(&unit.conn) else { return Ok(()) };
                     let access = session.access.clone();
-                    let most = if session.is_own { usize::MAX } else { self.server.sends.reply };
-                    let share = Share::new(most, &self.reading);
+                    // What the server reads itself counts for no client.
+                    let all = if session.is_own { &Arc::default() } else { &self.reading };
+                    let (most, _) = self.may_answer(unit.conn);
+                    let share = Share::new(most, all);
                     let took = 0;
                     let read = HeavyRead {
                         unit,
@@ -135,6 +141,26 @@ impl Engine {
             Replies::SkipNext => session.replies = Replies::On,
             Replies::On | Replies::Off => reply.encode(session.protocol, &mut unit.out),
         }
+    }
+
+    /// Does what a CLIENT asks for, and answers it when a reply may take that; what finds no room at all is not done.
+    pub(super) fn ask_within(&mut self, conn: ConnId, ask: Ask, now: Millis) -> Reply {
+        let (most, left) = self.may_answer(conn);
+        // What is more than a list is answered with no more than this, so nothing is done that is then refused.
+        if Reply::ok().size() <= left {
+            let reply = self.ask(conn, ask, now);
+            if reply.size() <= left {
+                return reply;
+            }
+        }
+        too_large(storage::Error::ReplyTooLarge { most })
+    }
+
+    /// Bytes that a reply to a client may take, and those that are left of them for the next command.
+    pub(super) fn may_answer(&self, conn: ConnId) -> (usize, usize) {
+        let is_own = self.sessions.get(&conn).is_some_and(|session| session.is_own);
+        let most = if is_own { usize::MAX } else { self.server.sends.reply };
+        (most, most.saturating_sub(self.replied))
     }
 
     /// Answers a parked command that gives up; what follows it runs before the batch ends.

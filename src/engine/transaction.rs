@@ -114,7 +114,7 @@ impl Engine {
             let reply = match self.execute_permitted(batch, unit, command, request, now)? {
                 Step::Reply(reply) => reply,
                 Step::Parked(wait) => wait.timeout_reply,
-                Step::Ask(ask) => self.ask(unit.conn, ask, now),
+                Step::Ask(ask) => self.ask_within(unit.conn, ask, now),
                 // Nothing is read elsewhere within a transaction, and neither EXEC nor SUBSCRIBE is queued.
                 Step::Heavy(_) | Step::Execute(_) | Step::Several(_) => Reply::Null,
             };

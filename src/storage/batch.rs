@@ -50,6 +50,15 @@ pub trait Rows {
         Ok(())
     }
 
+    /// Counts bytes that a command collects to work on, and does not answer.
+    ///
+    /// # Errors
+    /// [`Error::WorkTooLarge`] when they are more than it may.
+    fn collect_work(&self, bytes: usize) -> Result<()> {
+        let _ = bytes;
+        Ok(())
+    }
+
     /// The first row between two bounds (`reverse`: the last).
     ///
     /// # Errors
@@ -327,6 +336,10 @@ impl<'txn> Batch<'txn> {
 impl Rows for Batch<'_> {
     fn collect(&self, bytes: usize) -> Result<()> {
         self.allowance.collect(bytes)
+    }
+
+    fn collect_work(&self, bytes: usize) -> Result<()> {
+        self.allowance.collect_work(bytes)
     }
 
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {

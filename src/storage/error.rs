@@ -117,6 +117,15 @@ pub enum Error {
         /// Bytes that they may take.
         most: usize,
     },
+    /// One command would collect more to work on than it may, or all reads of the same time together. It alone fails.
+    #[error(
+        "a command, and all large reads at the same time together, may take {most} bytes for what they sort, combine or \
+         store: 1 GiB, or --max-client-memory where that is more. Name fewer or smaller keys, or ask again in a moment"
+    )]
+    WorkTooLarge {
+        /// Bytes that it may take.
+        most: usize,
+    },
 }
 
 impl Error {
@@ -152,6 +161,7 @@ impl Error {
             Error::TooLarge { .. }
                 | Error::ReplyTooLarge { .. }
                 | Error::RepliesTooLarge { .. }
+                | Error::WorkTooLarge { .. }
                 | Error::Full { .. }
                 | Error::NoRoom { .. }
         )

@@ -52,7 +52,7 @@ pub mod tables;
 mod tests;
 mod write_behind;
 
-pub use allowance::{Allowance, Allowed, Share};
+pub use allowance::{Allowance, Allowed, Reading, Share, Working};
 pub use archive::{Behind, Range, archive_ranges, prune_archive};
 pub use archiver::{ArchiveOptions, ArchiveStats};
 pub use backup::{Backup, Phase, Progress, Source, Watch, copy_backup, is_unfinished, look_at, write_backup};

@@ -99,7 +99,7 @@ impl View<'_> {
         let mut lookups = Vec::with_capacity(others.len());
         for other in others {
             lookups.push(if other.len() < first.len() {
-                Lookup::Loaded(self.set_members(other)?.into_iter().collect())
+                Lookup::Loaded(self.working(|view| view.set_members(other))?.into_iter().collect())
             } else {
                 Lookup::Stored(other)
             });

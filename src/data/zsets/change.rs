@@ -208,15 +208,14 @@ impl Edit<'_, '_> {
     /// [`Error::WrongType`] when the key holds another type.
     pub fn zremove_by_score(&mut self, name: &[u8], range: ScoreRange) -> Result<u64> {
         let Some(set) = self.sorted_set(name)? else { return Ok(0) };
-        let view = self.view();
-        let ends = [view.zrange(&set, 0, 0, false)?, view.zrange(&set, 0, 0, true)?];
+        let ends = self.view().zends(&set)?;
         if ends.iter().flatten().all(|(_, score)| range.contains(*score)) {
             self.remove_all(name, &set, "zremrangebyscore")?;
             return Ok(set.len);
         }
         // One more than a command may remove: the batch then refuses it without reading on.
         let take = storage::batch::MAX_ROWS as u64 / 2 + 1;
-        let found = self.view().zrange_by_score(&set, range, Window { take, ..Window::ALL })?;
+        let found = self.view().working(|view| view.zrange_by_score(&set, range, Window { take, ..Window::ALL }))?;
         self.notice_removal(name, found.len(), "zremrangebyscore");
         self.remove_found(name, &set, &found)?;
         Ok(found.len() as u64)
@@ -234,7 +233,7 @@ impl Edit<'_, '_> {
             return Ok(set.len);
         }
         let most = start.saturating_add(storage::batch::MAX_ROWS as u64 / 2);
-        let found = self.view().zrange(set, start, stop.min(most), false)?;
+        let found = self.view().working(|view| view.zrange(set, start, stop.min(most), false))?;
         self.notice_removal(name, found.len(), "zremrangebyrank");
         self.remove_found(name, set, &found)?;
         Ok(found.len() as u64)
@@ -246,7 +245,7 @@ impl Edit<'_, '_> {
     /// When the store fails, or there are too many for one command.
     pub fn zremove_by_member(&mut self, name: &[u8], set: &SortedSet, range: &MemberRange) -> Result<u64> {
         let take = storage::batch::MAX_ROWS as u64 / 2 + 1;
-        let found = self.view().zrange_by_member(set, range, Window { take, ..Window::ALL })?;
+        let found = self.view().working(|view| view.zrange_by_member(set, range, Window { take, ..Window::ALL }))?;
         for member in &found {
             if let Some(score) = stored_score(self.batch, set, member)? {
                 self.remove_member(set, score, member)?;

@@ -4,7 +4,7 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
-use crate::data::zsets::{FEW, SortedSet, Window, ordered_bits};
+use crate::data::zsets::{FEW, Scored, SortedSet, Window, ordered_bits};
 use crate::data::{Result, View};
 use crate::storage::{Table, tables};
 
@@ -37,12 +37,17 @@ impl MemberRange {
 }
 
 impl View<'_> {
+    /// The lowest and the highest member.
+    pub(super) fn zends(&self, set: &SortedSet) -> Result<[Vec<Scored>; 2]> {
+        self.working(|view| Ok([view.zrange(set, 0, 0, false)?, view.zrange(set, 0, 0, true)?]))
+    }
+
     /// The score of all members, if they have the same.
     ///
     /// # Errors
     /// When the store fails.
     pub fn zonly_score(&self, set: &SortedSet) -> Result<Option<f64>> {
-        let ends = [self.zrange(set, 0, 0, false)?, self.zrange(set, 0, 0, true)?];
+        let ends = self.zends(set)?;
         Ok(match ends.each_ref().map(|end| end.first()) {
             [Some((_, low)), Some((_, high))] if low == high => Some(*low),
             _ => None,
@@ -55,7 +60,7 @@ impl View<'_> {
     /// When the store fails.
     pub fn zcount_by_member(&self, set: &SortedSet, range: &MemberRange) -> Result<u64> {
         let Some(score) = self.zonly_score(set)? else {
-            return Ok(self.zrange_by_member(set, range, Window::ALL)?.len() as u64);
+            return Ok(self.working(|view| view.zrange_by_member(set, range, Window::ALL))?.len() as u64);
         };
         let (from, to) = range.keys(set, score);
         let before = |key: &[u8]| set.ranks().before(self.rows, key.get(set.id.len()..).unwrap_or_default());
