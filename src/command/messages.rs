@@ -26,7 +26,7 @@ pub struct Message {
 pub enum News {
     /// It gets a message.
     Message(Message),
-    /// It would have got too much and is to end; it gets nothing more.
+    /// It would have got too much and is to end: it gets nothing more, and none of what it was to get before.
     TooMuch(u64, Excess),
 }
 
@@ -42,10 +42,13 @@ pub enum Excess {
 /// Messages that came up, oldest first.
 #[derive(Debug)]
 pub struct Messages {
-    news: Vec<News>,
-    /// Bytes that are on their way to each connection, taken or not, since [`Messages::release`].
+    /// Those that were not taken; none in the place of one that was dropped.
+    news: Vec<Option<News>>,
+    /// How many were taken before them.
+    taken: usize,
+    /// What is on its way to each connection, taken or not, since [`Messages::release`].
     counts: HashMap<u64, Count>,
-    /// Bytes of them in memory.
+    /// Bytes that this takes in memory.
     all: usize,
     /// Most bytes for one connection, and for all.
     most: (usize, usize),
@@ -53,14 +56,33 @@ pub struct Messages {
 
 #[derive(Debug, Default)]
 struct Count {
+    /// Bytes on the wire.
     bytes: usize,
-    /// It is to end.
-    ends: bool,
+    /// Where its messages stand, counted from the first that was taken.
+    places: Vec<usize>,
+    fate: Fate,
+}
+
+impl Count {
+    fn held(&self) -> usize {
+        self.bytes + self.places.len() * MESSAGE_BYTES
+    }
+}
+
+/// What becomes of a connection.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    #[default]
+    Stays,
+    /// It is to end, unless that is taken back.
+    Ends,
+    /// It is to end, and its messages were dropped.
+    Ended,
 }
 
 impl Default for Messages {
     fn default() -> Messages {
-        Messages { news: Vec::new(), counts: HashMap::new(), all: 0, most: (usize::MAX, usize::MAX) }
+        Messages { news: Vec::new(), taken: 0, counts: HashMap::new(), all: 0, most: (usize::MAX, usize::MAX) }
     }
 }
 
@@ -70,44 +92,77 @@ impl Messages {
         self.most = (one, all);
     }
 
-    /// Adds a message, unless its connection is to end for what there was before it.
+    /// Adds a message, unless its connection is to end for what there was before it. When there is too much for all, the
+    /// connection that has most is to end, which need not be this one.
     pub fn push(&mut self, message: Message) {
         let count = self.counts.entry(message.to).or_default();
-        if count.ends {
+        if count.fate != Fate::Stays {
             return;
         }
         let bytes = bytes_of(&message.push);
-        let excess = if count.bytes + bytes > self.most.0 {
-            Excess::One
-        } else if self.all + bytes + MESSAGE_BYTES > self.most.1 {
-            Excess::All
-        } else {
-            count.bytes += bytes;
-            self.all += bytes + MESSAGE_BYTES;
-            self.news.push(News::Message(message));
+        if count.bytes + bytes > self.most.0 {
+            count.fate = Fate::Ends;
+            self.news.push(Some(News::TooMuch(message.to, Excess::One)));
             return;
-        };
-        count.ends = true;
-        self.news.push(News::TooMuch(message.to, excess));
+        }
+        count.bytes += bytes;
+        count.places.push(self.taken + self.news.len());
+        self.all += bytes + MESSAGE_BYTES;
+        self.news.push(Some(News::Message(message)));
+        if self.all > self.most.1 {
+            self.end_largest();
+        }
+    }
+
+    /// Ends the connection that has most, which is no less than the last message: a look at all of them, of which each ends
+    /// one.
+    fn end_largest(&mut self) {
+        let largest = self.counts.iter().max_by_key(|(conn, count)| (count.held(), **conn));
+        let Some((&to, &Count { fate, .. })) = largest else { return };
+        self.drop_messages(to);
+        if fate == Fate::Stays {
+            self.news.push(Some(News::TooMuch(to, Excess::All)));
+        }
+    }
+
+    /// Drops what is on its way to a connection; it stays ended.
+    fn drop_messages(&mut self, to: u64) {
+        let count = self.counts.entry(to).or_default();
+        self.all -= count.held();
+        let dropped = std::mem::replace(count, Count { fate: Fate::Ended, ..Count::default() });
+        for place in dropped.places.iter().filter_map(|place| place.checked_sub(self.taken)) {
+            self.news[place] = None;
+        }
     }
 
     /// Adds what came up elsewhere.
     pub fn append(&mut self, others: &mut Messages) {
-        for news in std::mem::take(others).news {
+        for news in std::mem::take(others).take() {
             match news {
                 News::Message(message) => self.push(message),
                 News::TooMuch(to, _) => {
-                    self.counts.entry(to).or_default().ends = true;
-                    self.news.push(news);
+                    let fate = &mut self.counts.entry(to).or_default().fate;
+                    if *fate == Fate::Stays {
+                        *fate = Fate::Ends;
+                        self.news.push(Some(news));
+                    }
                 }
             }
         }
         others.most = self.most;
     }
 
-    /// Takes all; they stay counted.
+    /// Takes all; they stay counted. Who is told to end has nothing on its way any more: what was taken for it before is to be
+    /// dropped.
     pub fn take(&mut self) -> Vec<News> {
-        std::mem::take(&mut self.news)
+        let ended = |news: &Option<News>| match news {
+            Some(News::TooMuch(to, _)) => Some(*to),
+            _ => None,
+        };
+        let ended: Vec<u64> = self.news.iter().filter_map(ended).collect();
+        ended.into_iter().for_each(|to| self.drop_messages(to));
+        self.taken += self.news.len();
+        std::mem::take(&mut self.news).into_iter().flatten().collect()
     }
 
     /// What was taken is on its way no more.
@@ -116,22 +171,31 @@ impl Messages {
         self.all = 0;
     }
 
-    /// Forgets what came up after the first `len`.
+    /// Forgets what came up after the first `len`. A connection that is to end for it stays, unless its messages, which may
+    /// be older, were dropped.
     pub fn truncate(&mut self, len: usize) {
-        while self.news.len() > len {
-            match self.news.pop() {
+        for news in self.news.split_off(len.min(self.news.len())) {
+            match news {
                 Some(News::Message(Message { to, push })) => {
-                    let bytes = bytes_of(&push);
-                    self.counts.entry(to).or_default().bytes -= bytes;
+                    let (count, bytes) = (self.counts.entry(to).or_default(), bytes_of(&push));
+                    count.bytes -= bytes;
+                    count.places.pop();
                     self.all -= bytes + MESSAGE_BYTES;
                 }
-                Some(News::TooMuch(to, _)) => self.counts.entry(to).or_default().ends = false,
-                None => return,
+                Some(News::TooMuch(to, excess)) => {
+                    let fate = &mut self.counts.entry(to).or_default().fate;
+                    if *fate == Fate::Ended {
+                        self.news.push(Some(News::TooMuch(to, excess)));
+                    } else {
+                        *fate = Fate::Stays;
+                    }
+                }
+                None => {}
             }
         }
     }
 
-    /// How many there are.
+    /// How many there are, those that were dropped among them.
     #[must_use]
     pub fn len(&self) -> usize {
         self.news.len()
@@ -179,7 +243,7 @@ mod tests {
         let mut messages = Messages::default();
         messages.set_most(100, usize::MAX);
         messages.extend([message(1, 60), message(2, 60), message(1, 60), message(1, 10), message(2, 40)]);
-        assert_eq!(told(&mut messages), [(1, None), (2, None), (1, Some(Excess::One)), (2, None)]);
+        assert_eq!(told(&mut messages), [(2, None), (1, Some(Excess::One)), (2, None)]);
         // What was taken counts until it has left.
         messages.push(message(2, 10));
         assert_eq!(told(&mut messages), [(2, Some(Excess::One))]);
@@ -197,6 +261,67 @@ mod tests {
     }
 
     #[test]
+    fn when_all_is_used_up_who_has_most_ends_and_the_others_get_theirs() {
+        let mut messages = Messages::default();
+        messages.set_most(usize::MAX, 3000);
+        messages.extend([message(1, 1000), message(2, 900)]);
+        assert_eq!(told(&mut messages), [(1, None), (2, None)]);
+        messages.extend([message(1, 200), message(3, 50), message(4, 50), message(1, 10)]);
+        // What was taken for it comes off as well.
+        assert_eq!(told(&mut messages), [(3, None), (1, Some(Excess::All)), (4, None)]);
+        assert_eq!(messages.all, 900 + 2 * 50 + 3 * MESSAGE_BYTES);
+        messages.extend((0..100).map(|_| message(1, 50)));
+        assert!(messages.is_empty());
+        messages.release();
+        messages.extend([message(1, 50), message(2, 2500)]);
+        assert_eq!(told(&mut messages), [(1, None), (2, Some(Excess::All))]);
+    }
+
+    #[test]
+    fn who_ends_for_itself_leaves_room_to_the_others() {
+        let mut messages = Messages::default();
+        messages.set_most(500, 2000);
+        messages.extend([
+            message(1, 500),
+            message(1, 10),
+            message(2, 500),
+            message(2, 10),
+            message(3, 100),
+            message(4, 200),
+        ]);
+        assert_eq!(told(&mut messages), [(1, Some(Excess::One)), (2, Some(Excess::One)), (3, None), (4, None)]);
+        assert_eq!(messages.all, 300 + 2 * MESSAGE_BYTES);
+    }
+
+    #[test]
+    fn what_was_dropped_is_not_brought_back() {
+        let mut messages = Messages::default();
+        messages.set_most(600, 1500);
+        messages.extend([message(1, 300), message(2, 100)]);
+        messages.extend([message(1, 300), message(3, 10), message(4, 10), message(1, 10)]);
+        messages.truncate(2);
+        assert_eq!(messages.all, 100 + MESSAGE_BYTES);
+        messages.extend([message(1, 10), message(4, 10)]);
+        assert_eq!(told(&mut messages), [(2, None), (1, Some(Excess::All)), (4, None)]);
+        messages.release();
+        messages.extend([message(1, 10)]);
+        messages.truncate(0);
+        assert_eq!((messages.all, told(&mut messages)), (0, vec![]));
+    }
+
+    #[test]
+    fn what_comes_from_elsewhere_ends_a_connection_once() {
+        let (mut messages, mut others) = (Messages::default(), Messages::default());
+        messages.set_most(100, usize::MAX);
+        others.set_most(100, usize::MAX);
+        messages.extend([message(1, 90), message(2, 90), message(2, 90)]);
+        others.extend([message(1, 90), message(1, 90), message(2, 90), message(2, 90), message(3, 90)]);
+        messages.append(&mut others);
+        assert_eq!(told(&mut messages), [(2, Some(Excess::One)), (1, Some(Excess::One)), (3, None)]);
+        assert_eq!(messages.all, 90 + MESSAGE_BYTES);
+    }
+
+    #[test]
     fn what_is_forgotten_is_not_counted() {
         let mut messages = Messages::default();
         messages.set_most(100, 1000);
@@ -207,5 +332,31 @@ mod tests {
         }
         messages.push(message(1, 40));
         assert_eq!(told(&mut messages), [(1, None), (1, None)]);
+    }
+
+    #[test]
+    fn whatever_is_added_taken_and_forgotten_the_count_is_right() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut messages = Messages::default();
+        messages.set_most(1500, 5000);
+        for _ in 0..50_000 {
+            match random.u32(..100) {
+                0..90 => messages.push(message(random.u64(..8), random.usize(10..400))),
+                90..96 => messages.truncate(random.usize(0..=messages.len())),
+                96..99 => drop(messages.take()),
+                _ => {
+                    messages.take();
+                    messages.release();
+                }
+            }
+            let held = messages.counts.values().map(Count::held).sum::<usize>();
+            assert!(messages.all == held && held <= 5000, "{messages:?}");
+            let mut places: Vec<_> = messages.counts.values().flat_map(|count| &count.places).copied().collect();
+            places.retain(|place| *place >= messages.taken);
+            places.sort_unstable();
+            let is_message = |place: &usize| matches!(messages.news[place - messages.taken], Some(News::Message(_)));
+            let there = (messages.taken..messages.taken + messages.len()).filter(is_message);
+            assert_eq!(places, there.collect::<Vec<_>>(), "{messages:?}");
+        }
     }
 }

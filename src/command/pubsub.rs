@@ -10,7 +10,7 @@ use crate::command::channels::Topic;
 use crate::command::{
     Command, CommandError, Context, Flags, Group, Halt, Message, Outcome, Run, Session, args, subcommand,
 };
-use crate::data::glob;
+use crate::data::glob::Glob;
 
 const SUBSCRIBE: Flags = Flags::PUBSUB.and(Flags::NO_MULTI);
 const PUBLISH: Flags = Flags::PUBSUB.and(Flags::FAST);
@@ -196,8 +196,8 @@ fn pubsub(ctx: &mut Context<'_, '_>, request: &Request) -> Outcome {
                     format!("ERR unknown subcommand or wrong number of arguments for '{word}'. Try PUBSUB HELP.");
                 return Err(CommandError::new(text).into());
             }
-            let pattern = request.get(2).map(args::pattern).transpose()?;
-            let wanted = |name: &&Bytes| pattern.is_none_or(|pattern| glob::matches(pattern, name));
+            let pattern = request.get(2).map(args::pattern).transpose()?.map(Glob::new);
+            let wanted = |name: &&Bytes| pattern.as_ref().is_none_or(|pattern| pattern.matches(name));
             return Ok(Reply::array(channels.names(topic).filter(wanted).cloned().map(Reply::Bulk)));
         }
         if args::is(word, number_of) {

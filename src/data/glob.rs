@@ -1,13 +1,14 @@
 //! Redis's glob patterns, as KEYS, SCAN and PSUBSCRIBE take them: `*`, `?`, `[a-c]`, `[^a]`, and `\` before a
 //! character that is to stand for itself.
 
-/// A longer text than this is worth reading the pattern first.
-const SHORT_BYTES: usize = 128;
+/// How many bytes of a pattern are read for each byte that there is, before it is worth to make a [`Glob`].
+const READINGS: usize = 16;
 
 /// True when `pattern` matches all of `text`. For many texts, [`Glob`] is made once.
 #[must_use]
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    if text.len() <= SHORT_BYTES { matches_short(pattern, text) } else { Glob::new(pattern).matches(text) }
+    let most = READINGS.saturating_mul(pattern.len().saturating_add(text.len()));
+    matches_within(pattern, text, most).unwrap_or_else(|| Glob::new(pattern).matches(text))
 }
 
 /// A pattern that was read, to be held against many texts, or a long one.
@@ -30,7 +31,7 @@ impl Glob {
     pub fn new(pattern: &[u8]) -> Glob {
         // Not fewer than there are pieces, whose number is known only when all are read.
         let words = pattern.len() / WORD + 1;
-        let (mut rows, mut stars) = (vec![0; words * 256], vec![0; words]);
+        let (mut rows, mut stars, mut any) = (vec![0; words * 256], vec![0; words], vec![0; words]);
         let (mut at, mut piece) = (0, 0);
         while let Some(&first) = pattern.get(at) {
             let (word, bit) = (piece / WORD, 1 << (piece % WORD));
@@ -39,16 +40,19 @@ impl Glob {
                 at += 1;
                 continue;
             }
-            let bytes = if b"?[\\".contains(&first) { 0..=u8::MAX } else { first..=first };
-            for byte in bytes.filter(|byte| match_one(pattern, at, *byte).is_some()) {
-                rows[usize::from(byte) * words + word] |= bit;
+            let (_, next) = match_one(pattern, at, first);
+            let mut fits = |byte: u8| rows[usize::from(byte) * words + word] |= bit;
+            match first {
+                b'?' => any[word] |= bit,
+                b'[' => (0..=u8::MAX).filter(|byte| match_one(pattern, at, *byte).0).for_each(fits),
+                // Behind a backslash, where there is one.
+                _ => fits(pattern[next - 1]),
             }
-            at = match first {
-                b'[' => match_class(pattern, at + 1, 0).1,
-                b'\\' => (at + 2).min(pattern.len()),
-                _ => at + 1,
-            };
+            at = next;
             piece += 1;
+        }
+        for row in rows.chunks_exact_mut(words) {
+            row.iter_mut().zip(&any).for_each(|(word, any)| *word |= any);
         }
         Glob { rows, stars, words, pieces: piece }
     }
@@ -77,16 +81,19 @@ impl Glob {
 
 const WORD: usize = u64::BITS as usize;
 
-/// The same by going back to the last star. Needs time proportional to the product of the lengths at worst.
-fn matches_short(pattern: &[u8], text: &[u8]) -> bool {
+/// The same by going back to the last star, which may need time proportional to the product of the lengths: none where
+/// it would read more than `most` bytes of the pattern.
+fn matches_within(pattern: &[u8], text: &[u8], mut most: usize) -> Option<bool> {
     let (mut at, mut place) = (0, 0);
     // After the last star: where the pattern goes on, and the text that the star has not taken yet.
     let mut star = None;
     while let Some(&byte) = text.get(place) {
+        let (fits, next) = match_one(pattern, at, byte);
+        most = most.checked_sub(1 + next - at)?;
         if pattern.get(at) == Some(&b'*') {
             at += 1;
             star = Some((at, place));
-        } else if let Some(next) = match_one(pattern, at, byte) {
+        } else if fits {
             at = next;
             place += 1;
         } else if let Some((after, from)) = star {
@@ -94,10 +101,10 @@ fn matches_short(pattern: &[u8], text: &[u8]) -> bool {
             place = from + 1;
             star = Some((after, place));
         } else {
-            return false;
+            return Some(false);
         }
     }
-    pattern.get(at..).is_some_and(|rest| rest.iter().all(|&byte| byte == b'*'))
+    Some(pattern.get(at..).is_some_and(|rest| rest.iter().all(|&byte| byte == b'*')))
 }
 
 /// The bytes that every match begins with.
@@ -113,16 +120,14 @@ pub fn is_literal(pattern: &[u8]) -> bool {
     literal_prefix(pattern).len() == pattern.len()
 }
 
-/// Where the pattern goes on if its piece at `at` matches `byte`.
-fn match_one(pattern: &[u8], at: usize, byte: u8) -> Option<usize> {
-    match *pattern.get(at)? {
-        b'?' => Some(at + 1),
-        b'[' => {
-            let (found, next) = match_class(pattern, at + 1, byte);
-            found.then_some(next)
-        }
-        b'\\' if at + 1 < pattern.len() => (pattern[at + 1] == byte).then_some(at + 2),
-        literal => (literal == byte).then_some(at + 1),
+/// Whether the piece at `at` matches `byte`, and where the pattern goes on.
+fn match_one(pattern: &[u8], at: usize, byte: u8) -> (bool, usize) {
+    match pattern.get(at..).unwrap_or_default() {
+        [] => (false, at),
+        [b'?', ..] => (true, at + 1),
+        [b'[', ..] => match_class(pattern, at + 1, byte),
+        [b'\\', escaped, ..] => (*escaped == byte, at + 2),
+        [literal, ..] => (*literal == byte, at + 1),
     }
 }
 
@@ -197,7 +202,7 @@ mod tests {
     #[test]
     fn a_pattern_that_was_read_matches_the_same() {
         let mut random = fastrand::Rng::with_seed(1);
-        let mut count = 0;
+        let (mut count, mut given_up) = (0, 0);
         for _ in 0..20_000 {
             let mut text = |letters: &[u8], most| {
                 let length = random.usize(0..=most);
@@ -207,12 +212,45 @@ mod tests {
             // More than one word of pieces, of which none, some or all match.
             for times in [1, 30] {
                 let (pattern, text) = (pattern.repeat(times), text.repeat(times));
-                let expected = matches_short(&pattern, &text);
-                assert_eq!(Glob::new(&pattern).matches(&text), expected, "{pattern:?} {text:?}");
+                let expected = Glob::new(&pattern).matches(&text);
+                assert_eq!(matches_within(&pattern, &text, usize::MAX), Some(expected), "{pattern:?} {text:?}");
+                assert_eq!(matches(&pattern, &text), expected, "{pattern:?} {text:?}");
+                // Given up or not, it tells nothing else.
+                let most = random.usize(0..=pattern.len() + text.len());
+                match matches_within(&pattern, &text, most) {
+                    Some(found) => assert_eq!(found, expected, "{pattern:?} {text:?} {most}"),
+                    None => given_up += 1,
+                }
                 count += usize::from(expected);
             }
         }
-        assert!(count > 1000, "{count}");
+        assert!(count > 1000 && given_up > 1000, "{count} {given_up}");
+    }
+
+    #[test]
+    fn past_the_readings_a_pattern_matches_the_same() {
+        let mut given_up = [0; 2];
+        for length in 1..200 {
+            for (end, text_end) in [("", ""), ("b", ""), ("b", "b"), ("?", ""), ("[ab]", "b")] {
+                let pattern = format!("*{}{end}", "a".repeat(length / 2)).into_bytes();
+                let text = format!("{}{text_end}", "a".repeat(length)).into_bytes();
+                let expected = text_end == "b" || end != "b";
+                assert_eq!(matches(&pattern, &text), expected, "{length} {end} {text_end}");
+                let most = READINGS * (pattern.len() + text.len());
+                given_up[usize::from(matches_within(&pattern, &text, most).is_none())] += 1;
+            }
+        }
+        assert!(given_up.iter().all(|count| *count > 100), "{given_up:?}");
+    }
+
+    #[test]
+    fn a_pattern_without_stars_is_not_read_first() {
+        let text = "a".repeat(129).into_bytes();
+        for pattern in ["?".repeat(1020), "a".repeat(1020), "[^b]".repeat(255), "?".repeat(129)] {
+            let most = READINGS * (pattern.len() + text.len());
+            let expected = Glob::new(pattern.as_bytes()).matches(&text);
+            assert_eq!(matches_within(pattern.as_bytes(), &text, most), Some(expected), "{pattern}");
+        }
     }
 
     #[test]

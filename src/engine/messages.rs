@@ -1,10 +1,12 @@
 //! What connections are told without having asked just now: messages, notices, and replies before a command that waits.
 
+use std::collections::HashSet;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::command::{News, Topic};
 use crate::data::notices::Classes;
-use crate::engine::{Engine, Output, Unit};
+use crate::engine::{ConnId, Engine, Output, Unit};
 
 impl Engine {
     /// Lets the replies to the commands before one that waits leave without it.
@@ -19,11 +21,13 @@ impl Engine {
         if self.server.messages.is_empty() {
             return;
         }
+        let mut ended = HashSet::new();
         for news in self.server.messages.take() {
             let message = match news {
                 News::Message(message) => message,
                 News::TooMuch(conn, excess) => {
                     self.outputs.push(Output::TooMuch(conn, excess));
+                    ended.insert(conn);
                     continue;
                 }
             };
@@ -40,6 +44,24 @@ impl Engine {
                 }
             }
         }
+        if !ended.is_empty() {
+            self.drop_outputs(&ended, running);
+        }
+    }
+
+    /// Drops what is to be written to connections that are to end for what is on its way to them: they are counted no more.
+    fn drop_outputs(&mut self, ended: &HashSet<ConnId>, running: Option<&mut Unit>) {
+        if let Some(unit) = running.filter(|unit| ended.contains(&unit.conn)) {
+            unit.out = BytesMut::new();
+        }
+        self.outputs.retain_mut(|output| match output {
+            Output::Pushed(conn, _) => !ended.contains(conn),
+            Output::Finished(finished) if ended.contains(&finished.conn) => {
+                finished.out = BytesMut::new();
+                true
+            }
+            _ => true,
+        });
     }
 
     /// Makes messages of what happened to keys.

@@ -9,7 +9,7 @@ use crate::command::views::Answer;
 use crate::command::views::name::Name;
 use crate::command::views::read::{kind, length};
 use crate::command::{Command, Context, Halt, Outcome, ReadContext, Run, args, lookup};
-use crate::data::{Kind, glob};
+use crate::data::{Kind, glob::Glob};
 
 /// True for the commands that list names.
 pub(super) fn lists_names(command: &Command) -> bool {
@@ -76,8 +76,9 @@ fn scan_filter(request: &Request) -> (&[u8], Option<&[u8]>) {
 }
 
 fn matching(queues: Vec<(Bytes, Kind)>, pattern: &[u8], wanted: Option<&[u8]>) -> impl Iterator<Item = Reply> {
+    let pattern = Glob::new(pattern);
     let fits = move |(name, kind): &(Bytes, Kind)| {
-        glob::matches(pattern, name) && wanted.is_none_or(|wanted| wanted.eq_ignore_ascii_case(kind.name().as_bytes()))
+        pattern.matches(name) && wanted.is_none_or(|wanted| wanted.eq_ignore_ascii_case(kind.name().as_bytes()))
     };
     queues.into_iter().filter(fits).map(|(name, _)| Reply::bulk(name))
 }
