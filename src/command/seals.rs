@@ -10,8 +10,8 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use crate::command::Halt;
-use crate::jobs::Error;
 use crate::jobs::error::shown;
+use crate::jobs::{Error, from_hex};
 
 /// What a sealed cursor begins with; no other one and no id does.
 const MARK: u8 = b'.';
@@ -93,12 +93,6 @@ impl Seal {
         place.truncate(end);
         Some(place)
     }
-}
-
-fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
-    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let (pairs, []) = digits.as_chunks::<2>() else { return None };
-    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
 }
 
 #[cfg(test)]

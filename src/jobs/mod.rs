@@ -79,7 +79,7 @@ pub use incarnation::{begin_incarnation, refuse_old_claims};
 pub use job::{Job, Status, Work};
 pub use lanes::Takes;
 pub use limits::{Limits, Rate};
-pub use list::{Filter, LONGEST_CURSOR, Page, Shows};
+pub use list::{Filter, LONGEST_CURSOR, Page, Shows, from_hex};
 pub use log::{Log, LogCursor};
 pub use output::Stream;
 pub use queue::{Counts, PRIVATE_PREFIX, Queue, queue_name};
